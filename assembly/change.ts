@@ -1,0 +1,322 @@
+/**
+ * Entries that change in place: zap, protect, split, and the harvest of A and D (mm/memory.c: zap_pte_range,
+ * mm/mprotect.c: change_pte_range). A range that cuts a huge leaf stops there before anything of it has changed.
+ */
+import {
+  COLLECT_ENTRY, COLLECT_LEVEL, COLLECT_STRIDE, COLLECT_VPN, LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PAGE_SHIFT, PTE_PFN_MASK, PTE_PRESENT, PTE_PROTNONE,
+  PTE_PSE, REQ_AND, REQ_CAPACITY, REQ_LEVELS, REQ_MODE, REQ_NPAGES, REQ_OR, REQ_OR_IF_DIRTY, REQ_OUT, REQ_ROOT, REQ_VPN, STOP_BAD, STOP_CHANGED,
+  STOP_DONE_ALL, STOP_FREED, STOP_FULL, STOP_HOLE, STOP_NO_MEMORY, STOP_PARTIAL, TABLE_ENTRIES, WALK_COLLECT, WALK_FREE_TABLES,
+} from '../src/abi';
+import { begin, loadPage, stop, storePage } from './answer';
+import { isBad, seek, slotLevel, slotOffset } from './descend';
+import { TABLE_FLAGS, indexAt, isLeaf, isNone, pagesAt, spanEnd, tableOf } from './entry';
+import { frameAlloc, frameFree, tablesChanged } from './frames';
+import { countEntries, rewriteRun, rewritten, zeroPrefix } from './runs';
+import { freeEmpty } from './tables';
+import { fillSequence } from './words';
+
+@inline
+function addTo(req: u32, field: u32, count: u32): void {
+  store<u32>(req + field, load<u32>(req + field) + count);
+}
+
+/** Counts `count` entries written, in the answer and in the arena. */
+@inline
+function changed(req: u32, count: u32): void {
+  addTo(req, STOP_CHANGED, count);
+  tablesChanged(count);
+}
+
+/** True when the range `[first, end)` does not cover the whole entry over `at` at `level`. */
+@inline
+function cuts(first: u64, end: u64, at: u64, level: u32): bool {
+  return (at & ~(pagesAt(level) - 1)) < first || spanEnd(at, level) > end;
+}
+
+/**
+ * Clears everything in the range, not-present entries too. With WALK_COLLECT each goes to REQ_OUT first, until
+ * REQ_CAPACITY records are full; with WALK_FREE_TABLES tables left empty are freed. STOP_CHANGED: entries cleared.
+ * Returns pages covered.
+ */
+export function zap(req: u32): u32 {
+  begin(req);
+  const root = load<u32>(req, REQ_ROOT);
+  const levels = load<u32>(req, REQ_LEVELS);
+  const mode = load<u32>(req, REQ_MODE);
+  const first = loadPage(req + REQ_VPN);
+  const end = first + load<u32>(req, REQ_NPAGES);
+  let at = first;
+  let reason: u32 = STOP_DONE_ALL;
+  let found: u32 = 0;
+  while (at < end) {
+    if (at >= pagesAt(levels)) {
+      reason = STOP_BAD;
+      found = 0;
+      break;
+    }
+    found = seek(root, levels, at, LEVEL_PMD);
+    const offset = slotOffset(found);
+    const level = slotLevel(found);
+    const entry = load<u64>(offset);
+    const chunkEnd = min(spanEnd(at, level), end);
+    const table = level == LEVEL_PMD ? tableOf(entry) : 0;
+    if (table != 0) {
+      const done = zapTable(req, mode, offset, table, at, <u32>(chunkEnd - at));
+      at += done;
+      if (at < chunkEnd) {
+        reason = STOP_FULL;
+        found = table + (indexAt(at, LEVEL_PTE) << 3);
+        break;
+      }
+    } else {
+      reason = zapEntry(req, mode, found, entry, at, cuts(first, end, at, level));
+      if (reason != 0) break;
+      at = chunkEnd;
+    }
+  }
+  const stopEnd = reason == STOP_DONE_ALL || found == 0 ? end : min(spanEnd(at, slotLevel(found)), end);
+  const done = stop(req, reason, at, stopEnd, reason == STOP_DONE_ALL ? 0 : found);
+  if (mode & WALK_FREE_TABLES) addTo(req, STOP_FREED, freeEmpty(root, levels, first, at));
+  return done;
+}
+
+/** Zaps one entry without a pte table. STOP_* when it cannot. */
+function zapEntry(req: u32, mode: u32, found: u32, entry: u64, at: u64, cut: bool): u32 {
+  const level = slotLevel(found);
+  if (isNone(entry)) {
+    if (entry != 0) store<u64>(slotOffset(found), 0);
+    return 0;
+  }
+  if (isBad(entry, level)) return STOP_BAD;
+  if (cut) return STOP_PARTIAL;
+  if ((mode & WALK_COLLECT) != 0 && !collect(req, at, entry, level)) return STOP_FULL;
+  store<u64>(slotOffset(found), 0);
+  changed(req, 1);
+  return 0;
+}
+
+/** Zaps `count` ptes from `at` on in the table that the pmd entry at `pmd` points to. Returns how many; fewer when the records are full. */
+function zapTable(req: u32, mode: u32, pmd: u32, table: u32, at: u64, count: u32): u32 {
+  const from = table + (indexAt(at, LEVEL_PTE) << 3);
+  if (mode & WALK_COLLECT) return collectRun(req, from, at, count);
+  changed(req, countEntries(from, count));
+  if (count == TABLE_ENTRIES && (mode & WALK_FREE_TABLES) != 0) {
+    // A freed frame is zeroed when it is handed out again.
+    store<u64>(pmd, 0);
+    tablesChanged(1);
+    frameFree(table);
+    addTo(req, STOP_FREED, 1);
+  } else {
+    memory.fill(from, 0, count << 3);
+  }
+  return count;
+}
+
+function collectRun(req: u32, from: u32, at: u64, count: u32): u32 {
+  let i: u32 = 0;
+  while (true) {
+    i += zeroPrefix(from + (i << 3), count - i);
+    if (i == count) return count;
+    const entry = load<u64>(from + (i << 3));
+    if (!isNone(entry)) {
+      if (!collect(req, at + i, entry, LEVEL_PTE)) return i;
+      changed(req, 1);
+    }
+    store<u64>(from + (i << 3), 0);
+    i++;
+  }
+}
+
+/** Appends a record; false when there is no room. */
+function collect(req: u32, vpn: u64, entry: u64, level: u32): bool {
+  const records = load<u32>(req, STOP_CHANGED);
+  if (records >= load<u32>(req, REQ_CAPACITY)) return false;
+  const record = load<u32>(req, REQ_OUT) + records * COLLECT_STRIDE;
+  storePage(record + COLLECT_VPN, vpn);
+  store<u64>(record, entry, COLLECT_ENTRY);
+  store<u32>(record, level, COLLECT_LEVEL);
+  return true;
+}
+
+/**
+ * Rewrites present leaves in the range as `(entry & AND) | OR`, and `| OR_IF_DIRTY` where they are dirty. STOP_CHANGED:
+ * entries whose value changed. Returns pages covered.
+ */
+export function protect(req: u32): u32 {
+  begin(req);
+  const root = load<u32>(req, REQ_ROOT);
+  const levels = load<u32>(req, REQ_LEVELS);
+  const and = load<u64>(req, REQ_AND);
+  const or = load<u64>(req, REQ_OR);
+  const orIfDirty = load<u64>(req, REQ_OR_IF_DIRTY);
+  const first = loadPage(req + REQ_VPN);
+  const end = first + load<u32>(req, REQ_NPAGES);
+  let at = first;
+  while (at < end) {
+    if (at >= pagesAt(levels)) return stop(req, STOP_BAD, at, end, 0);
+    const found = seek(root, levels, at, LEVEL_PTE);
+    const offset = slotOffset(found);
+    const level = slotLevel(found);
+    const entry = load<u64>(offset);
+    const chunkEnd = min(spanEnd(at, max(level, LEVEL_PMD)), end);
+    if (level == LEVEL_PTE) {
+      changed(req, rewriteRun(offset, <u32>(chunkEnd - at), and, or, orIfDirty));
+    } else if (isBad(entry, level)) {
+      return stop(req, STOP_BAD, at, chunkEnd, found);
+    } else if (isLeaf(entry, level)) {
+      if (cuts(first, end, at, level)) return stop(req, STOP_PARTIAL, at, chunkEnd, found);
+      const next = rewritten(entry, and, or, orIfDirty);
+      if (next != entry) {
+        store<u64>(offset, next);
+        changed(req, 1);
+      }
+    }
+    at = chunkEnd;
+  }
+  return stop(req, STOP_DONE_ALL, at, at, 0);
+}
+
+/**
+ * Replaces the leaf over `vpn` at `level` (pmd or pud) by a table of 512 leaves one level lower with its flags; a leaf of
+ * PROT_NONE too. Returns 0, STOP_HOLE when there is no such leaf, or STOP_NO_MEMORY: then nothing changed.
+ */
+export function split(root: u32, levels: u32, vpn: f64, level: u32): u32 {
+  const found = seek(root, levels, <u64><i64>vpn, level);
+  const entry = load<u64>(slotOffset(found));
+  if (slotLevel(found) != level || (level != LEVEL_PMD && level != LEVEL_PUD)) return STOP_HOLE;
+  if ((entry & PTE_PSE) == 0 || (entry & (PTE_PRESENT | PTE_PROTNONE)) == 0) return STOP_HOLE;
+  return splitEntry(slotOffset(found), entry, level) ? 0 : STOP_NO_MEMORY;
+}
+
+/** Splits the leaf `entry` at `offset`; false when there is no frame for the table. */
+export function splitEntry(offset: u32, entry: u64, level: u32): bool {
+  const table = frameAlloc();
+  if (table == 0) return false;
+  const step = pagesAt(level - 1) << PAGE_SHIFT;
+  // The frame field of an entry without P is stored inverted: it counts down.
+  const present = (entry & PTE_PRESENT) != 0;
+  const low = pagesAt(level) * (1 << PAGE_SHIFT) - 1;
+  const frames = (present ? entry : ~entry) & PTE_PFN_MASK & ~low;
+  const flags = entry & ~PTE_PFN_MASK & ~(level == LEVEL_PMD ? <u64>PTE_PSE : 0);
+  if (present) fillSequence(table, TABLE_ENTRIES, frames | flags, step);
+  else fillSequence(table, TABLE_ENTRIES, (~frames & PTE_PFN_MASK) | flags, 0 - step);
+  store<u64>(offset, <u64>table | TABLE_FLAGS);
+  tablesChanged(TABLE_ENTRIES + 1);
+  return true;
+}
+
+/**
+ * Reads and clears A and/or D (REQ_OR) of present leaves in the range, into one bit for each 4 KiB page at REQ_OUT (page i
+ * is bit i & 7 of byte i >> 3; the last byte is written whole). A huge leaf answers for all its pages in the range.
+ * STOP_CHANGED: leaves cleared. Returns pages covered.
+ */
+export function harvest(req: u32): u32 {
+  begin(req);
+  const root = load<u32>(req, REQ_ROOT);
+  const levels = load<u32>(req, REQ_LEVELS);
+  const mask = load<u64>(req, REQ_OR);
+  const bitmap = load<u32>(req, REQ_OUT);
+  const npages = load<u32>(req, REQ_NPAGES);
+  const first = loadPage(req + REQ_VPN);
+  const end = first + npages;
+  let at = first;
+  memory.fill(bitmap, 0, (npages >> 3) + <u32>((npages & 7) != 0));
+  while (at < end) {
+    if (at >= pagesAt(levels)) return stop(req, STOP_BAD, at, end, 0);
+    const found = seek(root, levels, at, LEVEL_PTE);
+    const offset = slotOffset(found);
+    const level = slotLevel(found);
+    const entry = load<u64>(offset);
+    const chunkEnd = min(spanEnd(at, max(level, LEVEL_PMD)), end);
+    const count = <u32>(chunkEnd - at);
+    const bit = <u32>(at - first);
+    if (level == LEVEL_PTE) {
+      changed(req, harvestRun(offset, count, mask, bitmap, bit));
+    } else if (isBad(entry, level)) {
+      return stop(req, STOP_BAD, at, chunkEnd, found);
+    } else if (isLeaf(entry, level) && (entry & mask) != 0) {
+      setBits(bitmap, bit, count);
+      store<u64>(offset, entry & ~mask);
+      changed(req, 1);
+    }
+    at = chunkEnd;
+  }
+  return stop(req, STOP_DONE_ALL, at, at, 0);
+}
+
+/** harvest for `count` ptes at `from`, the first of which is bit `bit`. Returns how many were cleared. */
+function harvestRun(from: u32, count: u32, mask: u64, bitmap: u32, bit: u32): u32 {
+  let cleared: u32 = 0;
+  let i: u32 = 0;
+  while (i < count) {
+    let bits: u32 = 0;
+    let wide: u32 = 1;
+    if (ASC_FEATURE_SIMD && count - i >= 8) {
+      bits = harvestEight(from, mask);
+      wide = 8;
+    } else {
+      bits = harvestOne(from, mask);
+    }
+    if (bits != 0) {
+      cleared += popcnt(bits);
+      orBits(bitmap, bit + i, bits);
+    }
+    from += wide << 3;
+    i += wide;
+  }
+  return cleared;
+}
+
+@inline
+function harvestOne(from: u32, mask: u64): u32 {
+  const entry = load<u64>(from);
+  if ((entry & PTE_PRESENT) == 0 || (entry & mask) == 0) return 0;
+  store<u64>(from, entry & ~mask);
+  return 1;
+}
+
+@inline
+function harvestEight(from: u32, mask: u64): u32 {
+  const masks = i64x2.splat(mask);
+  const a = v128.load(from);
+  const b = v128.load(from, 16);
+  const c = v128.load(from, 32);
+  const d = v128.load(from, 48);
+  if (!v128.any_true(v128.and(v128.or(v128.or(a, b), v128.or(c, d)), masks))) return 0;
+  const hitA = hits(a, masks);
+  const hitB = hits(b, masks);
+  const hitC = hits(c, masks);
+  const hitD = hits(d, masks);
+  v128.store(from, v128.andnot(a, v128.and(hitA, masks)));
+  v128.store(from, v128.andnot(b, v128.and(hitB, masks)), 16);
+  v128.store(from, v128.andnot(c, v128.and(hitC, masks)), 32);
+  v128.store(from, v128.andnot(d, v128.and(hitD, masks)), 48);
+  return i64x2.bitmask(hitA) | (i64x2.bitmask(hitB) << 2) | (i64x2.bitmask(hitC) << 4) | (i64x2.bitmask(hitD) << 6);
+}
+
+/** Lanes that are present and have a bit of the mask, as ones. */
+@inline
+function hits(entry: v128, masks: v128): v128 {
+  const present = i64x2.splat(PTE_PRESENT);
+  return v128.and(i64x2.eq(v128.and(entry, present), present), i64x2.ne(v128.and(entry, masks), i64x2.splat(0)));
+}
+
+/** Ors up to eight `bits` into the bitmap from bit `bit` on; bytes without a bit are not touched. */
+@inline
+function orBits(bitmap: u32, bit: u32, bits: u32): void {
+  const at = bitmap + (bit >> 3);
+  const shifted = bits << (bit & 7);
+  store<u8>(at, load<u8>(at) | <u8>shifted);
+  if (shifted > 255) store<u8>(at, load<u8>(at, 1) | <u8>(shifted >> 8), 1);
+}
+
+/** Sets `count` bits from `bit` on. */
+function setBits(bitmap: u32, bit: u32, count: u32): void {
+  while (count != 0 && (bit & 7) != 0) {
+    orBits(bitmap, bit++, 1);
+    count--;
+  }
+  memory.fill(bitmap + (bit >> 3), 0xff, count >> 3);
+  bit += count & ~7;
+  for (count &= 7; count != 0; count--) orBits(bitmap, bit++, 1);
+}

@@ -1,0 +1,45 @@
+/**
+ * The way down: pgd -> p4d -> pud -> pmd -> pte. A table's address is its arena offset, so no step needs translating.
+ */
+import { LEVEL_PTE } from '../src/abi';
+import { indexAt, isLeaf, isNonPresent, isNone, tableOf } from './entry';
+
+/** A slot is the arena offset of an entry with its level in the low three bits, which an offset does not use. */
+@inline
+export function slotOffset(slot: u32): u32 {
+  return slot & ~7;
+}
+
+@inline
+export function slotLevel(slot: u32): u32 {
+  return slot & 7;
+}
+
+/**
+ * Goes down to the entry of `vpn` at `level`, or to the one above it from which no table leads on: none, leaf, not
+ * present or bad, which is the caller's to tell apart. Never fails.
+ */
+export function seek(root: u32, levels: u32, vpn: u64, level: u32): u32 {
+  let table = root;
+  let at = levels - 1;
+  while (at > level) {
+    const offset = table + (indexAt(vpn, at) << 3);
+    const next = tableOf(load<u64>(offset));
+    if (next == 0) return offset | at;
+    table = next;
+    at--;
+  }
+  return (table + (indexAt(vpn, at) << 3)) | at;
+}
+
+/** True when `entry`, found above the level that was sought, leads nowhere for a reason that no sound table has. */
+@inline
+export function isBad(entry: u64, level: u32): bool {
+  return level != LEVEL_PTE && !isNone(entry) && !isLeaf(entry, level) && !isNonPresent(entry, level);
+}
+
+/** The entry where the walk to `vpn` ends, as offset | level; 0 when it ends at a bad entry. */
+export function descend(root: u32, levels: u32, vpn: f64): u32 {
+  const slot = seek(root, levels, <u64><i64>vpn, LEVEL_PTE);
+  return isBad(load<u64>(slotOffset(slot)), slotLevel(slot)) ? 0 : slot;
+}

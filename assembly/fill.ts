@@ -1,0 +1,193 @@
+/**
+ * Page-table entries to output words: one table's worth, up to the first entry that stops the walk.
+ *
+ * `lookAtEach` is the meaning, entry by entry (mm/hmm.c: hmm_vma_handle_pte). `fillTable` is the same, faster: it runs
+ * the loops of cores.ts over what is alike and hands everything else, every stop included, to `lookAtEach`.
+ */
+import {
+  LEVEL_PTE, PAGE_SHIFT, PTE_ACCESSED, PTE_DIRTY, PTE_PFN_MASK, PTE_PRESENT, PTE_RW, PTE_SPECIAL, REQ_DEFAULT, REQ_FLAGS_MASK, REQ_MODE,
+  REQ_NONE_WORD, REQ_PFN_SHIFT, REQ_PGMAP, REQ_VALID_WORD, REQ_WRITE_WORD, REQ_ZERO_PFN, STOP_DYING, STOP_HOLE, STOP_NEEDS_FAULT, STOP_NEEDS_WRITE,
+  STOP_NONPRESENT, STOP_REASON, STOP_SPECIAL, WALK_ACCESSED, WALK_NO_FILL, WALK_PGMAP, WALK_STOP_AT_HOLES, WALK_ZERO_OK,
+} from '../src/abi';
+import { countLeaves, loadPage } from './answer';
+import { holesRun, mixedRun, uniformRun } from './cores';
+import { firstFrame, isNone } from './entry';
+import { tablesChanged } from './frames';
+import { pgmapFor } from './pgmap';
+import {
+  KIND_PER_PAGE, KIND_VECTORS, S_ASKS, S_DEVMAP, S_KIND, S_TEMPLATE, S_TEMPLATE_PGMAP, TEMPLATE_RW, makeTemplate, putPgmap,
+} from './template';
+import { mark } from './translate';
+import { ASK_FAULT, ASK_WRITE, asksOf, quietPrefix } from './words';
+
+/** Entries to look at one by one before vectors are tried again; grows while they keep failing. */
+const FEW: u32 = 8;
+const MANY: u32 = 128;
+
+/** Fills `count` words at `to` from the ptes at `from`. Returns how many; fewer only with the reason in STOP_REASON. */
+export function fillTable(req: u32, from: u32, to: u32, count: u32): u32 {
+  const done = load<u32>(req, S_KIND) & KIND_VECTORS ? fillRuns(req, from, to, count) : lookAtEach(req, from, to, count);
+  if (load<u32>(req, REQ_MODE) & WALK_ACCESSED) markRun(from, done, (load<u32>(req, S_ASKS) & ASK_WRITE) != 0);
+  return done;
+}
+
+function fillRuns(req: u32, from: u32, to: u32, count: u32): u32 {
+  const mode = load<u32>(req, REQ_MODE);
+  const fills = (mode & WALK_NO_FILL) == 0;
+  const holesPass = (mode & WALK_STOP_AT_HOLES) == 0;
+  const perPage = (load<u32>(req, S_KIND) & KIND_PER_PAGE) != 0;
+  const asks = load<u32>(req, S_ASKS);
+  const rsh = PAGE_SHIFT - load<u32>(req, REQ_PFN_SHIFT);
+  // Up to here, no request asks for write, or for a page: a read-only entry, or a hole, passes.
+  let quietWrite: u32 = asks & ASK_WRITE ? 0 : count;
+  let quietFault: u32 = asks & ASK_FAULT ? 0 : count;
+  if (perPage) quietWrite = quietFault = 0;
+  let span: u32 = 32;
+  let few = FEW;
+  let i: u32 = 0;
+  while (i < count) {
+    const rest = count - i;
+    if (perPage && quietWrite <= i) quietWrite = i + quietPrefix(req, to + (i << 3), rest, ASK_WRITE);
+    let done = runTemplate(req, from + (i << 3), to + (i << 3), count, i, quietWrite, rsh, fills);
+    i += done;
+    if (i == count) break;
+    const entry = load<u64>(from + (i << 3));
+    if (perPage && quietFault <= i) quietFault = i + quietPrefix(req, to + (i << 3), count - i, ASK_FAULT);
+    const holesEnd = holesPass ? quietFault : 0;
+    if (isNone(entry)) {
+      if (holesEnd > i) {
+        done = holesRun(req, from + (i << 3), to + (i << 3), holesEnd - i, fills);
+        i += done;
+        if (done >= 16) continue;
+      }
+    } else if (makeTemplate(req, entry)) {
+      done = runTemplate(req, from + (i << 3), to + (i << 3), count, i, quietWrite, rsh, fills);
+      i += done;
+      if (done >= 16) continue;
+    }
+    // Neither alike nor empty: take both as they come, for longer each time.
+    if (load<u32>(req, S_TEMPLATE) != 0 && i < count) {
+      const end = min(count, i + span);
+      const holes = holesEnd > i;
+      const mixEnd = holes ? min(end, min(quietWrite, holesEnd)) : min(end, quietWrite);
+      if (mixEnd > i) {
+        done = mixedRun(req, from + (i << 3), to + (i << 3), mixEnd - i, rsh, fills, holes);
+        if (done != 0) {
+          takePgmap(req);
+          i += done;
+          if (span < 512) span <<= 1;
+          few = FEW;
+          continue;
+        }
+      }
+    }
+    const upTo = min(few, count - i);
+    done = lookAtEach(req, from + (i << 3), to + (i << 3), upTo);
+    i += done;
+    if (done < upTo) break;
+    if (few < MANY) few <<= 1;
+  }
+  return i;
+}
+
+/** The uniform loop over entries `i` to `count`, no further than `quietWrite` where they are read only. */
+@inline
+function runTemplate(req: u32, from: u32, to: u32, count: u32, i: u32, quietWrite: u32, rsh: u32, fills: bool): u32 {
+  const template = load<u32>(req, S_TEMPLATE);
+  const end = template & TEMPLATE_RW ? count : quietWrite;
+  if (template == 0 || end <= i) return 0;
+  const done = uniformRun(req, from, to, end - i, rsh, fills);
+  if (done != 0) {
+    takePgmap(req);
+    countLeaves(req, LEVEL_PTE, done);
+  }
+  return done;
+}
+
+/** The template's pgmap is the one held from now on, when it has one. */
+@inline
+function takePgmap(req: u32): void {
+  const pgmap = load<u32>(req, S_TEMPLATE_PGMAP);
+  if (pgmap != 0) store<u32>(req, pgmap, REQ_PGMAP);
+}
+
+/** The same, entry by entry: the order of tests is none, not present, write, dev_pagemap, special. */
+export function lookAtEach(req: u32, from: u32, to: u32, count: u32): u32 {
+  const mode = load<u32>(req, REQ_MODE);
+  const perPage = (load<u32>(req, S_KIND) & KIND_PER_PAGE) != 0;
+  const devmap = load<u64>(req, S_DEVMAP);
+  const shift = load<u32>(req, REQ_PFN_SHIFT);
+  const fills = (mode & WALK_NO_FILL) == 0;
+  let asks = load<u32>(req, S_ASKS);
+  let reason: u32 = 0;
+  let leaves: u32 = 0;
+  let i: u32 = 0;
+  for (; i < count; i++) {
+    const entry = load<u64>(from);
+    if (perPage) asks = asksOf(req, (load<u64>(to) & load<u64>(req, REQ_FLAGS_MASK)) | load<u64>(req, REQ_DEFAULT));
+    let word = load<u64>(req, REQ_NONE_WORD);
+    if (isNone(entry)) {
+      reason = asks & ASK_FAULT ? STOP_NEEDS_FAULT : mode & WALK_STOP_AT_HOLES ? STOP_HOLE : 0;
+      if (reason != 0) break;
+    } else {
+      reason = reasonOfPresent(req, mode, entry, asks, devmap);
+      if (reason != 0) break;
+      leaves++;
+      word = wordOf(req, firstFrame(entry, LEVEL_PTE), shift, isWritable(entry, devmap));
+      if (mode & WALK_ACCESSED) mark(from, entry, (asks & ASK_WRITE) != 0 && (entry & PTE_RW) != 0);
+    }
+    if (fills) store<u64>(to, word);
+    from += 8;
+    to += 8;
+  }
+  countLeaves(req, LEVEL_PTE, leaves);
+  store<u32>(req, reason, STOP_REASON);
+  return i;
+}
+
+/** Special means the zero page here, which nobody writes. */
+@inline
+function isWritable(entry: u64, devmap: u64): bool {
+  return (entry & PTE_RW) != 0 && ((entry & devmap) != 0 || (entry & PTE_SPECIAL) == 0);
+}
+
+/** The output word of a 4 KiB frame. */
+@inline
+export function wordOf(req: u32, frame: u64, shift: u32, writable: bool): u64 {
+  return (frame << shift) | load<u64>(req, REQ_VALID_WORD) | (writable ? load<u64>(req, REQ_WRITE_WORD) : 0);
+}
+
+/** STOP_* for a pte that is not none, 0 to go on. Takes and puts the pgmap. */
+function reasonOfPresent(req: u32, mode: u32, entry: u64, asks: u32, devmap: u64): u32 {
+  if ((entry & PTE_PRESENT) == 0) return STOP_NONPRESENT;
+  if ((asks & ASK_WRITE) != 0 && (entry & PTE_RW) == 0) return STOP_NEEDS_WRITE;
+  if (entry & devmap) return (mode & WALK_PGMAP) == 0 || holdPgmap(req, entry & PTE_PFN_MASK) ? 0 : STOP_DYING;
+  if ((entry & PTE_SPECIAL) == 0) return 0;
+  if ((mode & WALK_ZERO_OK) == 0 || firstFrame(entry, LEVEL_PTE) != loadPage(req + REQ_ZERO_PFN)) return STOP_SPECIAL;
+  return asks & ASK_WRITE ? STOP_NEEDS_WRITE : 0;
+}
+
+/** Holds the pgmap of the byte at `address` in place of another; false, and none held, when it is dying or unknown. */
+export function holdPgmap(req: u32, address: u64): bool {
+  const held = load<u32>(req, REQ_PGMAP);
+  const wanted = pgmapFor(held, address);
+  if (wanted != held) {
+    putPgmap(req);
+    store<u32>(req, wanted, REQ_PGMAP);
+  }
+  return wanted != 0;
+}
+
+/** Sets A in the present ptes among `count` at `from`, and D in writable ones where `writes`. */
+function markRun(from: u32, count: u32, writes: bool): void {
+  let changed: u32 = 0;
+  for (const end = from + (count << 3); from != end; from += 8) {
+    const entry = load<u64>(from);
+    if ((entry & PTE_PRESENT) == 0) continue;
+    const marked = entry | PTE_ACCESSED | (writes && (entry & PTE_RW) != 0 ? <u64>PTE_DIRTY : 0);
+    if (marked == entry) continue;
+    store<u64>(from, marked);
+    changed++;
+  }
+  tablesChanged(changed);
+}

@@ -1,0 +1,63 @@
+/**
+ * One address to its frame, as a processor's walk would: for embedders' TLB misses and for looking around. With
+ * ACCESS_MARK it leaves A (and D for a write) behind, without it nothing.
+ */
+import {
+  ACCESS_MARK, ACCESS_WRITE, PTE_ACCESSED, PTE_DIRTY, PTE_RW, REQ_ACCESS, REQ_CAPACITY, REQ_IN, REQ_LEVELS, REQ_OUT, REQ_ROOT, STOP_BAD, STOP_HOLE,
+  STOP_NEEDS_WRITE, STOP_NONPRESENT,
+} from '../src/abi';
+import { seek, slotLevel, slotOffset } from './descend';
+import { firstFrame, isLeaf, isNonPresent, isNone, pagesAt } from './entry';
+import { tablesChanged } from './frames';
+
+/** The 4 KiB frame under `vpn`, or minus the STOP_* that says why there is none for this access. */
+export function translate(root: u32, levels: u32, vpn: f64, access: u32): f64 {
+  return resolve(root, levels, <u64><i64>vpn, access);
+}
+
+@inline
+function resolve(root: u32, levels: u32, vpn: u64, access: u32): f64 {
+  const slot = seek(root, levels, vpn, 0);
+  const level = slotLevel(slot);
+  const offset = slotOffset(slot);
+  const entry = load<u64>(offset);
+  if (!isLeaf(entry, level)) return failure(entry, level);
+  if (access != 0) {
+    const writes = (access & ACCESS_WRITE) != 0;
+    if (writes && (entry & PTE_RW) == 0) return -(<f64>STOP_NEEDS_WRITE);
+    if (access & ACCESS_MARK) mark(offset, entry, writes);
+  }
+  return <f64><i64>(firstFrame(entry, level) + (vpn & (pagesAt(level) - 1)));
+}
+
+function failure(entry: u64, level: u32): f64 {
+  if (isNone(entry)) return -(<f64>STOP_HOLE);
+  return isNonPresent(entry, level) ? -(<f64>STOP_NONPRESENT) : -(<f64>STOP_BAD);
+}
+
+/** Sets A, and D for a write, in the entry at `offset`. */
+export function mark(offset: u32, entry: u64, writes: bool): void {
+  const marked = entry | PTE_ACCESSED | (writes ? <u64>PTE_DIRTY : 0);
+  if (marked == entry) return;
+  store<u64>(offset, marked);
+  tablesChanged(1);
+}
+
+/** translate() for REQ_CAPACITY page numbers at REQ_IN, answers to REQ_OUT (they may be the same place). Returns how many had a frame. */
+export function translateBatch(req: u32): u32 {
+  const root = load<u32>(req, REQ_ROOT);
+  const levels = load<u32>(req, REQ_LEVELS);
+  const access = load<u32>(req, REQ_ACCESS);
+  const count = load<u32>(req, REQ_CAPACITY);
+  let from = load<u32>(req, REQ_IN);
+  let to = load<u32>(req, REQ_OUT);
+  let found: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    const frame = resolve(root, levels, <u64><i64>load<f64>(from), access);
+    store<f64>(to, frame);
+    found += <u32>(frame >= 0);
+    from += 8;
+    to += 8;
+  }
+  return found;
+}

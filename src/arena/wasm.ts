@@ -1,0 +1,94 @@
+/**
+ * The hot loops, as WASM: three builds of one source, found, compiled once and instantiated over an arena.
+ *
+ * `shared` (SIMD, shared memory) is the default; `simd` (SIMD, private) serves where SharedArrayBuffer is missing;
+ * `scalar` (no SIMD, no threads, private) is the embedding artefact. A module that is no module of ours, or speaks
+ * another ABI, is ENOEXEC.
+ */
+import { ABI_VERSION } from '../abi.ts';
+import { HmmError } from '../errno.ts';
+
+export const WASM_BUILDS = ['shared', 'simd', 'scalar'] as const;
+export type WasmBuild = (typeof WASM_BUILDS)[number];
+
+/** What the module exports; offsets are arena bytes, page numbers f64. assembly/ has the contracts. */
+export interface Walker {
+  abiVersion(): number;
+  walk(req: number): number;
+  translate(root: number, levels: number, vpn: number, access: number): number;
+  translateBatch(req: number): number;
+  descend(root: number, levels: number, vpn: number): number;
+  slot(root: number, levels: number, vpn: number, level: number): number;
+  setEntry(offset: number, pfn: number, flagsLo: number, flagsHi: number): void;
+  setRaw(offset: number, lo: number, hi: number): void;
+  map(req: number): number;
+  zap(req: number): number;
+  protect(req: number): number;
+  split(root: number, levels: number, vpn: number, level: number): number;
+  harvest(req: number): number;
+  install(req: number): number;
+  freeTables(root: number, levels: number, vpn: number, npages: number): number;
+  nextEntry(root: number, levels: number, vpn: number, end: number, level: number): number;
+  frameAlloc(): number;
+  frameFree(offset: number): void;
+  tableCount(root: number, levels: number): number;
+  freeSpace(root: number, levels: number): number;
+  contentOffset(paddr: number): number;
+}
+
+/** Compiled modules are immutable and costly: one a build for the whole process. */
+const compiled = new Map<string, Promise<WebAssembly.Module>>();
+
+export function isShared(build: WasmBuild): boolean {
+  return build === 'shared';
+}
+
+/** Compiles one build; `bytes` replaces the file that ships with the package. Throws ENOENT or ENOEXEC. */
+export function compileBuild(build: WasmBuild, bytes?: BufferSource): Promise<WebAssembly.Module> {
+  if (bytes !== undefined) return compileBytes(`the ${build} module given`, bytes);
+  const url = new URL(`../wasm/walk.${build}.wasm`, import.meta.url);
+  let module = compiled.get(url.href);
+  if (module === undefined) {
+    module = readUrl(url).then((content) => compileBytes(`walk.${build}.wasm`, content));
+    compiled.set(url.href, module);
+    module.catch(() => compiled.delete(url.href));
+  }
+  return module;
+}
+
+async function compileBytes(name: string, bytes: BufferSource): Promise<WebAssembly.Module> {
+  try {
+    return await WebAssembly.compile(bytes);
+  } catch (error) {
+    throw new HmmError('ENOEXEC', 'arena', `${name} is not a WASM module: ${(error as Error).message}`);
+  }
+}
+
+async function readUrl(url: URL): Promise<BufferSource> {
+  if (url.protocol === 'file:') {
+    const { readFile } = await import('node:fs/promises');
+    try {
+      return new Uint8Array(await readFile(url));
+    } catch (error) {
+      throw new HmmError('ENOENT', 'arena', `cannot read ${url.pathname.split('/').at(-1)}: ${(error as NodeJS.ErrnoException).code}; was the package built?`);
+    }
+  }
+  const response = await fetch(url);
+  if (!response.ok) throw new HmmError('ENOENT', 'arena', `cannot fetch ${url.href}: ${response.status}`);
+  return response.arrayBuffer();
+}
+
+/** Instantiates over `memory` and checks the ABI. Throws ENOEXEC for a foreign module. */
+export async function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<Walker> {
+  let instance: WebAssembly.Instance;
+  try {
+    instance = await WebAssembly.instantiate(module, { env: { memory } });
+  } catch (error) {
+    throw new HmmError('ENOEXEC', 'arena', `the WASM module does not fit this arena: ${(error as Error).message}`);
+  }
+  const walker = instance.exports as unknown as Partial<Walker>;
+  if (typeof walker.abiVersion !== 'function' || typeof walker.walk !== 'function') throw new HmmError('ENOEXEC', 'arena', 'the WASM module is not a daxmirror walker');
+  const version = walker.abiVersion();
+  if (version !== ABI_VERSION) throw new HmmError('ENOEXEC', 'arena', `the WASM module speaks ABI version ${version}, this library ${ABI_VERSION}`);
+  return walker as Walker;
+}

@@ -1,0 +1,88 @@
+/**
+ * Device DAX: a range of device frames mapped as they are, in leaves of one size (drivers/dax/device.c).
+ *
+ * | fault | align 4K | align 2M | align 1G |
+ * |-------|----------|----------|----------|
+ * | PUD   | fall back | fall back | map      |
+ * | PMD   | fall back | map       | SIGBUS   |
+ * | PTE   | map       | SIGBUS    | SIGBUS   |
+ *
+ * Mappings are shared, start and end on the alignment and are split only there. A read fault comes back writable where the
+ * area is. `kill` takes the device away under whoever maps it.
+ */
+import { LEVEL_PTE } from '../abi.ts';
+import type { Mappable } from '../fs/index.ts';
+import { IntervalTree } from '../interval.ts';
+import type { PgMap, Platform } from '../memremap/index.ts';
+import {
+  FAULT_FLAG_WRITE, VM_FAULT_FALLBACK, VM_FAULT_SIGBUS, VM_HUGEPAGE, insertDevicePfn, unmapMappingRange, type MappedFile, type VmOps, type Vmf,
+} from '../mm/index.ts';
+import type { Sleepable } from '../sched/index.ts';
+import { alignDown, pagesOfLevel } from '../units.ts';
+
+export interface DaxDevice extends Mappable {
+  readonly platform: Platform;
+  readonly pgmap: PgMap;
+  /** LEVEL_PTE, LEVEL_PMD or LEVEL_PUD */
+  readonly alignLevel: number;
+  alive: boolean;
+}
+
+export function newDaxDevice(platform: Platform, pgmap: PgMap, alignLevel: number): DaxDevice {
+  return { name: pgmap.name, mappings: new IntervalTree(), platform, pgmap, alignLevel, alive: true };
+}
+
+/** How the device is mapped. */
+export function openDaxDevice(device: DaxDevice): MappedFile {
+  const alignPages = pagesOfLevel(device.alignLevel);
+  return {
+    inode: device,
+    writable: true,
+    vmOps: deviceVmOps(device),
+    vmFlags: VM_HUGEPAGE,
+    alignPages,
+    preferPages: alignPages,
+    syncSupported: true,
+    refuses(shared, start, npages) {
+      if (!device.alive) return 'ENXIO';
+      return shared && start % alignPages === 0 && npages % alignPages === 0 ? null : 'EINVAL';
+    },
+  };
+}
+
+function deviceVmOps(device: DaxDevice): VmOps {
+  return {
+    name: 'device-dax',
+    dax: true,
+    fault: (vmf) => deviceFault(device, vmf, LEVEL_PTE),
+    hugeFault: (vmf, level) => deviceFault(device, vmf, level),
+    maySplit: (_vma, vpn) => vpn % pagesOfLevel(device.alignLevel) === 0,
+  };
+}
+
+function* deviceFault(device: DaxDevice, vmf: Vmf, level: number): Sleepable<number> {
+  const { sched } = device.platform;
+  if (sched.concurrent) yield sched.point('device DAX fault', `dax ${device.name}`);
+  if (!device.alive) return VM_FAULT_SIGBUS;
+  if (level > device.alignLevel) return VM_FAULT_FALLBACK;
+  if (level < device.alignLevel) return VM_FAULT_SIGBUS;
+  const npages = pagesOfLevel(level);
+  const base = alignDown(vmf.vpn, npages);
+  const { vma } = vmf;
+  if (base < vma.start || base + npages > vma.end) return VM_FAULT_SIGBUS;
+  const first = vmf.pgoff - (vmf.vpn - base);
+  if (first < 0 || first + npages > device.pgmap.npages) return VM_FAULT_SIGBUS;
+  const pfn = device.pgmap.basePfn + first;
+  if (pfn % npages !== 0) return VM_FAULT_SIGBUS;
+  if (level > LEVEL_PTE) sched.spinLock(`${vma.mm.touches} ${level}`);
+  const result = insertDevicePfn(vmf, level, pfn, (vmf.flags & FAULT_FLAG_WRITE) !== 0, false);
+  if (level > LEVEL_PTE) sched.spinUnlock(`${vma.mm.touches} ${level}`);
+  return result;
+}
+
+/** kill_dev_dax(), then memunmap_pages(): new faults SIGBUS, mappings are dropped, references waited for. */
+export function* killDaxDevice(device: DaxDevice): Sleepable<void> {
+  device.alive = false;
+  yield* unmapMappingRange(device, 0, device.pgmap.npages, true);
+  yield* device.platform.pgmaps.drain(device.pgmap);
+}

@@ -1,0 +1,7 @@
+/** The dax room: DAX entries, faults, write-back, layout breaks; device DAX. */
+export * from './device.ts';
+export * from './entries.ts';
+export * from './fault.ts';
+export * from './file.ts';
+export * from './open.ts';
+export * from './writeback.ts';

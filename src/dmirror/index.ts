@@ -1,0 +1,3 @@
+/** The dmirror room: the device that mirrors. */
+export * from './device.ts';
+export * from './modern.ts';

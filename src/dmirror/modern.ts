@@ -1,0 +1,98 @@
+/**
+ * The device on the modern API: one interval notifier over the whole address space, hmm_range_fault() in windows, the sequence
+ * protocol (Documentation/mm/hmm.rst; lib/test_hmm.c: dmirror_range_fault).
+ */
+import { HmmError } from '../errno.ts';
+import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, HMM_PFN_VALID, HMM_PFN_WRITE, hmmRangeFault, modernPfnMask, type HmmErrno, type HmmRange } from '../hmm/index.ts';
+import type { Sleepable } from '../sched/index.ts';
+import { addrOf, type Vpn } from '../units.ts';
+import type { DeviceMirror, FillResult, MirrorPort } from './device.ts';
+
+/** 262,144 pages: 1 GiB a walk */
+const WINDOW_PAGES = 2 ** 18;
+/** as the kernel's sample: after so much virtual time of retries, EBUSY */
+const TIMEOUT_NS = 1_000_000_000;
+
+/** Starts mirroring through an interval notifier. */
+export function attachModern(device: DeviceMirror): MirrorPort {
+  const { mm } = device;
+  const sub = mm.notifiers.insert(device.name, 0, mm.pageTable.endVpn, (range, seq) =>
+    device.invalidate(range, () => {
+      mm.notifiers.setSeq(sub, seq);
+      if (range.event === 'RELEASE') device.attached = false;
+    }),
+  );
+  return {
+    *fill(start, end, write) {
+      let result: FillResult = { npages: 0, retries: 0, leaves: [0, 0, 0] };
+      for (let at = start; at < end; ) {
+        const upTo = Math.min(end, at - (at % WINDOW_PAGES) + WINDOW_PAGES);
+        result = plus(result, yield* fillWindow(at, upTo, write));
+        at = upTo;
+      }
+      return result;
+    },
+    *detach() {
+      yield* mm.notifiers.remove(sub);
+    },
+  };
+
+  function* fillWindow(start: Vpn, end: Vpn, write: boolean): Sleepable<FillResult> {
+    const window = mm.platform.arena.window(end - start);
+    try {
+      return yield* fillWords(start, end, write, window);
+    } finally {
+      window.free();
+    }
+  }
+
+  function* fillWords(start: Vpn, end: Vpn, write: boolean, window: { words: BigUint64Array; offset: number }): Sleepable<FillResult> {
+    const { sched, profile, bugs } = mm.platform;
+    const deadlineNs = sched.nowNs + TIMEOUT_NS;
+    const range: HmmRange = {
+      mm,
+      notifier: sub,
+      seq: 0,
+      start,
+      end,
+      words: window.words,
+      out: window.offset,
+      defaultFlags: write ? HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE : HMM_PFN_REQ_FAULT,
+      pfnFlagsMask: 0n,
+    };
+    for (let retries = 0; ; retries++) {
+      if (sched.nowNs > deadlineNs) throw new HmmError('EBUSY', 'device fault', 'the range did not settle within a second', addrOf(start));
+      range.seq = yield* mm.notifiers.readBegin(sub);
+      const answer = yield* walkLocked(range);
+      if (answer === 'EBUSY') continue;
+      if (answer !== null) throw new HmmError(answer, 'device fault', `the page cannot be had for ${write ? 'writing' : 'reading'}`, addrOf(start));
+      if (!device.lock.tryWrite(sched)) yield* device.lock.write(sched);
+      try {
+        if (mm.notifiers.readRetry(sub, range.seq) && !bugs.has('stale-pfn')) continue;
+        const words = { offset: window.offset, pfnShift: 0, pfnMask: modernPfnMask(profile.hmmOrderShift), valid: HMM_PFN_VALID, write: HMM_PFN_WRITE, none: 0n };
+        return { npages: end - start, retries, leaves: device.install(start, end - start, words) };
+      } finally {
+        device.lock.writeUnlock(sched);
+      }
+    }
+  }
+
+  function* walkLocked(range: HmmRange): Sleepable<HmmErrno | null> {
+    const { sched } = mm.platform;
+    if (!mm.mmapLock.tryRead(sched)) yield* mm.mmapLock.read(sched);
+    try {
+      if (!mm.alive) throw new HmmError('EFAULT', 'device fault', `process ${mm.name} has exited`, addrOf(range.start));
+      return yield* hmmRangeFault(range);
+    } finally {
+      mm.mmapLock.readUnlock(sched);
+    }
+  }
+}
+
+function plus(a: FillResult, b: FillResult): FillResult {
+  return {
+    npages: a.npages + b.npages,
+    retries: a.retries + b.retries,
+    leaves: [a.leaves[0] + b.leaves[0], a.leaves[1] + b.leaves[1], a.leaves[2] + b.leaves[2]],
+  };
+}

@@ -1,0 +1,51 @@
+/**
+ * Events: what happened, told by the room in which it happened to whoever observes the machine.
+ *
+ * Every room emits, none below `check` listens. An emitter asks `bus.on` first, so that nobody pays for
+ * events that nobody watches. Addresses are page numbers here (`vpn`, `pfn`), ranges `[start, end)`.
+ */
+
+/** mmu_notifier event types (include/linux/mmu_notifier.h). */
+export type NotifierEvent = 'UNMAP' | 'CLEAR' | 'PROTECTION_VMA' | 'PROTECTION_PAGE' | 'SOFT_DIRTY' | 'RELEASE' | 'MIGRATE' | 'EXCLUSIVE';
+
+export type MachineEvent =
+  | { readonly type: 'mmap'; readonly mm: number; readonly start: number; readonly end: number; readonly file: string | null; readonly prot: string }
+  | { readonly type: 'munmap'; readonly mm: number; readonly start: number; readonly end: number }
+  | { readonly type: 'mprotect'; readonly mm: number; readonly start: number; readonly end: number; readonly prot: string }
+  | { readonly type: 'exit'; readonly mm: number }
+  | { readonly type: 'fault'; readonly mm: number; readonly vpn: number; readonly write: boolean; readonly result: string }
+  | { readonly type: 'invalidate-start'; readonly mm: number; readonly event: NotifierEvent; readonly start: number; readonly end: number; readonly blockable: boolean }
+  | { readonly type: 'invalidate-end'; readonly mm: number; readonly event: NotifierEvent; readonly start: number; readonly end: number }
+  | { readonly type: 'entry'; readonly mm: number; readonly vpn: number; readonly level: number; readonly pfn: number; readonly write: boolean }
+  | { readonly type: 'zap'; readonly mm: number; readonly start: number; readonly end: number; readonly leaves: number }
+  | { readonly type: 'pgmap'; readonly pgmap: number; readonly state: string }
+  | { readonly type: 'blocks'; readonly file: string; readonly index: number; readonly pfn: number; readonly npages: number; readonly freed: boolean }
+  | { readonly type: 'size'; readonly file: string; readonly size: number }
+  | { readonly type: 'writeback'; readonly file: string; readonly index: number; readonly npages: number }
+  | { readonly type: 'device-map'; readonly device: string; readonly mm: number; readonly start: number; readonly end: number; readonly leaves: number }
+  | { readonly type: 'device-unmap'; readonly device: string; readonly mm: number; readonly start: number; readonly end: number }
+  | { readonly type: 'device-access'; readonly device: string; readonly mm: number; readonly vpn: number; readonly npages: number; readonly write: boolean };
+
+/** One that watches a machine. Called synchronously, in order; must not call back into the machine. */
+export type Observer = (event: MachineEvent) => void;
+
+/** Hands events to the observers in the order in which they came. */
+export class EventBus {
+  /** false while nobody observes: look before building an event */
+  on = false;
+  #observers: readonly Observer[] = [];
+
+  /** Adds an observer; the returned function takes it away. */
+  observe(observer: Observer): () => void {
+    this.#observers = [...this.#observers, observer];
+    this.on = true;
+    return () => {
+      this.#observers = this.#observers.filter((one) => one !== observer);
+      this.on = this.#observers.length > 0;
+    };
+  }
+
+  emit(event: MachineEvent): void {
+    for (const observer of this.#observers) observer(event);
+  }
+}

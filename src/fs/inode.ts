@@ -1,0 +1,42 @@
+/**
+ * Inodes: size, extents, locks and who maps them. What a room above keeps of a file (the DAX page cache) hangs on `pages`.
+ */
+import type { ExtentMap } from './extents.ts';
+import type { IntervalTree } from '../interval.ts';
+import type { RwLock } from '../sched/index.ts';
+import type { FileSystem } from './fileSystem.ts';
+
+export type ExtentPages = 1 | 512 | 262144;
+
+/** Something that areas map: a file, or a character device. */
+export interface Mappable {
+  readonly name: string;
+  /** areas that map it, by page of it (i_mmap) */
+  readonly mappings: IntervalTree<unknown>;
+}
+
+export interface Inode extends Mappable {
+  readonly id: number;
+  readonly fs: FileSystem;
+  /** bytes */
+  size: number;
+  readonly extents: ExtentMap;
+  /** pages to which this file's allocations are aligned: 1, 512 or 262144 */
+  readonly extentPages: ExtentPages;
+  /** i_rwsem: writes, truncate */
+  readonly rwsem: RwLock;
+  /** mapping->invalidate_lock (XFS: MMAPLOCK): faults for reading, what takes blocks away for writing */
+  readonly invalidateLock: RwLock;
+  /** the page cache, owned by the room that serves the file's faults */
+  pages: object | null;
+  /** metadata that a crash would lose: set by allocation and size changes, cleared by a journal commit */
+  metadataDirty: boolean;
+  unlinked: boolean;
+  /** open files and mappings' files */
+  opens: number;
+}
+
+/** Pages that hold the file's bytes. */
+export function sizePages(inode: Inode): number {
+  return Math.ceil(inode.size / 4096);
+}

@@ -1,0 +1,106 @@
+/**
+ * Wires the rooms into one machine; nothing else. What people use is api/.
+ */
+import { Arena, type ArenaOptions } from './arena/index.ts';
+import { killDaxDevice, newDaxDevice, type DaxDevice } from './dax/index.ts';
+import { HmmError } from './errno.ts';
+import { EventBus } from './events/events.ts';
+import { FS_PROFILES, FileSystem, type FsName } from './fs/index.ts';
+import { PgMaps, newCounts, type PgMap, type Platform } from './memremap/index.ts';
+import { Mm } from './mm/index.ts';
+import { DEVICE_BASE_PFN, PageRecords, Ram } from './page/index.ts';
+import { devmapHi } from './pgtable/index.ts';
+import { type BugSwitch, type KernelProfile } from './profile/index.ts';
+import { Random, Scheduler, type Sleepable } from './sched/index.ts';
+import { PUD_PAGES } from './abi.ts';
+import { alignUp } from './units.ts';
+
+export interface MachineConfig {
+  readonly arena: ArenaOptions;
+  readonly profile: KernelProfile;
+  readonly bugs: readonly BugSwitch[];
+  readonly seed: bigint;
+  readonly ramPages: number;
+  readonly levels: 4 | 5;
+}
+
+export class MachineCore {
+  readonly config: MachineConfig;
+  readonly platform: Platform;
+  readonly mms: Mm[] = [];
+  #nextMm = 1;
+  /** where the next device's frames begin: each on a 1 GiB boundary */
+  #nextPfn = DEVICE_BASE_PFN;
+
+  private constructor(config: MachineConfig, platform: Platform) {
+    this.config = config;
+    this.platform = platform;
+  }
+
+  static async create(config: MachineConfig): Promise<MachineCore> {
+    const arena = await Arena.create(config.arena);
+    const sched = new Scheduler();
+    const bus = new EventBus();
+    const records = new PageRecords(arena);
+    const platform: Platform = {
+      arena,
+      sched,
+      bus,
+      profile: config.profile,
+      bugs: new Set([...config.profile.bugs, ...config.bugs]),
+      random: new Random(config.seed),
+      records,
+      ram: new Ram(arena, records, config.ramPages),
+      pgmaps: new PgMaps(arena, sched, bus),
+      levels: config.levels,
+      devmapHi: devmapHi(config.profile.devmapBit),
+      counts: newCounts(),
+    };
+    return new MachineCore(config, platform);
+  }
+
+  newMm(name: string): Mm {
+    const mm = new Mm(this.platform, this.#nextMm, name);
+    this.#nextMm++;
+    this.mms.push(mm);
+    return mm;
+  }
+
+  /** A persistent memory device with a file system on it. */
+  newFileSystem(name: string, npages: number, fs: FsName): FileSystem {
+    return new FileSystem(this.platform, FS_PROFILES[fs], this.#register(name, 'fs-dax', npages));
+  }
+
+  newDaxDevice(name: string, npages: number, alignLevel: number): DaxDevice {
+    return newDaxDevice(this.platform, this.#register(name, 'device-dax', npages), alignLevel);
+  }
+
+  /** Takes a device-dax away under its users. */
+  *unbind(device: DaxDevice): Sleepable<void> {
+    yield* killDaxDevice(device);
+  }
+
+  /** As just created, at a cost in proportion to what was used. Everything made from the machine is dead. */
+  reset(): void {
+    const { platform } = this;
+    platform.sched.reset();
+    platform.arena.reset();
+    platform.records.reset();
+    platform.ram.reset();
+    platform.pgmaps.reset();
+    platform.random.reseed(this.config.seed);
+    Object.assign(platform.counts, newCounts());
+    this.mms.length = 0;
+    this.#nextMm = 1;
+    this.#nextPfn = DEVICE_BASE_PFN;
+  }
+
+  #register(name: string, type: 'fs-dax' | 'device-dax', npages: number): PgMap {
+    const base = this.#nextPfn;
+    const end = alignUp(base + npages, PUD_PAGES);
+    if (end > 2 ** 40) throw new HmmError('ENOSPC', 'memremap_pages', `${npages} pages do not fit the physical address space`);
+    const map = this.platform.pgmaps.register(name, type, base, npages);
+    this.#nextPfn = end;
+    return map;
+  }
+}

@@ -1,0 +1,3 @@
+/** The memremap room: dev_pagemap, and the platform record that the rooms above share. */
+export * from './pgmap.ts';
+export * from './platform.ts';

@@ -1,0 +1,38 @@
+/** The hardware and the services that every room above works on: what machine.ts wires together first. */
+import type { Arena } from '../arena/index.ts';
+import type { EventBus } from '../events/events.ts';
+import type { PageRecords, Ram } from '../page/index.ts';
+import type { BugSwitch, KernelProfile } from '../profile/index.ts';
+import type { Random, Scheduler } from '../sched/index.ts';
+import type { PgMaps } from './pgmap.ts';
+
+export interface Platform {
+  readonly arena: Arena;
+  readonly sched: Scheduler;
+  readonly bus: EventBus;
+  readonly profile: KernelProfile;
+  /** bug switches that are on: the profile's and those asked for */
+  readonly bugs: ReadonlySet<BugSwitch>;
+  readonly random: Random;
+  readonly records: PageRecords;
+  readonly ram: Ram;
+  readonly pgmaps: PgMaps;
+  /** 4, or 5 for LA57 */
+  readonly levels: 4 | 5;
+  /** high half of a devmap entry's flags under this profile */
+  readonly devmapHi: number;
+  /** counts since the machine was made or reset */
+  readonly counts: Counts;
+}
+
+/** Exact counts of what happened: modelled, never time. */
+export interface Counts {
+  faults: number;
+  faultsMajor: number;
+  invalidations: number;
+  hmmFaults: number;
+}
+
+export function newCounts(): Counts {
+  return { faults: 0, faultsMajor: 0, invalidations: 0, hmmFaults: 0 };
+}

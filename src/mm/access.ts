@@ -1,0 +1,72 @@
+/**
+ * What the processor does for a load or a store: translate, fault, try again, or a signal (arch/x86/mm/fault.c).
+ *
+ * Bytes before the place of a failure have been read or written, as by a real copy loop.
+ */
+import { ACCESS_MARK, ACCESS_READ, ACCESS_WRITE } from '../abi.ts';
+import { FaultSignal, HmmError, Livelock } from '../errno.ts';
+import type { Sleepable } from '../sched/index.ts';
+import { addrOf, type Pfn, type Vpn } from '../units.ts';
+import { handleMmFault } from './fault.ts';
+import type { Mm } from './mm.ts';
+import { FAULT_FLAG_USER, FAULT_FLAG_WRITE, VM_EXEC, VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAULT_SIGSEGV, VM_READ, VM_WRITE } from './vma.ts';
+
+/** So many faults in a row that leave an access as impossible as before are a livelock. */
+const MAX_ROUNDS = 64;
+
+/** The frame behind `vpn` for an access of this kind. Throws FaultSignal, ENOMEM. Sets A, and D for a write. */
+export function* accessPage(mm: Mm, vpn: Vpn, write: boolean, op: string): Sleepable<Pfn> {
+  const access = ACCESS_MARK | (write ? ACCESS_WRITE : ACCESS_READ);
+  const { sched } = mm.platform;
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    if (!mm.alive) throw new HmmError('EFAULT', op, `process ${mm.name} has exited`, addrOf(vpn));
+    if (sched.concurrent) yield sched.point(`${op} ${mm.name}`, mm.touches);
+    const pfn = vpn < mm.pageTable.endVpn ? mm.pageTable.translate(vpn, access) : -1;
+    if (pfn >= 0) return pfn;
+    yield* userFault(mm, vpn, write, op);
+  }
+  throw new Livelock(op);
+}
+
+function* userFault(mm: Mm, vpn: Vpn, write: boolean, op: string): Sleepable<void> {
+  const { sched } = mm.platform;
+  if (!mm.mmapLock.tryRead(sched)) yield* mm.mmapLock.read(sched);
+  try {
+    const vma = mm.vmas.at(vpn);
+    if (vma === null) throw new FaultSignal('SIGSEGV', 'MAPERR', op, addrOf(vpn));
+    if (write ? !vma.has(VM_WRITE) : !vma.has(VM_READ | VM_WRITE | VM_EXEC)) throw new FaultSignal('SIGSEGV', 'ACCERR', op, addrOf(vpn));
+    const result = yield* handleMmFault(vma, vpn, FAULT_FLAG_USER | (write ? FAULT_FLAG_WRITE : 0));
+    if ((result & VM_FAULT_OOM) !== 0) throw new HmmError('ENOMEM', op, 'no memory for the page', addrOf(vpn));
+    if ((result & VM_FAULT_HWPOISON) !== 0) throw new FaultSignal('SIGBUS', 'MCEERR_AR', op, addrOf(vpn));
+    if ((result & VM_FAULT_SIGBUS) !== 0) throw new FaultSignal('SIGBUS', 'ADRERR', op, addrOf(vpn));
+    if ((result & VM_FAULT_SIGSEGV) !== 0) throw new FaultSignal('SIGSEGV', 'ACCERR', op, addrOf(vpn));
+  } finally {
+    mm.mmapLock.readUnlock(sched);
+  }
+}
+
+/** Loads `target.length` bytes from byte `within` of page `vpn` on. */
+export function* cpuLoad(mm: Mm, vpn: Vpn, within: number, target: Uint8Array): Sleepable<void> {
+  const { content } = mm.platform.arena;
+  for (let done = 0; done < target.length; ) {
+    const at = within + done;
+    const page = vpn + Math.floor(at / 4096);
+    const n = Math.min(target.length - done, 4096 - (at % 4096));
+    const pfn = yield* accessPage(mm, page, false, 'load');
+    content.read(pfn * 4096 + (at % 4096), target, done, n);
+    done += n;
+  }
+}
+
+/** Stores `source` from byte `within` of page `vpn` on. */
+export function* cpuStore(mm: Mm, vpn: Vpn, within: number, source: Uint8Array): Sleepable<void> {
+  const { content } = mm.platform.arena;
+  for (let done = 0; done < source.length; ) {
+    const at = within + done;
+    const page = vpn + Math.floor(at / 4096);
+    const n = Math.min(source.length - done, 4096 - (at % 4096));
+    const pfn = yield* accessPage(mm, page, true, 'store');
+    if (!content.write(pfn * 4096 + (at % 4096), source, done, n)) throw new HmmError('ENOMEM', 'store', 'no room in the arena for the bytes', addrOf(page));
+    done += n;
+  }
+}

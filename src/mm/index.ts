@@ -1,0 +1,11 @@
+/** The mm room: address spaces, areas, faults, and the way from a file back to who maps it. It never imports dax: it calls `vma.ops`. */
+export * from './notifier/index.ts';
+export * from './mm.ts';
+export * from './access.ts';
+export * from './mprotect.ts';
+export * from './vma.ts';
+export * from './mmap.ts';
+export * from './fault.ts';
+export * from './insert.ts';
+export * from './rmap.ts';
+export * from './zap.ts';

@@ -1,0 +1,63 @@
+/**
+ * An address space: VMAs, the page table they are mapped by, the lock over both and the notifiers that mirror it
+ * (include/linux/mm_types.h: struct mm_struct).
+ */
+import type { Platform } from '../memremap/index.ts';
+import { PageTable } from '../pgtable/index.ts';
+import { RwLock, type Sleepable } from '../sched/index.ts';
+import type { NotifierEvent } from '../events/events.ts';
+import type { Vpn } from '../units.ts';
+import { MmuNotifiers, type NotifierRange } from './notifier/index.ts';
+import type { Vma } from './vma.ts';
+import { VmaTree } from './vmaTree.ts';
+
+/** vm.max_map_count */
+export const MAX_MAP_COUNT = 65530;
+/** mmap_min_addr: 64 KiB */
+export const MIN_VPN: Vpn = 16;
+/** 47 bits of addresses, less the guard page */
+export const TASK_SIZE_VPN: Vpn = 2 ** 35 - 1;
+/** where mmap looks from, downwards, with address randomisation off */
+export const MMAP_BASE_VPN: Vpn = 0x7ffff7fff;
+
+export class Mm {
+  readonly id: number;
+  readonly name: string;
+  readonly platform: Platform;
+  readonly vmas = new VmaTree<Vma>();
+  readonly pageTable: PageTable;
+  readonly notifiers: MmuNotifiers;
+  readonly mmapLock: RwLock;
+  /** false once the process has exited */
+  alive = true;
+
+  constructor(platform: Platform, id: number, name: string) {
+    this.id = id;
+    this.name = name;
+    this.platform = platform;
+    this.pageTable = new PageTable(platform.arena, platform.levels);
+    this.notifiers = new MmuNotifiers(id, platform.sched, platform.bus);
+    this.mmapLock = new RwLock(`mmap_lock ${id}`);
+  }
+
+  /** What preemption points of this space's page table touch. */
+  get touches(): string {
+    return `page table ${this.id}`;
+  }
+}
+
+/**
+ * Opens an invalidation of `[start, end)`; to be closed with `invalidateEnd` and what this returns. Null when nobody
+ * listens. Blockable: it cannot be refused.
+ */
+export function* invalidateStart(mm: Mm, event: NotifierEvent, start: Vpn, end: Vpn, owner: object | null = null): Sleepable<NotifierRange | null> {
+  mm.platform.counts.invalidations++;
+  if (!mm.notifiers.heard && !mm.platform.bus.on) return null;
+  const range: NotifierRange = { event, start, end, blockable: true, owner };
+  yield* mm.notifiers.start(range);
+  return range;
+}
+
+export function invalidateEnd(mm: Mm, range: NotifierRange | null): void {
+  if (range !== null) mm.notifiers.end(range);
+}

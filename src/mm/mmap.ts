@@ -1,0 +1,331 @@
+/**
+ * mmap, munmap, mprotect, madvise and the rules by which VMAs split and merge (mm/mmap.c, mm/mprotect.c, mm/madvise.c).
+ *
+ * Check, then commit: what throws has changed nothing. Bounds are page numbers; the facade checks addresses. Each takes
+ * mmap_lock for writing (madvise: reading) itself.
+ */
+import { LEVEL_PMD, LEVEL_PUD } from '../abi.ts';
+import { HmmError } from '../errno.ts';
+import type { Sleepable } from '../sched/index.ts';
+import { addrOf, alignDown, alignUp, hex, pagesOfLevel, type Vpn } from '../units.ts';
+import { protectRange } from './mprotect.ts';
+import { invalidateEnd, invalidateStart, MAX_MAP_COUNT, MIN_VPN, MMAP_BASE_VPN, TASK_SIZE_VPN, type Mm } from './mm.ts';
+import { linkVma, unlinkVma } from './rmap.ts';
+import {
+  VM_ACCESS, VM_LOCKED, VM_MAYEXEC, VM_MAYREAD, VM_MAYSHARE, VM_MAYWRITE, VM_NOHUGEPAGE, VM_HUGEPAGE, VM_PFNMAP, VM_SHARED,
+  VM_SOFTDIRTY, VM_SPECIAL, VM_SYNC, VM_WRITE, Vma, protString, type MappedFile,
+} from './vma.ts';
+import { splitHugeAt, zapPageRangeSingle, zapRange } from './zap.ts';
+
+export interface MmapRequest {
+  readonly npages: number;
+  /** VM_READ | VM_WRITE | VM_EXEC */
+  readonly prot: number;
+  readonly shared: boolean;
+  readonly file: MappedFile | null;
+  readonly pgoff: number;
+  /** where: a hint, or a demand */
+  readonly start: Vpn | null;
+  readonly fixed: 'hint' | 'fixed' | 'noreplace';
+  /** MAP_SYNC, with MAP_SHARED_VALIDATE */
+  readonly sync: boolean;
+  /** further VM_ flags (VM_NOHUGEPAGE and the like) */
+  readonly vmFlags: number;
+}
+
+/** mmap(2). Returns the new area's first page. EINVAL, EACCES, ENOMEM, EEXIST, EOPNOTSUPP, EOVERFLOW, and what the file refuses with. */
+export function* mmap(mm: Mm, request: MmapRequest): Sleepable<Vpn> {
+  const { npages, file, fixed } = request;
+  if (npages <= 0) throw new HmmError('EINVAL', 'mmap', 'length is zero');
+  if (npages > TASK_SIZE_VPN) throw new HmmError('ENOMEM', 'mmap', `length of ${hex(npages)} pages does not fit the address space`);
+  if (request.pgoff + npages > 2 ** 52) throw new HmmError('EOVERFLOW', 'mmap', 'offset and length wrap');
+  const flags = vmFlagsFor(request);
+  const { sched } = mm.platform;
+  if (!mm.mmapLock.tryWrite(sched)) yield* mm.mmapLock.write(sched);
+  try {
+    requireAlive(mm, 'mmap');
+    const start = placeMapping(mm, request);
+    const refused = file?.refuses(request.shared, start, npages) ?? null;
+    if (refused !== null) throw new HmmError(refused, 'mmap', `${file?.inode.name ?? ''} does not take this mapping`, addrOf(start));
+    // A whole area in the middle may be replaced: one cut more.
+    if (mm.vmas.count >= MAX_MAP_COUNT) throw new HmmError('ENOMEM', 'mmap', `more than ${MAX_MAP_COUNT} areas`);
+    if (fixed === 'fixed') yield* unmapRange(mm, start, start + npages, 'mmap');
+    insertVma(mm, start, start + npages, flags, file, file === null ? start : request.pgoff);
+    if (mm.platform.bus.on) {
+      mm.platform.bus.emit({ type: 'mmap', mm: mm.id, start, end: start + npages, file: file?.inode.name ?? null, prot: protString(flags) });
+    }
+    return start;
+  } finally {
+    mm.mmapLock.writeUnlock(sched);
+  }
+}
+
+/** munmap(2): EINVAL, ENOMEM where a split would be one area too many. What is not mapped is no error. */
+export function* munmap(mm: Mm, start: Vpn, npages: number): Sleepable<void> {
+  if (npages <= 0) throw new HmmError('EINVAL', 'munmap', 'length is zero', addrOf(start));
+  if (start + npages > TASK_SIZE_VPN) throw new HmmError('EINVAL', 'munmap', 'range lies outside the address space', addrOf(start));
+  const { sched } = mm.platform;
+  if (!mm.mmapLock.tryWrite(sched)) yield* mm.mmapLock.write(sched);
+  try {
+    requireAlive(mm, 'munmap');
+    yield* unmapRange(mm, start, start + npages, 'munmap');
+  } finally {
+    mm.mmapLock.writeUnlock(sched);
+  }
+}
+
+/** mprotect(2): ENOMEM for gaps (what stands below the gap has changed, as in the kernel) and too many areas, EACCES, EINVAL. */
+export function* mprotect(mm: Mm, start: Vpn, npages: number, prot: number): Sleepable<void> {
+  if (npages === 0) return;
+  const end = start + npages;
+  if (end > TASK_SIZE_VPN) throw new HmmError('ENOMEM', 'mprotect', 'range lies outside the address space', addrOf(start));
+  const { sched } = mm.platform;
+  if (!mm.mmapLock.tryWrite(sched)) yield* mm.mmapLock.write(sched);
+  try {
+    requireAlive(mm, 'mprotect');
+    let at = start;
+    for (let vma = mm.vmas.find(start); at < end; vma = mm.vmas.find(at)) {
+      if (vma === null || vma.start > at) throw new HmmError('ENOMEM', 'mprotect', `nothing is mapped at ${hex(addrOf(at))}`, addrOf(at));
+      const flags = (vma.flags & ~VM_ACCESS) | prot;
+      if ((flags & ~(flags >>> 4) & VM_ACCESS) !== 0) throw new HmmError('EACCES', 'mprotect', `the mapping at ${hex(addrOf(at))} may not become ${protString(prot)}`, addrOf(at));
+      const upTo = Math.min(end, vma.end);
+      if (flags !== vma.flags) yield* changeProtection(mm, vma, at, upTo, flags);
+      at = upTo;
+    }
+    if (mm.platform.bus.on) mm.platform.bus.emit({ type: 'mprotect', mm: mm.id, start, end, prot: protString(prot) });
+  } finally {
+    mm.mmapLock.writeUnlock(sched);
+  }
+}
+
+/** madvise(2) of MADV_DONTNEED: the entries of each area go (CLEAR), the areas stay. ENOMEM for gaps, after the rest is done. */
+export function* madviseDontneed(mm: Mm, start: Vpn, npages: number): Sleepable<void> {
+  const end = start + npages;
+  const { sched } = mm.platform;
+  if (!mm.mmapLock.tryRead(sched)) yield* mm.mmapLock.read(sched);
+  try {
+    requireAlive(mm, 'madvise');
+    let gap = false;
+    let at = start;
+    for (let vma = mm.vmas.find(start); at < end; vma = mm.vmas.find(at)) {
+      if (vma === null || vma.start >= end) {
+        gap = true;
+        break;
+      }
+      if (vma.start > at) gap = true;
+      if (vma.has(VM_LOCKED | VM_PFNMAP)) throw new HmmError('EINVAL', 'madvise', 'DONTNEED of a locked or device mapping', addrOf(vma.start));
+      const upTo = Math.min(end, vma.end);
+      yield* zapPageRangeSingle(vma, Math.max(at, vma.start), upTo);
+      at = upTo;
+    }
+    if (gap) throw new HmmError('ENOMEM', 'madvise', 'part of the range is not mapped', addrOf(start));
+  } finally {
+    mm.mmapLock.readUnlock(sched);
+  }
+}
+
+/** madvise(2) of MADV_HUGEPAGE and MADV_NOHUGEPAGE: changes the flag of the areas. EINVAL for special ones, ENOMEM for gaps. */
+export function* madviseHuge(mm: Mm, start: Vpn, npages: number, huge: boolean): Sleepable<void> {
+  const end = start + npages;
+  const { sched } = mm.platform;
+  if (!mm.mmapLock.tryWrite(sched)) yield* mm.mmapLock.write(sched);
+  try {
+    requireAlive(mm, 'madvise');
+    let at = start;
+    for (let vma = mm.vmas.find(start); at < end; vma = mm.vmas.find(at)) {
+      if (vma === null || vma.start > at) throw new HmmError('ENOMEM', 'madvise', `nothing is mapped at ${hex(addrOf(at))}`, addrOf(at));
+      const upTo = Math.min(end, vma.end);
+      const flags = huge ? (vma.flags & ~VM_NOHUGEPAGE) | VM_HUGEPAGE : (vma.flags & ~VM_HUGEPAGE) | VM_NOHUGEPAGE;
+      if (flags !== vma.flags) mergeAround(mm, yield* isolate(mm, vma, at, upTo, 'madvise'), flags);
+      at = upTo;
+    }
+  } finally {
+    mm.mmapLock.writeUnlock(sched);
+  }
+}
+
+/** exit_mmap(): everything is unmapped, mirrors are released, the tables go. */
+export function* exitMm(mm: Mm): Sleepable<void> {
+  const { sched } = mm.platform;
+  if (!mm.mmapLock.tryWrite(sched)) yield* mm.mmapLock.write(sched);
+  try {
+    requireAlive(mm, 'exit');
+    mm.alive = false;
+    yield* mm.notifiers.release(mm.pageTable.endVpn);
+    yield* unmapRange(mm, 0, TASK_SIZE_VPN, 'exit');
+    mm.pageTable.destroy();
+    if (mm.platform.bus.on) mm.platform.bus.emit({ type: 'exit', mm: mm.id });
+  } finally {
+    mm.mmapLock.writeUnlock(sched);
+  }
+}
+
+function requireAlive(mm: Mm, op: string): void {
+  if (!mm.alive) throw new HmmError('EFAULT', op, `process ${mm.name} has exited`);
+}
+
+function vmFlagsFor(request: MmapRequest): number {
+  const { file, shared, prot } = request;
+  let flags = prot | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC | VM_SOFTDIRTY | request.vmFlags | (file?.vmFlags ?? 0);
+  if ((request.vmFlags & VM_NOHUGEPAGE) !== 0) flags &= ~VM_HUGEPAGE;
+  if (shared) {
+    flags |= VM_SHARED | VM_MAYSHARE;
+    if (file !== null && !file.writable) {
+      if ((prot & VM_WRITE) !== 0) throw new HmmError('EACCES', 'mmap', `${file.inode.name} is not open for writing`);
+      flags &= ~(VM_MAYWRITE | VM_SHARED);
+    }
+  }
+  if (request.sync) {
+    if (file === null || !file.syncSupported) throw new HmmError('EOPNOTSUPP', 'mmap', 'MAP_SYNC needs a DAX file on synchronous memory');
+    flags |= VM_SYNC;
+  }
+  return flags;
+}
+
+/** Where a mapping goes (get_unmapped_area): at the demand, at a free hint, else the highest gap that fits. */
+function placeMapping(mm: Mm, request: MmapRequest): Vpn {
+  const { npages, start: wanted, fixed, file } = request;
+  if (fixed !== 'hint') {
+    if (wanted === null) throw new HmmError('EINVAL', 'mmap', 'a fixed mapping needs an address');
+    if (wanted < MIN_VPN) throw new HmmError('EPERM', 'mmap', `address ${hex(addrOf(wanted))} is below the lowest allowed`, addrOf(wanted));
+    if (wanted + npages > TASK_SIZE_VPN) throw new HmmError('ENOMEM', 'mmap', 'range lies outside the address space', addrOf(wanted));
+    if (fixed === 'noreplace') {
+      const there = mm.vmas.find(wanted);
+      if (there !== null && there.start < wanted + npages) throw new HmmError('EEXIST', 'mmap', `something is mapped at ${hex(addrOf(Math.max(wanted, there.start)))}`, addrOf(wanted));
+    }
+    return wanted;
+  }
+  if (wanted !== null && wanted >= MIN_VPN && wanted + npages <= TASK_SIZE_VPN) {
+    const next = mm.vmas.find(wanted);
+    if (next === null || next.start >= wanted + npages) return wanted;
+  }
+  const prefer = file?.preferPages ?? 1;
+  const align = npages >= prefer ? prefer : 1;
+  const top = Math.min(MMAP_BASE_VPN, TASK_SIZE_VPN);
+  const found = mm.vmas.findGapTopDown(npages, MIN_VPN, top, align, align === 1 ? 0 : request.pgoff % align);
+  if (found < 0) throw new HmmError('ENOMEM', 'mmap', `no gap of ${hex(npages)} pages`);
+  return found;
+}
+
+/** Adds an area, merged with its neighbours where the rules allow. */
+function insertVma(mm: Mm, start: Vpn, end: Vpn, flags: number, file: MappedFile | null, pgoff: number): Vma {
+  const vma = new Vma(mm, start, end, flags, file, pgoff);
+  mm.vmas.insert(vma);
+  linkVma(vma);
+  return mergeAround(mm, vma, flags);
+}
+
+/** Gives `vma` new flags and merges it with neighbours that have come to be its equals. Returns what it is now part of. */
+function mergeAround(mm: Mm, vma: Vma, flags: number): Vma {
+  vma.flags = flags;
+  let merged = vma;
+  const before = mm.vmas.prev(merged);
+  if (before !== null && before.end === merged.start && mergeable(before, merged)) {
+    absorb(mm, before, merged);
+    merged = before;
+  }
+  const after = mm.vmas.next(merged);
+  if (after !== null && after.start === merged.end && mergeable(merged, after)) absorb(mm, merged, after);
+  return merged;
+}
+
+function absorb(mm: Mm, low: Vma, high: Vma): void {
+  unlinkVma(high);
+  unlinkVma(low);
+  mm.vmas.remove(high);
+  mm.vmas.resize(low, low.start, high.end);
+  low.anon ||= high.anon;
+  linkVma(low);
+}
+
+/** is_mergeable_vma(): equal flags, file and consecutive pages of it; special areas never. */
+function mergeable(low: Vma, high: Vma): boolean {
+  if ((low.flags & ~VM_SOFTDIRTY) !== (high.flags & ~VM_SOFTDIRTY) || (low.flags & VM_SPECIAL) !== 0) return false;
+  if (low.file?.inode !== high.file?.inode || low.ops !== high.ops) return false;
+  return low.pgoff + low.npages === high.pgoff;
+}
+
+/** Cuts `vma` at `at`; both sides keep their rights. A huge leaf across the cut is dropped first, with a CLEAR of its own. */
+function* splitVma(mm: Mm, vma: Vma, at: Vpn): Sleepable<Vma> {
+  yield* splitHugeAt(vma, at);
+  const high = new Vma(mm, at, vma.end, vma.flags, vma.file, vma.pgoffOf(at));
+  high.anon = vma.anon;
+  unlinkVma(vma);
+  mm.vmas.resize(vma, vma.start, at);
+  mm.vmas.insert(high);
+  linkVma(vma);
+  linkVma(high);
+  return high;
+}
+
+/**
+ * May `vma` be cut at the ends of `[start, end)` that lie inside it? EINVAL where the driver forbids it, ENOMEM when that is
+ * one area too many; `unmapping`: only where a part on each side is left. Throws before anything has changed.
+ */
+function checkSplits(mm: Mm, vma: Vma, start: Vpn, end: Vpn, op: string, unmapping: boolean): void {
+  const cuts = [start, end].filter((at) => at > vma.start && at < vma.end);
+  for (const at of cuts) {
+    if (vma.ops?.maySplit !== undefined && !vma.ops.maySplit(vma, at)) throw new HmmError('EINVAL', op, `the mapping cannot be split at ${hex(addrOf(at))}`, addrOf(at));
+  }
+  const more = unmapping ? cuts.length - 1 : cuts.length;
+  if (more > 0 && mm.vmas.count + more > MAX_MAP_COUNT) throw new HmmError('ENOMEM', op, `more than ${MAX_MAP_COUNT} areas`, addrOf(start));
+}
+
+/** The part `[start, end)` of `vma` as an area of its own. */
+function* isolate(mm: Mm, vma: Vma, start: Vpn, end: Vpn, op: string): Sleepable<Vma> {
+  checkSplits(mm, vma, start, end, op, false);
+  let part = vma;
+  if (start > part.start) part = yield* splitVma(mm, part, start);
+  if (end < part.end) yield* splitVma(mm, part, end);
+  return part;
+}
+
+function* changeProtection(mm: Mm, vma: Vma, start: Vpn, end: Vpn, flags: number): Sleepable<void> {
+  const part = yield* isolate(mm, vma, start, end, 'mprotect');
+  const old = part.flags;
+  const merged = mergeAround(mm, part, flags);
+  yield* protectRange(merged, start, end, old, flags);
+}
+
+/** Unmaps `[start, end)`: the areas are cut at its edges, then one UNMAP around all of it, and they are gone. */
+function* unmapRange(mm: Mm, start: Vpn, end: Vpn, op: string): Sleepable<void> {
+  const first = mm.vmas.find(start);
+  if (first === null || first.start >= end) return;
+  const last = lastBelow(mm, end) ?? first;
+  checkSplits(mm, first, start, end, op, true);
+  if (last !== first) checkSplits(mm, last, start, end, op, true);
+  if (first.start < start) yield* splitVma(mm, first, start);
+  const tail = lastBelow(mm, end);
+  if (tail !== null && tail.end > end) yield* splitVma(mm, tail, end);
+
+  const doomed: Vma[] = [];
+  for (let vma = mm.vmas.find(start); vma !== null && vma.start < end; vma = mm.vmas.next(vma)) doomed.push(vma);
+  for (const vma of doomed) mm.vmas.remove(vma);
+  const range = yield* invalidateStart(mm, 'UNMAP', start, end);
+  for (const vma of doomed) yield* zapRange(vma, vma.start, vma.end);
+  invalidateEnd(mm, range);
+  for (const vma of doomed) unlinkVma(vma);
+  freeTables(mm, start, end);
+  if (mm.platform.bus.on) mm.platform.bus.emit({ type: 'munmap', mm: mm.id, start, end });
+}
+
+/** The last area that begins below `end`. */
+function lastBelow(mm: Mm, end: Vpn): Vma | null {
+  const over = mm.vmas.find(end - 1);
+  return over !== null && over.start < end ? over : mm.vmas.findPrev(end);
+}
+
+/** free_pgtables(): tables that no remaining area could use, between the neighbours left standing. */
+function freeTables(mm: Mm, start: Vpn, end: Vpn): void {
+  const before = mm.vmas.findPrev(start);
+  const after = mm.vmas.find(start);
+  const floor = before === null ? 0 : before.end;
+  const ceiling = after === null ? mm.pageTable.endVpn : after.start;
+  for (const level of [LEVEL_PMD, LEVEL_PUD]) {
+    const span = pagesOfLevel(level);
+    const from = Math.max(alignDown(start, span), alignUp(floor, span));
+    const to = Math.min(alignUp(end, span), alignDown(ceiling, span));
+    if (from < to) mm.pageTable.freeTables(from, to - from);
+  }
+}
+

@@ -1,0 +1,2 @@
+/** The notifier room: classic and interval mmu notifiers. */
+export * from './notifier.ts';

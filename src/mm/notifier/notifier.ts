@@ -1,0 +1,228 @@
+/**
+ * mmu notifiers: how an address space tells its mirrors (mm/mmu_notifier.c).
+ *
+ * Guarantee: between start and end of an invalidation the pages are still there, and a secondary MMU that has heard
+ * start must neither keep nor make an entry in the range until end. Two kinds listen: *classic* ones hear start, end
+ * and release of the whole space; *interval* ones hear what overlaps theirs and are told apart by a sequence number:
+ *
+ *   seq = readBegin(sub); … collect pages …; lock; if (readRetry(sub, seq)) start again; program; unlock
+ *
+ * Interval subscriptions are called before classic ones at start, and closed before them at end. Nested and concurrent
+ * invalidations are allowed. A non-blockable one may be refused: -EAGAIN, and then its end must not be called.
+ * Ranges are page numbers `[start, end)`.
+ */
+import { InvariantError, invariant } from '../../errno.ts';
+import type { EventBus, NotifierEvent } from '../../events/events.ts';
+import { IntervalTree, type IntervalNode } from '../../interval.ts';
+import { WaitQueue, type Scheduler, type Sleepable } from '../../sched/index.ts';
+import type { Vpn } from '../../units.ts';
+
+export interface NotifierRange {
+  readonly event: NotifierEvent;
+  readonly start: Vpn;
+  readonly end: Vpn;
+  readonly blockable: boolean;
+  /** who raises it, for MIGRATE and EXCLUSIVE: a device ignores its own */
+  readonly owner: object | null;
+}
+
+/** A classic listener. `start` answers false only to a non-blockable range that it cannot serve now. */
+export interface MmuNotifier {
+  readonly name: string;
+  start?(range: NotifierRange): Sleepable<boolean>;
+  end?(range: NotifierRange): void;
+  release?(): Sleepable<void>;
+}
+
+/** Called for each overlapping invalidation; must call `setSeq` under the driver's lock and drop its entries. */
+export type IntervalInvalidate = (range: NotifierRange, seq: number) => Sleepable<boolean>;
+
+/** mmu_interval_notifier: one subscription to `[start, end)`. */
+export interface IntervalSub {
+  readonly name: string;
+  readonly start: Vpn;
+  readonly end: Vpn;
+  readonly invalidate: IntervalInvalidate;
+  /** odd; equal to the space's number while an invalidation that touches this one is in flight */
+  seq: number;
+  node: IntervalNode<IntervalSub> | null;
+  deferred: 'insert' | 'remove' | null;
+}
+
+export class MmuNotifiers {
+  readonly mmId: number;
+  readonly #sched: Scheduler;
+  readonly #bus: EventBus;
+  /** even when nothing that matters is in flight, odd while an invalidation overlaps a subscription */
+  #seq = 2;
+  #active = 0;
+  readonly #tree = new IntervalTree<IntervalSub>();
+  #deferred: IntervalSub[] = [];
+  #list: readonly MmuNotifier[] = [];
+  readonly #ended = new WaitQueue('mmu notifier sequence');
+
+  constructor(mmId: number, sched: Scheduler, bus: EventBus) {
+    this.mmId = mmId;
+    this.#sched = sched;
+    this.#bus = bus;
+  }
+
+  /** False while nobody listens: an invalidation has then nothing to do. */
+  get heard(): boolean {
+    return this.#list.length > 0 || this.#tree.size > 0 || this.#deferred.length > 0;
+  }
+
+  /** Invalidations in flight. */
+  get active(): number {
+    return this.#active;
+  }
+
+  // ── the core's side ──
+
+  /** mmu_notifier_invalidate_range_start(). False: refused (non-blockable only), and end must not be called. */
+  *start(range: NotifierRange): Sleepable<boolean> {
+    if (this.#bus.on) this.#bus.emit({ type: 'invalidate-start', mm: this.mmId, event: range.event, start: range.start, end: range.end, blockable: range.blockable });
+    if (this.#sched.concurrent) yield this.#sched.point(`${range.event} start`, `notifier ${this.mmId}`);
+    const overlapping = this.#openIntervals(range);
+    for (const sub of overlapping) {
+      if (yield* sub.invalidate(range, this.#seq)) continue;
+      if (range.blockable) throw new InvariantError(`${sub.name} refuses a blockable invalidation`);
+      this.#closeIntervals();
+      return false;
+    }
+    return yield* this.#startList(range);
+  }
+
+  /** mmu_notifier_invalidate_range_end(). */
+  end(range: NotifierRange): void {
+    invariant(this.#active > 0, 'invalidation ended more often than started');
+    this.#closeIntervals();
+    for (const notifier of this.#list) notifier.end?.(range);
+    if (this.#bus.on) this.#bus.emit({ type: 'invalidate-end', mm: this.mmId, event: range.event, start: range.start, end: range.end });
+  }
+
+  /** mmu_notifier_release(): the space goes away. Interval subscriptions hear RELEASE over everything, classic ones `release`. */
+  *release(endVpn: Vpn): Sleepable<void> {
+    const range: NotifierRange = { event: 'RELEASE', start: 0, end: endVpn, blockable: true, owner: null };
+    for (const sub of this.#openIntervals(range)) yield* sub.invalidate(range, this.#seq);
+    this.#closeIntervals();
+    for (const notifier of this.#list) {
+      this.#list = this.#list.filter((other) => other !== notifier);
+      if (notifier.release !== undefined) yield* notifier.release();
+    }
+  }
+
+  // ── classic listeners ──
+
+  register(notifier: MmuNotifier): void {
+    this.#list = [...this.#list, notifier];
+  }
+
+  unregister(notifier: MmuNotifier): void {
+    this.#list = this.#list.filter((other) => other !== notifier);
+  }
+
+  // ── interval listeners ──
+
+  /** mmu_interval_notifier_insert(). While an invalidation is in flight it joins at its end. */
+  insert(name: string, start: Vpn, end: Vpn, invalidate: IntervalInvalidate): IntervalSub {
+    const sub: IntervalSub = { name, start, end, invalidate, seq: this.#seq - 1, node: null, deferred: null };
+    if (this.#invalidating) {
+      sub.seq = this.#seq;
+      sub.deferred = 'insert';
+      this.#deferred.push(sub);
+    } else {
+      if (this.#active > 0) {
+        this.#seq++;
+        sub.seq = this.#seq;
+      }
+      sub.node = this.#tree.insert(start, end, sub);
+    }
+    return sub;
+  }
+
+  /** mmu_interval_notifier_remove(): no callback runs any more when it returns. May sleep; not to be called from a callback. */
+  *remove(sub: IntervalSub): Sleepable<void> {
+    if (sub.deferred === 'insert') {
+      sub.deferred = null;
+      this.#deferred = this.#deferred.filter((other) => other !== sub);
+      return;
+    }
+    if (sub.node === null) return;
+    if (!this.#invalidating) {
+      this.#tree.remove(sub.node);
+      sub.node = null;
+      return;
+    }
+    sub.deferred = 'remove';
+    this.#deferred.push(sub);
+    const seq = this.#seq;
+    yield* this.#ended.wait(this.#sched, () => this.#seq !== seq);
+  }
+
+  /** mmu_interval_read_begin(): waits while an invalidation that touches `sub` is in flight, then names the state it stands for. */
+  *readBegin(sub: IntervalSub): Sleepable<number> {
+    if (this.#sched.concurrent) yield this.#sched.point('mmu_interval_read_begin', `notifier ${this.mmId}`);
+    const seq = sub.seq;
+    if (seq === this.#seq) yield* this.#ended.wait(this.#sched, () => this.#seq !== seq);
+    return seq;
+  }
+
+  /** True when what was read since `seq` may be stale. To be asked under the driver's lock. */
+  readRetry(sub: IntervalSub, seq: number): boolean {
+    return sub.seq !== seq;
+  }
+
+  /** mmu_interval_set_seq(), from the invalidate callback under the driver's lock. */
+  setSeq(sub: IntervalSub, seq: number): void {
+    sub.seq = seq;
+  }
+
+  // ── inside ──
+
+  /** An invalidation that overlaps a subscription is in flight. */
+  get #invalidating(): boolean {
+    return this.#active > 0 && this.#seq % 2 === 1;
+  }
+
+  #openIntervals(range: NotifierRange): readonly IntervalSub[] {
+    this.#active++;
+    if (this.#tree.size === 0) return NONE;
+    const overlapping: IntervalSub[] = [];
+    this.#tree.overlapping(range.start, range.end, (sub) => overlapping.push(sub));
+    if (overlapping.length > 0 && this.#seq % 2 === 0) this.#seq++;
+    return overlapping;
+  }
+
+  #closeIntervals(): void {
+    this.#active--;
+    if (this.#active > 0 || this.#seq % 2 === 0) return;
+    this.#seq++;
+    const deferred = this.#deferred;
+    this.#deferred = [];
+    for (const sub of deferred) {
+      if (sub.deferred === 'insert') sub.node = this.#tree.insert(sub.start, sub.end, sub);
+      else if (sub.node !== null) {
+        this.#tree.remove(sub.node);
+        sub.node = null;
+      }
+      sub.deferred = null;
+    }
+  }
+
+  /** All hear start even after one refused; then those that have heard it hear end, and the core goes back. */
+  *#startList(range: NotifierRange): Sleepable<boolean> {
+    let refused = false;
+    for (const notifier of this.#list) {
+      if (notifier.start === undefined || (yield* notifier.start(range))) continue;
+      if (range.blockable) throw new InvariantError(`${notifier.name} refuses a blockable invalidation`);
+      refused = true;
+    }
+    if (!refused) return true;
+    this.#closeIntervals();
+    for (const notifier of this.#list) notifier.end?.(range);
+    return false;
+  }
+}
+
+const NONE: readonly IntervalSub[] = [];

@@ -1,0 +1,151 @@
+/**
+ * Virtual memory areas: what a range of addresses is, and who serves its faults (include/linux/mm_types.h).
+ *
+ * Bounds are page numbers `[start, end)`. Flags are the kernel's VM_ bits, as far as they matter here.
+ */
+import type { ErrnoCode } from '../errno.ts';
+import type { Mappable } from '../fs/index.ts';
+import type { IntervalNode } from '../interval.ts';
+import type { Sleepable } from '../sched/index.ts';
+import type { Vpn } from '../units.ts';
+import type { Mm } from './mm.ts';
+
+export const VM_READ = 0x1;
+export const VM_WRITE = 0x2;
+export const VM_EXEC = 0x4;
+export const VM_SHARED = 0x8;
+export const VM_MAYREAD = 0x10;
+export const VM_MAYWRITE = 0x20;
+export const VM_MAYEXEC = 0x40;
+export const VM_MAYSHARE = 0x80;
+export const VM_PFNMAP = 0x400;
+export const VM_LOCKED = 0x2000;
+export const VM_IO = 0x4000;
+export const VM_DONTCOPY = 0x20000;
+export const VM_DONTEXPAND = 0x40000;
+export const VM_HUGETLB = 0x400000;
+export const VM_SYNC = 0x800000;
+export const VM_SOFTDIRTY = 0x8000000;
+export const VM_MIXEDMAP = 0x10000000;
+export const VM_HUGEPAGE = 0x20000000;
+export const VM_NOHUGEPAGE = 0x40000000;
+export const VM_SPECIAL = VM_IO | VM_DONTEXPAND | VM_PFNMAP | VM_MIXEDMAP;
+/** the rights that mprotect changes */
+export const VM_ACCESS = VM_READ | VM_WRITE | VM_EXEC;
+
+// What a fault came to (vm_fault_t)
+export const VM_FAULT_OOM = 0x1;
+export const VM_FAULT_SIGBUS = 0x2;
+export const VM_FAULT_MAJOR = 0x4;
+export const VM_FAULT_HWPOISON = 0x10;
+export const VM_FAULT_SIGSEGV = 0x40;
+export const VM_FAULT_NOPAGE = 0x100; // the entry is in place, or the access has to be tried again
+export const VM_FAULT_RETRY = 0x400; // mmap_lock was dropped
+export const VM_FAULT_FALLBACK = 0x800; // not at this size: try a smaller one
+export const VM_FAULT_DONE_COW = 0x1000;
+export const VM_FAULT_NEEDDSYNC = 0x2000;
+export const VM_FAULT_ERROR = VM_FAULT_OOM | VM_FAULT_SIGBUS | VM_FAULT_HWPOISON | VM_FAULT_SIGSEGV | VM_FAULT_FALLBACK;
+
+// How it was asked for
+export const FAULT_FLAG_WRITE = 1;
+export const FAULT_FLAG_REMOTE = 2;
+export const FAULT_FLAG_ALLOW_RETRY = 4;
+export const FAULT_FLAG_USER = 8;
+
+/** One fault on its way. */
+export interface Vmf {
+  readonly vma: Vma;
+  readonly vpn: Vpn;
+  /** page of the file behind vpn */
+  readonly pgoff: number;
+  readonly flags: number;
+  /** with VM_FAULT_NEEDDSYNC: the frame to map once the metadata is durable */
+  syncPfn: number;
+  syncLevel: number;
+}
+
+/** What a driver or a file system does for its mappings (struct vm_operations_struct). mm calls these and knows nothing of dax. */
+export interface VmOps {
+  readonly name: string;
+  /** the VMA is one of a DAX file or device: pages without a normal struct page, huge entries of its own */
+  readonly dax: boolean;
+  fault(vmf: Vmf): Sleepable<number>;
+  /** LEVEL_PMD or LEVEL_PUD; VM_FAULT_FALLBACK: not at this size */
+  hugeFault?(vmf: Vmf, level: number): Sleepable<number>;
+  /** a shared mapping's read-only entry without a normal page is to become writable */
+  pfnMkwrite?(vmf: Vmf): Sleepable<number>;
+  /** may the VMA be split at `vpn`? */
+  maySplit?(vma: Vma, vpn: Vpn): boolean;
+}
+
+/** An open file as mmap sees it. */
+export interface MappedFile {
+  readonly inode: Mappable;
+  readonly writable: boolean;
+  readonly vmOps: VmOps;
+  /** VM_ flags that mapping it sets */
+  readonly vmFlags: number;
+  /** pages that start and length of a mapping must be multiples of; 1 for anything */
+  readonly alignPages: number;
+  /** pages to which the address is aligned when the caller leaves the choice */
+  readonly preferPages: number;
+  /** does it take MAP_SYNC? */
+  readonly syncSupported: boolean;
+  /** refuses a mapping: its errno, or null */
+  refuses(shared: boolean, start: Vpn, npages: number): ErrnoCode | null;
+}
+
+export class Vma {
+  readonly mm: Mm;
+  start: Vpn;
+  end: Vpn;
+  flags: number;
+  readonly file: MappedFile | null;
+  /** page of the file (or, anonymous, of the space) at `start` */
+  pgoff: number;
+  readonly ops: VmOps | null;
+  /** has had pages of its own (anon_vma) */
+  anon = false;
+  /** its place in the file's interval tree */
+  mapping: IntervalNode<unknown> | null = null;
+
+  constructor(mm: Mm, start: Vpn, end: Vpn, flags: number, file: MappedFile | null, pgoff: number) {
+    this.mm = mm;
+    this.start = start;
+    this.end = end;
+    this.flags = flags;
+    this.file = file;
+    this.pgoff = pgoff;
+    this.ops = file?.vmOps ?? null;
+  }
+
+  get npages(): number {
+    return this.end - this.start;
+  }
+
+  has(flag: number): boolean {
+    return (this.flags & flag) !== 0;
+  }
+
+  get isShared(): boolean {
+    return (this.flags & VM_SHARED) !== 0;
+  }
+
+  /** Writes go to a copy: private and possibly writable. */
+  get isCow(): boolean {
+    return (this.flags & (VM_SHARED | VM_MAYWRITE)) === VM_MAYWRITE;
+  }
+
+  get isDax(): boolean {
+    return this.ops !== null && this.ops.dax;
+  }
+
+  pgoffOf(vpn: Vpn): number {
+    return this.pgoff + (vpn - this.start);
+  }
+}
+
+/** 'rwx' with '-' for what is missing. */
+export function protString(flags: number): string {
+  return `${(flags & VM_READ) !== 0 ? 'r' : '-'}${(flags & VM_WRITE) !== 0 ? 'w' : '-'}${(flags & VM_EXEC) !== 0 ? 'x' : '-'}`;
+}

@@ -1,0 +1,101 @@
+/**
+ * Taking entries out of a page table, and the pages behind them out of use (mm/memory.c: zap_pte_range and its callers,
+ * mm/huge_memory.c for huge leaves).
+ *
+ * Device pages have no reference from a mapping (up to 6.14), so a DAX entry just goes. Anonymous pages lose one.
+ */
+import { pagesOfLevel, type Vpn } from '../units.ts';
+import { framePfn, isPresent, isSpecial } from '../pgtable/index.ts';
+import type { Sleepable } from '../sched/index.ts';
+import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
+import type { Vma } from './vma.ts';
+import { DEVICE_BASE_PFN } from '../page/index.ts';
+
+/** What else a zap has to respect. */
+export interface ZapOptions {
+  /** leave private copies alone: only what maps the file itself goes (unmap_mapping_range without even_cows) */
+  readonly keepCows?: boolean;
+}
+
+/**
+ * Drops every entry of `vma` in `[start, end)`, within an invalidation that the caller has open. Huge leaves that the range
+ * cuts go whole: a DAX one is not split into pages but dropped, with a CLEAR of its own over all of it.
+ */
+export function* zapRange(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions = {}): Sleepable<void> {
+  const { mm } = vma;
+  const { sched, bus } = mm.platform;
+  yield* splitHugeEdges(vma, start, end);
+  if (sched.concurrent) yield sched.point(`zap ${mm.name}`, mm.touches);
+  const pt = mm.pageTable;
+  let leaves = 0;
+  if (options.keepCows === true && vma.isCow) leaves = zapFilePages(mm, start, end);
+  else if (vma.anon) leaves = pt.zap(start, end - start, { visit: (_vpn, level, lo, hi) => dropLeaf(mm, level, lo, hi) });
+  else leaves = pt.zap(start, end - start);
+  if (bus.on) bus.emit({ type: 'zap', mm: mm.id, start, end, leaves });
+}
+
+/** One VMA's part of a range, as an operation of its own: CLEAR around it (zap_page_range_single). */
+export function* zapPageRangeSingle(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions = {}): Sleepable<void> {
+  const range = yield* invalidateStart(vma.mm, 'CLEAR', start, end);
+  yield* zapRange(vma, start, end, options);
+  invalidateEnd(vma.mm, range);
+}
+
+/** Drops huge leaves that `start` or `end` cuts (split_huge_pmd and split_huge_pud of a VMA that is not anonymous). */
+export function* splitHugeEdges(vma: Vma, start: Vpn, end: Vpn): Sleepable<void> {
+  yield* splitHugeAt(vma, start);
+  yield* splitHugeAt(vma, end);
+}
+
+/** Where a huge leaf lies across `vpn`: CLEAR over all of it, and it is gone; the next touch faults again. */
+export function* splitHugeAt(vma: Vma, vpn: Vpn): Sleepable<void> {
+  const { mm } = vma;
+  const pt = mm.pageTable;
+  pt.look(vpn);
+  if (pt.none || pt.level === 0 || pt.level > 2) return;
+  if (!isPresent(pt.level, pt.lo)) return;
+  const npages = pagesOfLevel(pt.level);
+  const base = vpn - (vpn % npages);
+  if (base === vpn) return;
+  yield* dropHuge(vma, base, npages);
+}
+
+/** CLEAR over a huge leaf and its removal. */
+export function* dropHuge(vma: Vma, base: Vpn, npages: number): Sleepable<void> {
+  const { mm } = vma;
+  const range = yield* invalidateStart(mm, 'CLEAR', base, base + npages);
+  if (mm.platform.sched.concurrent) yield mm.platform.sched.point('split huge', mm.touches);
+  const pt = mm.pageTable;
+  pt.look(base);
+  if (pt.level > 0 && !pt.none) pt.zap(base, npages);
+  invalidateEnd(mm, range);
+}
+
+/** The page behind a leaf that is gone loses its mapping and its reference. */
+export function dropLeaf(mm: Mm, level: number, lo: number, hi: number): void {
+  if (!isPresent(level, lo)) return;
+  const pfn = framePfn(lo, hi);
+  if (pfn >= DEVICE_BASE_PFN || isSpecial(lo) || mm.platform.ram.isZero(pfn)) return;
+  mm.platform.records.addMappings(pfn, -1);
+  mm.platform.ram.put(pfn);
+}
+
+/** In a private mapping: entries of the file go, copies stay. */
+function zapFilePages(mm: Mm, start: Vpn, end: Vpn): number {
+  const pt = mm.pageTable;
+  let leaves = 0;
+  for (let vpn = pt.nextEntry(start, end, 0); vpn >= 0; vpn = pt.nextEntry(vpn, end, 0)) {
+    pt.look(vpn);
+    const npages = pagesOfLevel(pt.level);
+    const pfn = framePfn(pt.lo, pt.hi);
+    const copied = pt.level === 0 && pfn < DEVICE_BASE_PFN && !mm.platform.ram.isZero(pfn);
+    if (!copied) {
+      pt.setRaw(0, 0);
+      leaves++;
+    }
+    vpn = vpn - (vpn % npages) + npages;
+    if (vpn >= end) break;
+  }
+  return leaves;
+}
+

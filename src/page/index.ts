@@ -1,0 +1,3 @@
+/** The page room: struct page records, and the RAM that they describe. */
+export * from './records.ts';
+export * from './ram.ts';

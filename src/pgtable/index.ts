@@ -1,0 +1,3 @@
+/** The pgtable room: x86-64 entries and tables. */
+export * from './entry.ts';
+export * from './pageTable.ts';

@@ -1,0 +1,246 @@
+/**
+ * A page table: one type for processes, devices and KVM guests. All of it lies in the arena; this is the handle.
+ *
+ * `look` and `slot` leave what they found in the handle's own fields (`offset`, `level`, `lo`, `hi`), to be read at
+ * once: fault paths create no objects. Addresses are page numbers, ranges `[vpn, vpn + npages)`.
+ */
+import {
+  COLLECT_ENTRY, COLLECT_LEVEL, COLLECT_STRIDE, COLLECT_VPN, REQ_AND, REQ_CAPACITY, REQ_IN, REQ_LEVEL, REQ_LEVELS, REQ_MODE, REQ_NPAGES,
+  REQ_OR, REQ_OR_IF_DIRTY, REQ_OUT, REQ_PFN, REQ_PFN_SHIFT, REQ_ROOT, REQ_VALID_WORD, REQ_VPN, REQ_WRITE_WORD, REQ_NONE_WORD,
+  STOP_CHANGED, STOP_DONE_ALL, STOP_FULL, STOP_LEAVES, STOP_LEVEL, STOP_NO_MEMORY, STOP_PARTIAL, STOP_REASON, STOP_VPN, WALK_COLLECT, WALK_FREE_TABLES,
+} from '../abi.ts';
+import type { Arena } from '../arena/index.ts';
+import { HmmError, invariant } from '../errno.ts';
+import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
+import { isLeaf, isNone } from './entry.ts';
+
+const COLLECT_RECORDS = 512;
+
+/** A leaf that zap took away. */
+export type ZapVisitor = (vpn: Vpn, level: number, lo: number, hi: number) => void;
+
+/** What zap or protect meets where a range cuts a huge leaf: the owner splits or drops it, then it goes on. */
+export type PartialLeaf = (vpn: Vpn, level: number) => void;
+
+export class PageTable {
+  readonly arena: Arena;
+  readonly root: number;
+  /** 4, or 5 for LA57 */
+  readonly levels: number;
+  /** the entry found last: its arena offset, its level, its halves */
+  offset = 0;
+  level = 0;
+  lo = 0;
+  hi = 0;
+  readonly #req: number;
+
+  /** Throws ENOMEM when there is no frame for the top table. */
+  constructor(arena: Arena, levels: 4 | 5) {
+    this.arena = arena;
+    this.levels = levels;
+    this.#req = arena.request();
+    this.root = arena.frameAlloc();
+    if (this.root === 0) throw new HmmError('ENOMEM', 'pgd_alloc', 'no table frame left in the arena');
+  }
+
+  /** First page number that this table cannot map for a process: 2^35 pages of 47 bits, 2^44 of 56. */
+  get endVpn(): Vpn {
+    return this.levels === 4 ? 2 ** 35 : 2 ** 44;
+  }
+
+  /** Finds the entry at which the walk to `vpn` ends; true when the processor could use it as a leaf. */
+  look(vpn: Vpn): boolean {
+    const found = this.arena.walker.descend(this.root, this.levels, vpn) >>> 0;
+    invariant(found !== 0, `bad page table at page 0x${vpn.toString(16)}`);
+    this.#load(found);
+    return isLeaf(this.level, this.lo);
+  }
+
+  /**
+   * Makes sure that there is an entry at `level` for `vpn`, and finds it; where a leaf stands above, finds that. False when
+   * there is no table frame: then nothing has changed.
+   */
+  slot(vpn: Vpn, level: number): boolean {
+    const found = this.arena.walker.slot(this.root, this.levels, vpn, level) >>> 0;
+    if (found === 0) return false;
+    this.#load(found);
+    return true;
+  }
+
+  /** True when the entry found last is none. */
+  get none(): boolean {
+    return isNone(this.lo, this.hi);
+  }
+
+  /** Writes the entry found last, in one 64-bit store. */
+  set(pfn: Pfn, flagsLo: number, flagsHi: number): void {
+    this.arena.walker.setEntry(this.offset, pfn, flagsLo, flagsHi);
+  }
+
+  /** Writes the entry found last, both halves as they are. */
+  setRaw(lo: number, hi: number): void {
+    this.arena.walker.setRaw(this.offset, lo, hi);
+  }
+
+  /** The frame of the 4 KiB page `vpn`, or -STOP_* where a walk with `access` (ACCESS_*) ends. */
+  translate(vpn: Vpn, access: number): number {
+    return this.arena.walker.translate(this.root, this.levels, vpn, access);
+  }
+
+  /** Maps contiguous frames by leaves of one level. Returns pages mapped; fewer than asked only with the reason in `stopReason`. */
+  map(vpn: Vpn, pfn: Pfn, npages: number, level: number, flagsLo: number, flagsHi: number): number {
+    const { u32, f64 } = this.arena;
+    const r = this.#begin(vpn, npages, 0);
+    f64[(r + REQ_PFN) >>> 3] = pfn;
+    u32[(r + REQ_LEVEL) >>> 2] = level;
+    u32[(r + REQ_OR) >>> 2] = flagsLo;
+    u32[(r + REQ_OR + 4) >>> 2] = flagsHi;
+    return this.arena.walker.map(r) >>> 0;
+  }
+
+  /** STOP_* of the last map, zap, protect or install. */
+  get stopReason(): number {
+    return this.arena.u32[(this.#req + STOP_REASON) >>> 2] as number;
+  }
+
+  /**
+   * Clears every leaf in the range and returns how many there were. `visit` sees each; `partial` is called where the range
+   * cuts a huge leaf and must see to it that none is there afterwards.
+   */
+  zap(vpn: Vpn, npages: number, options: { visit?: ZapVisitor; partial?: PartialLeaf; freeTables?: boolean } = {}): number {
+    const end = vpn + npages;
+    const { visit, partial, freeTables = false } = options;
+    const window = visit === undefined ? null : this.arena.window((COLLECT_RECORDS * COLLECT_STRIDE) / 8);
+    let cleared = 0;
+    try {
+      for (let at = vpn; at < end; ) {
+        const r = this.#begin(at, end - at, (window === null ? 0 : WALK_COLLECT) | (freeTables ? WALK_FREE_TABLES : 0));
+        this.arena.u32[(r + REQ_OUT) >>> 2] = window?.offset ?? 0;
+        this.arena.u32[(r + REQ_CAPACITY) >>> 2] = window === null ? 0 : COLLECT_RECORDS;
+        this.arena.walker.zap(r);
+        const reason = this.stopReason;
+        const stopVpn = this.arena.f64[(r + STOP_VPN) >>> 3] as number;
+        const stopLevel = this.arena.u32[(r + STOP_LEVEL) >>> 2] as number;
+        const changed = this.arena.u32[(r + STOP_CHANGED) >>> 2] as number;
+        cleared += changed;
+        if (window !== null && visit !== undefined) this.#visitCollected(window.offset, changed, visit);
+        if (reason === STOP_DONE_ALL) break;
+        if (reason === STOP_PARTIAL) {
+          invariant(partial !== undefined, 'zap cuts a huge leaf');
+          partial(alignDown(stopVpn, pagesOfLevel(stopLevel)), stopLevel);
+        } else invariant(reason === STOP_FULL, `zap stopped for reason ${reason}`);
+        at = stopVpn;
+      }
+    } finally {
+      window?.free();
+    }
+    return cleared;
+  }
+
+  /**
+   * Rewrites every present leaf in the range as `(entry & ~clear) | set`, and `| setIfDirty` where it is dirty. Low flag bits
+   * only. Returns how many changed.
+   */
+  protect(vpn: Vpn, npages: number, clear: number, set: number, options: { setIfDirty?: number; partial?: PartialLeaf } = {}): number {
+    const end = vpn + npages;
+    let changed = 0;
+    for (let at = vpn; at < end; ) {
+      const { u32 } = this.arena;
+      const r = this.#begin(at, end - at, 0);
+      u32[(r + REQ_AND) >>> 2] = ~clear >>> 0;
+      u32[(r + REQ_AND + 4) >>> 2] = 0xffffffff;
+      u32[(r + REQ_OR) >>> 2] = set;
+      u32[(r + REQ_OR + 4) >>> 2] = 0;
+      u32[(r + REQ_OR_IF_DIRTY) >>> 2] = options.setIfDirty ?? 0;
+      u32[(r + REQ_OR_IF_DIRTY + 4) >>> 2] = 0;
+      this.arena.walker.protect(r);
+      changed += u32[(r + STOP_CHANGED) >>> 2] as number;
+      const reason = this.stopReason;
+      if (reason === STOP_DONE_ALL) break;
+      invariant(reason === STOP_PARTIAL && options.partial !== undefined, `protect stopped for reason ${reason}`);
+      const stopVpn = this.arena.f64[(r + STOP_VPN) >>> 3] as number;
+      const level = u32[(r + STOP_LEVEL) >>> 2] as number;
+      options.partial(alignDown(stopVpn, pagesOfLevel(level)), level);
+      at = stopVpn;
+    }
+    return changed;
+  }
+
+  /** First page in `[vpn, end)` with anything at `level` or above, or -1. */
+  nextEntry(vpn: Vpn, end: Vpn, level: number): Vpn | -1 {
+    return this.arena.walker.nextEntry(this.root, this.levels, vpn, end, level);
+  }
+
+  /** Replaces the huge leaf over `vpn` at `level` by a table of leaves one level lower. False when there is no frame. */
+  split(vpn: Vpn, level: number): boolean {
+    return this.arena.walker.split(this.root, this.levels, vpn, level) !== STOP_NO_MEMORY;
+  }
+
+  /**
+   * Fills this (device's) table from output words of a range walk: leaves as large as the words allow. Returns pages
+   * answered; fewer than asked when table frames ran out.
+   */
+  install(vpn: Vpn, npages: number, words: { offset: number; pfnShift: number; pfnMask: bigint; valid: bigint; write: bigint; none: bigint }, flagsLo: number): number {
+    const { u32, u64 } = this.arena;
+    const r = this.#begin(vpn, npages, 0);
+    u32[(r + REQ_IN) >>> 2] = words.offset;
+    u32[(r + REQ_PFN_SHIFT) >>> 2] = words.pfnShift;
+    u64[(r + REQ_AND) >>> 3] = words.pfnMask;
+    u64[(r + REQ_VALID_WORD) >>> 3] = words.valid;
+    u64[(r + REQ_WRITE_WORD) >>> 3] = words.write;
+    u64[(r + REQ_NONE_WORD) >>> 3] = words.none;
+    u32[(r + REQ_OR) >>> 2] = flagsLo;
+    u32[(r + REQ_OR + 4) >>> 2] = 0;
+    return this.arena.walker.install(r) >>> 0;
+  }
+
+  /** Leaves of `level` that the last install made. */
+  installed(level: number): number {
+    return this.arena.u32[((this.#req + STOP_LEAVES) >>> 2) + level] as number;
+  }
+
+  freeTables(vpn: Vpn, npages: number): number {
+    return this.arena.walker.freeTables(this.root, this.levels, vpn, npages) >>> 0;
+  }
+
+  /** Table frames in use, the top one included. */
+  get frames(): number {
+    return this.arena.walker.tableCount(this.root, this.levels) >>> 0;
+  }
+
+  /** Gives all frames back; the handle is dead. Leaves are not looked at. */
+  destroy(): void {
+    this.arena.walker.freeSpace(this.root, this.levels);
+  }
+
+  /** Fills in what every range call needs and returns the request's offset. */
+  #begin(vpn: Vpn, npages: number, mode: number): number {
+    const r = this.#req;
+    const { u32, f64 } = this.arena;
+    f64[(r + REQ_VPN) >>> 3] = vpn;
+    u32[(r + REQ_NPAGES) >>> 2] = npages;
+    u32[(r + REQ_ROOT) >>> 2] = this.root;
+    u32[(r + REQ_LEVELS) >>> 2] = this.levels;
+    u32[(r + REQ_MODE) >>> 2] = mode;
+    return r;
+  }
+
+  #load(found: number): void {
+    const offset = found - (found & 7);
+    const i = offset >>> 2;
+    this.offset = offset;
+    this.level = found & 7;
+    this.lo = this.arena.u32[i] as number;
+    this.hi = this.arena.u32[i + 1] as number;
+  }
+
+  #visitCollected(offset: number, count: number, visit: ZapVisitor): void {
+    const { u32, f64 } = this.arena;
+    for (let i = 0; i < count; i++) {
+      const at = offset + i * COLLECT_STRIDE;
+      const entry = (at + COLLECT_ENTRY) >>> 2;
+      visit(f64[(at + COLLECT_VPN) >>> 3] as number, u32[(at + COLLECT_LEVEL) >>> 2] as number, u32[entry] as number, u32[entry + 1] as number);
+    }
+  }
+}
+

@@ -1,0 +1,3 @@
+/** The profile room: which kernel is modelled, and which of its bugs. */
+export * from './bugs.ts';
+export * from './profile.ts';

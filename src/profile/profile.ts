@@ -1,0 +1,73 @@
+/**
+ * KernelProfile: what differs between kernels, as data. No code here and no `if (version)` elsewhere.
+ *
+ * v6.1 and v6.12 are held against recorded kernels, v5.2 against a recorded v5.2.1, which has the seed's API.
+ */
+import { DEVMAP_BIT_NONE } from '../abi.ts';
+import { SEED_BUGS, type BugSwitch } from './bugs.ts';
+
+export interface KernelProfile {
+  readonly name: string;
+  /** bit of _PAGE_DEVMAP in an entry: 58 up to 6.5, 57 from 6.6, none from 6.17 */
+  readonly devmapBit: number;
+  /** where hmm_pfns carry the map order */
+  readonly hmmOrderShift: number;
+  /** a DAX read fault tags its page cache entry dirty (6.1 and before) */
+  readonly readFaultDirties: boolean;
+  /** mprotect raises its event from the first populated entry of this level on */
+  readonly mprotectEventLevel: 'pmd' | 'pud';
+  /** giving write back to a dirty shared 2M entry makes it writable at once */
+  readonly mprotectPmdWritable: boolean;
+  /** mprotect of a 1G device leaf: changed in place, or cleared as a bad entry without an event */
+  readonly mprotectPud: 'changed' | 'cleared';
+  /** a private write under a huge read-only DAX entry asks the file system for a huge page once more, and splits twice */
+  readonly privateWriteAsksHuge: boolean;
+  /** the 2019 API on DAX VMAs: refused (EINVAL, before the seed patch) or mirrored */
+  readonly daxMirror: 'refused' | 'mirrored';
+  /** a file with 1 GiB extents maps with PUD leaves; no kernel does, the seed's discussion hopes for it */
+  readonly fsdaxPud: boolean;
+  /** bugs that this kernel has */
+  readonly bugs: readonly BugSwitch[];
+}
+
+const V6_1: KernelProfile = {
+  name: 'v6.1',
+  devmapBit: 58,
+  hmmOrderShift: 56,
+  readFaultDirties: true,
+  mprotectEventLevel: 'pmd',
+  mprotectPmdWritable: false,
+  mprotectPud: 'cleared',
+  privateWriteAsksHuge: true,
+  daxMirror: 'mirrored',
+  fsdaxPud: false,
+  bugs: [],
+};
+
+export const PROFILES = {
+  'v6.1': V6_1,
+  'v6.12': {
+    ...V6_1,
+    name: 'v6.12',
+    devmapBit: 57,
+    readFaultDirties: false,
+    mprotectEventLevel: 'pud',
+    mprotectPmdWritable: true,
+    mprotectPud: 'changed',
+    privateWriteAsksHuge: false,
+  },
+  'v5.2': { ...V6_1, name: 'v5.2', bugs: SEED_BUGS },
+  /** no recorded kernel: v6.12 whose file systems map 1 GiB extents with PUD leaves; the main job and the benches use it */
+  lab: { ...V6_1, name: 'lab', readFaultDirties: false, mprotectEventLevel: 'pud', mprotectPmdWritable: true, mprotectPud: 'changed', privateWriteAsksHuge: false, fsdaxPud: true },
+} as const satisfies Record<string, KernelProfile>;
+
+export type ProfileName = keyof typeof PROFILES;
+export const NO_DEVMAP = DEVMAP_BIT_NONE;
+
+/** A profile by name, with some fields changed. Unknown names and fields throw TypeError naming them. */
+export function profileOf(name: string, changes: Partial<KernelProfile> = {}): KernelProfile {
+  const base = Object.hasOwn(PROFILES, name) ? PROFILES[name as ProfileName] : undefined;
+  if (base === undefined) throw new TypeError(`profile: unknown '${name}' (known: ${Object.keys(PROFILES).join(', ')})`);
+  for (const key of Object.keys(changes)) if (!(key in base)) throw new TypeError(`profile: unknown field '${key}'`);
+  return { ...base, ...changes };
+}

@@ -1,0 +1,7 @@
+/** The sched room: tasks, locks, virtual time, schedules. */
+export * from './task.ts';
+export * from './scheduler.ts';
+export * from './locks.ts';
+export * from './random.ts';
+export * from './policies.ts';
+export * from './explore.ts';

@@ -1,0 +1,101 @@
+/**
+ * Locks and wait queues. Taking one may sleep; giving one back does not.
+ *
+ * Each has a plain `try…` for the common case (nobody else can run, and it is free), so that a hot path creates no
+ * generator: `if (!lock.tryRead(sched)) yield* lock.read(sched);`
+ */
+import { invariant } from '../errno.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { Sleepable, Task } from './task.ts';
+
+/** A reader-writer semaphore, as mmap_lock or i_rwsem. Not recursive. */
+export class RwLock {
+  readonly name: string;
+  #writer: Task | null = null;
+  readonly #readers: Task[] = [];
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  get held(): 'read' | 'write' | null {
+    return this.#writer !== null ? 'write' : this.#readers.length > 0 ? 'read' : null;
+  }
+
+  /** Takes it for reading if that takes neither a wait nor a preemption point. */
+  tryRead(sched: Scheduler): boolean {
+    if (sched.concurrent || this.#writer !== null) return false;
+    this.#readers.push(sched.current);
+    return true;
+  }
+
+  tryWrite(sched: Scheduler): boolean {
+    if (sched.concurrent || this.#writer !== null || this.#readers.length > 0) return false;
+    this.#writer = sched.current;
+    return true;
+  }
+
+  /** Takes it for reading, or answers false at once where that means to wait: a kernel trylock. */
+  readNow(sched: Scheduler): boolean {
+    if (this.#writer !== null) return false;
+    this.#readers.push(sched.current);
+    return true;
+  }
+
+  *read(sched: Scheduler): Sleepable<void> {
+    sched.mightSleep(this.name);
+    if (sched.concurrent) yield sched.point(`${this.name}: read lock`, this.name);
+    while (this.#writer !== null) {
+      yield { kind: 'wait', what: `${this.name} (read)`, touches: this.name, ready: () => this.#writer === null, holder: () => this.#writer, deadlineNs: Infinity };
+    }
+    this.#readers.push(sched.current);
+  }
+
+  *write(sched: Scheduler): Sleepable<void> {
+    sched.mightSleep(this.name);
+    if (sched.concurrent) yield sched.point(`${this.name}: write lock`, this.name);
+    while (this.#writer !== null || this.#readers.length > 0) {
+      yield {
+        kind: 'wait',
+        what: `${this.name} (write)`,
+        touches: this.name,
+        ready: () => this.#writer === null && this.#readers.length === 0,
+        holder: () => this.#writer ?? this.#readers[0] ?? null,
+        deadlineNs: Infinity,
+      };
+    }
+    this.#writer = sched.current;
+  }
+
+  readUnlock(sched: Scheduler): void {
+    const i = this.#readers.indexOf(sched.current);
+    invariant(i >= 0, `${this.name}: read unlock by ${sched.current.name}, who does not hold it`);
+    this.#readers.splice(i, 1);
+  }
+
+  writeUnlock(sched: Scheduler): void {
+    invariant(this.#writer === sched.current, `${this.name}: write unlock by ${sched.current.name}, who does not hold it`);
+    this.#writer = null;
+  }
+}
+
+/** A place to wait until a condition holds. Nobody is woken: the condition itself is asked. */
+export class WaitQueue {
+  readonly name: string;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** Waits until `ready()`; false when `timeoutNs` of virtual time went by first. */
+  *wait(sched: Scheduler, ready: () => boolean, timeoutNs = Infinity): Sleepable<boolean> {
+    sched.mightSleep(this.name);
+    if (sched.concurrent) yield sched.point(`${this.name}: wait`, this.name);
+    const deadlineNs = sched.nowNs + timeoutNs;
+    while (!ready()) {
+      if (sched.nowNs >= deadlineNs) return false;
+      yield { kind: 'wait', what: this.name, touches: this.name, ready, holder: () => null, deadlineNs };
+    }
+    return true;
+  }
+}

@@ -1,0 +1,17 @@
+import { defineConfig } from 'vitest/config';
+
+/**
+ * Tests run against the built package: dist/ is imported by Node itself, not transformed, so that what is measured and
+ * checked is what users run. `npm test` builds first; a bare `npx vitest` uses the dist that is there.
+ */
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    exclude: ['**/node_modules/**', 'dist/**', 'test/oracle/**'],
+    pool: 'forks',
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    allowOnly: process.env['CI'] === undefined,
+    server: { deps: { external: [/\/dist\//, /\/scripts\/.*\.mjs$/] } },
+  },
+});
