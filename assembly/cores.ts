@@ -5,12 +5,12 @@
  * the caller looks at what is there. The shift is a constant in each copy: a variable one costs as much as the rest of
  * the loop. Builds without SIMD run the same tests entry by entry.
  */
-import { LEVEL_PTE, PTE_RW } from '../src/abi';
+import { LEVEL_PTE, PTE_RW, REQ_NONE_WORD } from '../src/abi';
 import { countLeaves } from './answer';
-import { ACCESS_BITS, isNone } from './entry';
-import { S_BAD, S_C, S_DELTA, S_FLAGS, S_KEEP, S_MIX_C, S_MIX_FLAGS, S_MIX_KEEP, S_MIX_LAST, S_NONE } from './template';
-
-const SIGN_AND_LOW: u64 = 0x8000000000000fff;
+import { isNone } from './entry';
+import {
+  S_BAD, S_C, S_DELTA, S_FLAGS, S_KEEP, S_MIX_BAD, S_MIX_C, S_MIX_FLAGS, S_MIX_KEEP, S_MIX_LAST, S_NOT_NONE, S_RW,
+} from './template';
 
 /** Shift argument of a copy that writes nothing. */
 const NO_FILL: u32 = 64;
@@ -59,10 +59,10 @@ export function mixedRun(req: u32, from: u32, to: u32, count: u32, rsh: u32, fil
 function uniform(req: u32, from: u32, to: u32, count: u32, rsh: u32): u32 {
   let i: u32 = 0;
   if (ASC_FEATURE_SIMD) {
-    const keep = v128.load(req, S_KEEP);
-    const flags = v128.load(req, S_FLAGS);
-    const wrong = v128.load(req, S_BAD);
-    const c = v128.load(req, S_C);
+    const keep = v128.load_splat<u64>(req, S_KEEP);
+    const flags = v128.load_splat<u64>(req, S_FLAGS);
+    const wrong = v128.load_splat<u64>(req, S_BAD);
+    const c = v128.load_splat<u64>(req, S_C);
     for (; i + 16 <= count; i += 16) {
       const d0 = i64x2.sub(v128.and(v128.load(from), keep), flags);
       const d1 = i64x2.sub(v128.and(v128.load(from, 16), keep), flags);
@@ -103,56 +103,63 @@ function uniform(req: u32, from: u32, to: u32, count: u32, rsh: u32): u32 {
   return i;
 }
 
-/** The lanes of `entry` that are none, as ones. */
-@inline
-function noneLanes(entry: v128): v128 {
-  return i64x2.eq(v128.andnot(entry, i64x2.splat(ACCESS_BITS)), i64x2.splat(0));
-}
-
 @inline
 function mixed(req: u32, from: u32, to: u32, count: u32, rsh: u32, holes: bool): u32 {
   let i: u32 = 0;
   let none: u32 = 0;
   if (ASC_FEATURE_SIMD) {
-    const keep = v128.load(req, S_MIX_KEEP);
-    const flags = v128.load(req, S_MIX_FLAGS);
-    const last = v128.load(req, S_MIX_LAST);
-    const c = v128.load(req, S_MIX_C);
-    const delta = v128.load(req, S_DELTA);
-    const noneWord = v128.load(req, S_NONE);
-    const wrong = i64x2.splat(SIGN_AND_LOW);
-    const rw = i64x2.splat(PTE_RW);
-    let counts = i64x2.splat(0);
-    for (; i + 4 <= count; i += 4) {
+    const keep = v128.load_splat<u64>(req, S_MIX_KEEP);
+    const flags = v128.load_splat<u64>(req, S_MIX_FLAGS);
+    const last = v128.load_splat<u64>(req, S_MIX_LAST);
+    const c = v128.load_splat<u64>(req, S_MIX_C);
+    const delta = v128.load_splat<u64>(req, S_DELTA);
+    const wrong = v128.load_splat<u64>(req, S_MIX_BAD);
+    const rw = v128.load_splat<u64>(req, S_RW);
+    const notNone = v128.load_splat<u64>(req, S_NOT_NONE);
+    const noneWord = v128.load_splat<u64>(req, REQ_NONE_WORD);
+    const zero = i64x2.splat(0);
+    let counts = zero;
+    for (; i + 8 <= count; i += 8) {
       const e0 = v128.load(from);
       const e1 = v128.load(from, 16);
+      const e2 = v128.load(from, 32);
+      const e3 = v128.load(from, 48);
       const d0 = i64x2.sub(v128.and(e0, keep), flags);
       const d1 = i64x2.sub(v128.and(e1, keep), flags);
+      const d2 = i64x2.sub(v128.and(e2, keep), flags);
+      const d3 = i64x2.sub(v128.and(e3, keep), flags);
       let bad0 = v128.or(d0, i64x2.sub(last, d0));
       let bad1 = v128.or(d1, i64x2.sub(last, d1));
-      const none0 = noneLanes(e0);
-      const none1 = noneLanes(e1);
+      let bad2 = v128.or(d2, i64x2.sub(last, d2));
+      let bad3 = v128.or(d3, i64x2.sub(last, d3));
+      let none0 = zero;
+      let none1 = zero;
+      let none2 = zero;
+      let none3 = zero;
       if (holes) {
+        none0 = i64x2.eq(v128.and(e0, notNone), zero);
+        none1 = i64x2.eq(v128.and(e1, notNone), zero);
+        none2 = i64x2.eq(v128.and(e2, notNone), zero);
+        none3 = i64x2.eq(v128.and(e3, notNone), zero);
         bad0 = v128.andnot(bad0, none0);
         bad1 = v128.andnot(bad1, none1);
+        bad2 = v128.andnot(bad2, none2);
+        bad3 = v128.andnot(bad3, none3);
+        counts = i64x2.add(counts, i64x2.add(i64x2.add(none0, none1), i64x2.add(none2, none3)));
       }
-      if (v128.any_true(v128.and(v128.or(bad0, bad1), wrong))) break;
+      const bad = v128.or(v128.or(bad0, bad1), v128.or(bad2, bad3));
+      if (v128.any_true(v128.and(bad, wrong))) {
+        if (holes) counts = i64x2.sub(counts, i64x2.add(i64x2.add(none0, none1), i64x2.add(none2, none3)));
+        break;
+      }
       if (rsh != NO_FILL) {
-        const zero = i64x2.splat(0);
-        let w0 = i64x2.add(i64x2.shr_u(d0, rsh), c);
-        let w1 = i64x2.add(i64x2.shr_u(d1, rsh), c);
-        w0 = i64x2.add(w0, v128.andnot(delta, i64x2.eq(v128.and(e0, rw), zero)));
-        w1 = i64x2.add(w1, v128.andnot(delta, i64x2.eq(v128.and(e1, rw), zero)));
-        if (holes) {
-          w0 = v128.bitselect(noneWord, w0, none0);
-          w1 = v128.bitselect(noneWord, w1, none1);
-        }
-        v128.store(to, w0);
-        v128.store(to, w1, 16);
-        to += 32;
+        storeMixed(to, e0, d0, rsh, c, rw, delta, holes, none0, noneWord, zero);
+        storeMixed(to + 16, e1, d1, rsh, c, rw, delta, holes, none1, noneWord, zero);
+        storeMixed(to + 32, e2, d2, rsh, c, rw, delta, holes, none2, noneWord, zero);
+        storeMixed(to + 48, e3, d3, rsh, c, rw, delta, holes, none3, noneWord, zero);
+        to += 64;
       }
-      if (holes) counts = i64x2.add(counts, i64x2.add(none0, none1));
-      from += 32;
+      from += 64;
     }
     if (holes) none = <u32>-(i64x2.extract_lane(counts, 0) + i64x2.extract_lane(counts, 1));
   } else {
@@ -161,12 +168,13 @@ function mixed(req: u32, from: u32, to: u32, count: u32, rsh: u32, holes: bool):
     const last = load<u64>(req, S_MIX_LAST);
     const c = load<u64>(req, S_MIX_C);
     const delta = load<u64>(req, S_DELTA);
-    const noneWord = load<u64>(req, S_NONE);
+    const wrong = load<u64>(req, S_MIX_BAD);
+    const noneWord = load<u64>(req, REQ_NONE_WORD);
     for (; i < count; i++) {
       const entry = load<u64>(from);
       const d = (entry & keep) - flags;
       let word = (d >> rsh) + c + (entry & PTE_RW ? delta : 0);
-      if ((d | (last - d)) & SIGN_AND_LOW) {
+      if ((d | (last - d)) & wrong) {
         if (!holes || !isNone(entry)) break;
         word = noneWord;
         none++;
@@ -180,15 +188,23 @@ function mixed(req: u32, from: u32, to: u32, count: u32, rsh: u32, holes: bool):
   return i;
 }
 
+@inline
+function storeMixed(to: u32, e: v128, d: v128, rsh: u32, c: v128, rw: v128, delta: v128, holes: bool, none: v128, noneWord: v128, zero: v128): void {
+  const writable = v128.andnot(delta, i64x2.eq(v128.and(e, rw), zero));
+  const word = i64x2.add(i64x2.add(i64x2.shr_u(d, rsh), c), writable);
+  v128.store(to, holes ? v128.bitselect(noneWord, word, none) : word);
+}
+
 /** Entries that are none, in blocks of 16. */
 export function holesRun(req: u32, from: u32, to: u32, count: u32, fills: bool): u32 {
   let i: u32 = 0;
   if (ASC_FEATURE_SIMD) {
-    const noneWord = v128.load(req, S_NONE);
+    const noneWord = v128.load_splat<u64>(req, REQ_NONE_WORD);
+    const notNone = v128.load_splat<u64>(req, S_NOT_NONE);
     for (; i + 16 <= count; i += 16) {
       const low = v128.or(v128.or(v128.load(from), v128.load(from, 16)), v128.or(v128.load(from, 32), v128.load(from, 48)));
       const high = v128.or(v128.or(v128.load(from, 64), v128.load(from, 80)), v128.or(v128.load(from, 96), v128.load(from, 112)));
-      if (v128.any_true(v128.andnot(v128.or(low, high), i64x2.splat(ACCESS_BITS)))) return i;
+      if (v128.any_true(v128.and(v128.or(low, high), notNone))) return i;
       if (fills) {
         v128.store(to, noneWord);
         v128.store(to, noneWord, 16);
@@ -203,7 +219,7 @@ export function holesRun(req: u32, from: u32, to: u32, count: u32, fills: bool):
       to += 128;
     }
   } else {
-    const noneWord = load<u64>(req, S_NONE);
+    const noneWord = load<u64>(req, REQ_NONE_WORD);
     for (; i < count && isNone(load<u64>(from)); i++) {
       if (fills) store<u64>(to, noneWord);
       from += 8;

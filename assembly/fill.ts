@@ -7,7 +7,7 @@
 import {
   LEVEL_PTE, PAGE_SHIFT, PTE_ACCESSED, PTE_DIRTY, PTE_PFN_MASK, PTE_PRESENT, PTE_RW, PTE_SPECIAL, REQ_DEFAULT, REQ_FLAGS_MASK, REQ_MODE,
   REQ_NONE_WORD, REQ_PFN_SHIFT, REQ_PGMAP, REQ_VALID_WORD, REQ_WRITE_WORD, REQ_ZERO_PFN, STOP_DYING, STOP_HOLE, STOP_NEEDS_FAULT, STOP_NEEDS_WRITE,
-  STOP_NONPRESENT, STOP_REASON, STOP_SPECIAL, WALK_ACCESSED, WALK_NO_FILL, WALK_PGMAP, WALK_STOP_AT_HOLES, WALK_ZERO_OK,
+  STOP_NONPRESENT, STOP_REASON, STOP_SPECIAL, TABLE_ENTRIES, WALK_ACCESSED, WALK_NO_FILL, WALK_PGMAP, WALK_STOP_AT_HOLES, WALK_ZERO_OK,
 } from '../src/abi';
 import { countLeaves, loadPage } from './answer';
 import { holesRun, mixedRun, uniformRun } from './cores';
@@ -15,7 +15,8 @@ import { firstFrame, isNone } from './entry';
 import { tablesChanged } from './frames';
 import { pgmapFor } from './pgmap';
 import {
-  KIND_PER_PAGE, KIND_VECTORS, S_ASKS, S_DEVMAP, S_KIND, S_TEMPLATE, S_TEMPLATE_PGMAP, TEMPLATE_RW, makeTemplate, putPgmap,
+  KIND_PER_PAGE, KIND_VECTORS, SPAN_MIN, S_ASKS, S_DEVMAP, S_KIND, S_SPAN, S_TEMPLATE, S_TEMPLATE_PGMAP, TEMPLATE_RW, makeTemplate, matchRw, mixFits,
+  putPgmap,
 } from './template';
 import { mark } from './translate';
 import { ASK_FAULT, ASK_WRITE, asksOf, quietPrefix } from './words';
@@ -34,55 +35,47 @@ export function fillTable(req: u32, from: u32, to: u32, count: u32): u32 {
 function fillRuns(req: u32, from: u32, to: u32, count: u32): u32 {
   const mode = load<u32>(req, REQ_MODE);
   const fills = (mode & WALK_NO_FILL) == 0;
-  const holesPass = (mode & WALK_STOP_AT_HOLES) == 0;
   const perPage = (load<u32>(req, S_KIND) & KIND_PER_PAGE) != 0;
   const asks = load<u32>(req, S_ASKS);
   const rsh = PAGE_SHIFT - load<u32>(req, REQ_PFN_SHIFT);
-  // Up to here, no request asks for write, or for a page: a read-only entry, or a hole, passes.
-  let quietWrite: u32 = asks & ASK_WRITE ? 0 : count;
-  let quietFault: u32 = asks & ASK_FAULT ? 0 : count;
-  if (perPage) quietWrite = quietFault = 0;
-  let span: u32 = 32;
+  // Up to here no request asks for write, or for a page: a read-only entry, or a hole, passes. With requests by page, as far as was looked.
+  let quietWrite: u32 = perPage || (asks & ASK_WRITE) != 0 ? 0 : count;
+  let quietFault: u32 = perPage || (asks & ASK_FAULT) != 0 || (mode & WALK_STOP_AT_HOLES) != 0 ? 0 : count;
   let few = FEW;
   let i: u32 = 0;
   while (i < count) {
-    const rest = count - i;
-    if (perPage && quietWrite <= i) quietWrite = i + quietPrefix(req, to + (i << 3), rest, ASK_WRITE);
-    let done = runTemplate(req, from + (i << 3), to + (i << 3), count, i, quietWrite, rsh, fills);
-    i += done;
-    if (i == count) break;
+    const start = i;
+    const template = load<u32>(req, S_TEMPLATE);
+    if (template != 0) {
+      const rw = (template & TEMPLATE_RW) != 0;
+      if (perPage && !rw && quietWrite <= i) quietWrite = i + quietPrefix(req, to + (i << 3), count - i, ASK_WRITE);
+      const end = rw ? count : quietWrite;
+      if (end > i) i += takeUniform(req, from + (i << 3), to + (i << 3), end - i, rsh, fills);
+      if (i == count) break;
+    }
     const entry = load<u64>(from + (i << 3));
-    if (perPage && quietFault <= i) quietFault = i + quietPrefix(req, to + (i << 3), count - i, ASK_FAULT);
-    const holesEnd = holesPass ? quietFault : 0;
+    if (perPage && (mode & WALK_STOP_AT_HOLES) == 0 && quietFault <= i) quietFault = i + quietPrefix(req, to + (i << 3), count - i, ASK_FAULT);
+    const holes = quietFault > i;
     if (isNone(entry)) {
-      if (holesEnd > i) {
-        done = holesRun(req, from + (i << 3), to + (i << 3), holesEnd - i, fills);
-        i += done;
-        if (done >= 16) continue;
-      }
-    } else if (makeTemplate(req, entry)) {
-      done = runTemplate(req, from + (i << 3), to + (i << 3), count, i, quietWrite, rsh, fills);
+      const done = holes ? holesRun(req, from + (i << 3), to + (i << 3), quietFault - i, fills) : 0;
       i += done;
-      if (done >= 16) continue;
+      if (done != 0) continue;
+    } else if (mixFits(req, entry)) {
+      if (matchRw(req, entry) && i - start >= SPAN_MIN) continue;
+    } else if (makeTemplate(req, entry)) {
+      continue;
     }
     // Neither alike nor empty: take both as they come, for longer each time.
-    if (load<u32>(req, S_TEMPLATE) != 0 && i < count) {
-      const end = min(count, i + span);
-      const holes = holesEnd > i;
-      const mixEnd = holes ? min(end, min(quietWrite, holesEnd)) : min(end, quietWrite);
-      if (mixEnd > i) {
-        done = mixedRun(req, from + (i << 3), to + (i << 3), mixEnd - i, rsh, fills, holes);
-        if (done != 0) {
-          takePgmap(req);
-          i += done;
-          if (span < 512) span <<= 1;
-          few = FEW;
-          continue;
-        }
-      }
+    if (perPage && quietWrite <= i) quietWrite = i + quietPrefix(req, to + (i << 3), count - i, ASK_WRITE);
+    const end = holes ? min(quietWrite, quietFault) : quietWrite;
+    const mixed = end > i ? takeMixed(req, from + (i << 3), to + (i << 3), end - i, i - start, rsh, fills, holes) : 0;
+    i += mixed;
+    if (mixed != 0) {
+      few = FEW;
+      continue;
     }
     const upTo = min(few, count - i);
-    done = lookAtEach(req, from + (i << 3), to + (i << 3), upTo);
+    const done = lookAtEach(req, from + (i << 3), to + (i << 3), upTo);
     i += done;
     if (done < upTo) break;
     if (few < MANY) few <<= 1;
@@ -90,17 +83,25 @@ function fillRuns(req: u32, from: u32, to: u32, count: u32): u32 {
   return i;
 }
 
-/** The uniform loop over entries `i` to `count`, no further than `quietWrite` where they are read only. */
+/** The uniform loop over up to `count` entries. */
 @inline
-function runTemplate(req: u32, from: u32, to: u32, count: u32, i: u32, quietWrite: u32, rsh: u32, fills: bool): u32 {
-  const template = load<u32>(req, S_TEMPLATE);
-  const end = template & TEMPLATE_RW ? count : quietWrite;
-  if (template == 0 || end <= i) return 0;
-  const done = uniformRun(req, from, to, end - i, rsh, fills);
+function takeUniform(req: u32, from: u32, to: u32, count: u32, rsh: u32, fills: bool): u32 {
+  const done = uniformRun(req, from, to, count, rsh, fills);
   if (done != 0) {
     takePgmap(req);
     countLeaves(req, LEVEL_PTE, done);
   }
+  return done;
+}
+
+/** The mixed loop over up to `count` entries, but no more than the span, which grows while the uniform loop gets nowhere (`alike` entries). */
+@inline
+function takeMixed(req: u32, from: u32, to: u32, count: u32, alike: u32, rsh: u32, fills: bool, holes: bool): u32 {
+  if (load<u32>(req, S_TEMPLATE) == 0) return 0;
+  const span = alike >= SPAN_MIN ? SPAN_MIN : load<u32>(req, S_SPAN);
+  const done = mixedRun(req, from, to, min(count, span), rsh, fills, holes);
+  store<u32>(req, done == span && span < <u32>TABLE_ENTRIES ? span << 1 : span, S_SPAN);
+  if (done != 0) takePgmap(req);
   return done;
 }
 
@@ -181,10 +182,28 @@ export function holdPgmap(req: u32, address: u64): bool {
 /** Sets A in the present ptes among `count` at `from`, and D in writable ones where `writes`. */
 function markRun(from: u32, count: u32, writes: bool): void {
   let changed: u32 = 0;
-  for (const end = from + (count << 3); from != end; from += 8) {
+  const end = from + (count << 3);
+  const dirty = writes ? <u64>PTE_DIRTY : 0;
+  if (ASC_FEATURE_SIMD) {
+    const present = i64x2.splat(PTE_PRESENT);
+    const writable = i64x2.splat(PTE_PRESENT | PTE_RW);
+    const accesseds = i64x2.splat(PTE_ACCESSED);
+    const dirties = i64x2.splat(dirty);
+    for (; end - from >= 16; from += 16) {
+      const entry = v128.load(from);
+      const a = v128.and(i64x2.eq(v128.and(entry, present), present), accesseds);
+      const d = v128.and(i64x2.eq(v128.and(entry, writable), writable), dirties);
+      const marked = v128.or(entry, v128.or(a, d));
+      const differs = i64x2.bitmask(i64x2.ne(marked, entry));
+      if (differs == 0) continue;
+      v128.store(from, marked);
+      changed += popcnt(differs);
+    }
+  }
+  for (; from != end; from += 8) {
     const entry = load<u64>(from);
     if ((entry & PTE_PRESENT) == 0) continue;
-    const marked = entry | PTE_ACCESSED | (writes && (entry & PTE_RW) != 0 ? <u64>PTE_DIRTY : 0);
+    const marked = entry | PTE_ACCESSED | (entry & PTE_RW ? dirty : 0);
     if (marked == entry) continue;
     store<u64>(from, marked);
     changed++;

@@ -9,37 +9,41 @@
  *
  * 2^k is a power of two within the dev_pagemap around the first entry (or all of memory). The mixed form leaves RW out
  * of the flags, takes any window [base, base + size) by the sign of `size - 1 - d`, and adds DELTA where RW is set.
- * Vectors are kept in the request's scratch and loaded back before a loop: the loads stay outside of it, while splats of
- * scalars sink into loops with several exits.
+ * All of it is kept in the request's scratch and loaded as splats before a loop: the loads stay outside of it, while
+ * splats of scalars and constants sink into loops with several exits.
  */
 import {
   LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PAGE_SHIFT, PAGE_SIZE, PGMAP_BASE, PGMAP_END, PTE_PFN_MASK, PTE_PRESENT, PTE_RW, PTE_SPECIAL, REQ_DEFAULT,
-  REQ_DEVMAP_BIT, REQ_MODE, REQ_NONE_WORD, REQ_ORDER_SHIFT, REQ_PFN_SHIFT, REQ_PGMAP, REQ_SCRATCH, REQ_VALID_WORD, REQ_WRITE_WORD, REQ_ZERO_PFN,
+  REQ_DEVMAP_BIT, REQ_MODE, REQ_ORDER_SHIFT, REQ_PFN_SHIFT, REQ_PGMAP, REQ_SCRATCH, REQ_VALID_WORD, REQ_WRITE_WORD, REQ_ZERO_PFN,
   TABLE_SHIFT, WALK_ACCESSED, WALK_FAULT, WALK_PER_PAGE, WALK_PGMAP, WALK_ZERO_OK,
 } from '../src/abi';
 import { loadPage } from './answer';
-import { firstFrame } from './entry';
+import { ACCESS_BITS, firstFrame } from './entry';
 import { pgmapAt, pgmapFor, pgmapIsLive } from './pgmap';
 import { asksOf } from './words';
 
-// Scratch: pairs of u64 of the uniform loops,
+// Scratch, 8 bytes each: what the uniform loops need,
 export const S_KEEP = REQ_SCRATCH;
-export const S_FLAGS = REQ_SCRATCH + 16;
-export const S_BAD = REQ_SCRATCH + 32;
-export const S_C = REQ_SCRATCH + 48;
-// of the mixed loops,
-export const S_MIX_KEEP = REQ_SCRATCH + 64;
-export const S_MIX_FLAGS = REQ_SCRATCH + 80;
-export const S_MIX_LAST = REQ_SCRATCH + 96;
-export const S_MIX_C = REQ_SCRATCH + 112;
-export const S_DELTA = REQ_SCRATCH + 128;
-export const S_NONE = REQ_SCRATCH + 144;
-// and single values.
-export const S_TEMPLATE = REQ_SCRATCH + 160; // u32: TEMPLATE_* bits, 0 = there is none
-export const S_TEMPLATE_PGMAP = REQ_SCRATCH + 164; // u32: index + 1 of the pgmap it is limited to
-export const S_ASKS = REQ_SCRATCH + 168; // u32: ASK_* bits of every page alike
-export const S_KIND = REQ_SCRATCH + 172; // u32: KIND_* bits
-export const S_DEVMAP = REQ_SCRATCH + 176; // u64: the devmap bit, or 0
+export const S_FLAGS = S_KEEP + 8;
+export const S_BAD = S_FLAGS + 8;
+export const S_C = S_BAD + 8;
+// the mixed loops,
+export const S_MIX_KEEP = S_C + 8;
+export const S_MIX_FLAGS = S_MIX_KEEP + 8;
+export const S_MIX_LAST = S_MIX_FLAGS + 8;
+export const S_MIX_C = S_MIX_LAST + 8;
+export const S_DELTA = S_MIX_C + 8;
+// and all loops: constants, in memory for the reason above
+export const S_MIX_BAD = S_DELTA + 8;
+export const S_RW = S_MIX_BAD + 8;
+export const S_NOT_NONE = S_RW + 8;
+export const S_DEVMAP = S_NOT_NONE + 8; // the devmap bit, or 0
+// u32 from here on
+export const S_TEMPLATE = S_DEVMAP + 8; // TEMPLATE_* bits, 0 = there is none
+export const S_TEMPLATE_PGMAP = S_TEMPLATE + 4; // index + 1 of the pgmap it is limited to
+export const S_ASKS = S_TEMPLATE_PGMAP + 4; // ASK_* bits of every page alike
+export const S_KIND = S_ASKS + 4; // KIND_* bits
+export const S_SPAN = S_KIND + 4; // entries to take by the mixed loop before the uniform one is tried again
 
 export const TEMPLATE_VALID: u32 = 1;
 export const TEMPLATE_RW: u32 = 2;
@@ -51,7 +55,10 @@ export const KIND_PER_PAGE: u32 = 2;
 /** flags of words never touch the frame's bits: words of neighbours differ by a constant */
 export const KIND_DISJOINT: u32 = 4;
 
+export const SPAN_MIN: u32 = 64;
+
 const ALL_MEMORY: u64 = 1 << 52;
+const SIGN_AND_LOW: u64 = 0x8000000000000fff;
 
 /** Reads the request once for the whole walk. */
 export function prepare(req: u32): void {
@@ -74,13 +81,10 @@ export function prepare(req: u32): void {
   store<u64>(req, devmapBit < 64 ? <u64>1 << devmapBit : 0, S_DEVMAP);
   store<u32>(req, 0, S_TEMPLATE);
   store<u32>(req, 0, S_TEMPLATE_PGMAP);
-  storePair(req + S_NONE, load<u64>(req, REQ_NONE_WORD));
-}
-
-@inline
-function storePair(at: u32, value: u64): void {
-  store<u64>(at, value);
-  store<u64>(at, value, 8);
+  store<u32>(req, SPAN_MIN, S_SPAN);
+  store<u64>(req, SIGN_AND_LOW, S_MIX_BAD);
+  store<u64>(req, PTE_RW, S_RW);
+  store<u64>(req, ~(<u64>ACCESS_BITS), S_NOT_NONE);
 }
 
 /** Lets go of the pgmap held: at the end of a table or of a huge leaf, and before another is taken. */
@@ -132,16 +136,36 @@ function storeTemplate(req: u32, entry: u64, keep: u64, base: u64, size: u64, de
   const rsh = <u64>(PAGE_SHIFT - load<u32>(req, REQ_PFN_SHIFT));
   const valid = load<u64>(req, REQ_VALID_WORD);
   const flags = entry & keep & ~PTE_PFN_MASK;
+  const address = entry & PTE_PFN_MASK;
   // The largest power of two within the window, from its start or up to its end, whichever has the entry.
   const window = <u64>1 << (63 - clz(size));
-  const low = (entry & PTE_PFN_MASK) - base < window ? base : base + size - window;
-  storePair(req + S_KEEP, keep);
-  storePair(req + S_FLAGS, flags + low);
-  storePair(req + S_BAD, ~(window - 1) | (PAGE_SIZE - 1));
-  storePair(req + S_C, (low >> rsh) + (valid | (entry & PTE_RW ? load<u64>(req, REQ_WRITE_WORD) : 0)));
-  storePair(req + S_MIX_KEEP, keep & ~(<u64>PTE_RW));
-  storePair(req + S_MIX_FLAGS, (flags & ~(<u64>PTE_RW)) + base);
-  storePair(req + S_MIX_LAST, size - PAGE_SIZE);
-  storePair(req + S_MIX_C, (base >> rsh) + valid);
-  storePair(req + S_DELTA, delta);
+  const low = address - base < window ? base : base + size - window;
+  store<u64>(req, keep, S_KEEP);
+  store<u64>(req, flags + low, S_FLAGS);
+  store<u64>(req, ~(window - 1) | (PAGE_SIZE - 1), S_BAD);
+  store<u64>(req, (low >> rsh) + (valid | (entry & PTE_RW ? load<u64>(req, REQ_WRITE_WORD) : 0)), S_C);
+  store<u64>(req, keep & ~(<u64>PTE_RW), S_MIX_KEEP);
+  store<u64>(req, (flags & ~(<u64>PTE_RW)) + base, S_MIX_FLAGS);
+  store<u64>(req, size - PAGE_SIZE, S_MIX_LAST);
+  store<u64>(req, (base >> rsh) + valid, S_MIX_C);
+  store<u64>(req, delta, S_DELTA);
+}
+
+/** Does the template fit `entry` but for RW? */
+@inline
+export function mixFits(req: u32, entry: u64): bool {
+  const d = (entry & load<u64>(req, S_MIX_KEEP)) - load<u64>(req, S_MIX_FLAGS);
+  return load<u32>(req, S_TEMPLATE) != 0 && ((d | (load<u64>(req, S_MIX_LAST) - d)) & SIGN_AND_LOW) == 0;
+}
+
+/** Makes a template that fits `entry` but for RW fit it in that too. True when it did not before. */
+export function matchRw(req: u32, entry: u64): bool {
+  const template = load<u32>(req, S_TEMPLATE);
+  const rw = (entry & PTE_RW) != 0;
+  const delta = load<u64>(req, S_DELTA);
+  if (rw == ((template & TEMPLATE_RW) != 0) || delta == 0) return false;
+  store<u32>(req, template ^ TEMPLATE_RW, S_TEMPLATE);
+  store<u64>(req, load<u64>(req, S_FLAGS) + (rw ? <u64>PTE_RW : <u64>-PTE_RW), S_FLAGS);
+  store<u64>(req, load<u64>(req, S_C) + (rw ? delta : 0 - delta), S_C);
+  return true;
 }

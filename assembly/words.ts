@@ -64,11 +64,11 @@ export function quietPrefix(req: u32, at: u32, count: u32, ask: u32): u32 {
   const mask = load<u64>(req, REQ_FLAGS_MASK);
   const preset = load<u64>(req, REQ_DEFAULT);
   if (ASC_FEATURE_SIMD) {
-    const masks = i64x2.splat(mask);
-    const presets = i64x2.splat(preset);
-    const fault = i64x2.splat(load<u64>(req, REQ_REQ_FAULT));
+    const masks = v128.load_splat<u64>(req, REQ_FLAGS_MASK);
+    const presets = v128.load_splat<u64>(req, REQ_DEFAULT);
+    const fault = v128.load_splat<u64>(req, REQ_REQ_FAULT);
     // Asking for write matters where the page is asked for too; with ask = fault the second test is the first again.
-    const other = ask == ASK_WRITE ? i64x2.splat(load<u64>(req, REQ_REQ_WRITE)) : fault;
+    const other = ask == ASK_WRITE ? v128.load_splat<u64>(req, REQ_REQ_WRITE) : fault;
     const zero = i64x2.splat(0);
     for (; i + 8 <= count; i += 8) {
       const a = v128.or(v128.and(v128.load(at), masks), presets);

@@ -112,7 +112,7 @@ export class Sections implements SectionPort {
 
 /** A section that is cut up. */
 interface Section {
-  readonly offset: number;
+  offset: number;
   /** over its 4 KiB pages */
   readonly tree: Uint8Array;
   /** trees over the 64 B units of pages that are cut up themselves */
@@ -126,7 +126,8 @@ export class Blocks {
   readonly #top = new Uint8Array(2 * SECTIONS_MAX);
   readonly #runs = new Map<number, number>();
   #usedBytes = 0;
-  readonly #spareTrees: Uint8Array[] = [];
+  // wholly free, kept for reuse
+  readonly #spareSections: Section[] = [];
   readonly #sparePages: Uint8Array[] = [];
 
   constructor(port: SectionPort) {
@@ -239,9 +240,10 @@ export class Blocks {
   #addSection(): boolean {
     const offset = this.#port.takeSections(1);
     if (offset === 0) return false;
-    const tree = this.#spareTrees.pop() ?? wholeTree(PAGES_HEIGHT, PAGE_ORDER);
+    const section = this.#spareSections.pop() ?? { offset, tree: wholeTree(PAGES_HEIGHT, PAGE_ORDER), pages: new Map<number, Uint8Array>() };
     const s = offset / SECTION_SIZE;
-    this.#sections.set(s, { offset, tree, pages: new Map() });
+    section.offset = offset;
+    this.#sections.set(s, section);
     this.#setTop(s, SECTION_ORDER + 1);
     return true;
   }
@@ -249,7 +251,7 @@ export class Blocks {
   #dropSection(section: Section, s: number): void {
     this.#sections.delete(s);
     this.#setTop(s, 0);
-    if (section.tree[1] === SECTION_ORDER + 1 && this.#spareTrees.length < SPARES_MAX) this.#spareTrees.push(section.tree);
+    if (section.tree[1] === SECTION_ORDER + 1 && this.#spareSections.length < SPARES_MAX) this.#spareSections.push(section);
     this.#port.giveSections(section.offset, 1);
   }
 

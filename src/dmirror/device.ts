@@ -59,6 +59,7 @@ export class DeviceMirror {
   readonly hooks: DeviceHooks;
   /** false after the process has exited or the mirror was closed */
   attached = true;
+  closed = false;
   #port: MirrorPort | null = null;
 
   constructor(name: string, mm: Mm, hooks: DeviceHooks = {}) {
@@ -87,7 +88,7 @@ export class DeviceMirror {
 
   /** Adds to the 64-bit word at page `vpn`, byte `within` (a multiple of 8), and returns what it was. */
   *atomicAdd(vpn: Vpn, within: number, value: bigint): Sleepable<bigint> {
-    const pfn = yield* this.#page(vpn, vpn + 1, true);
+    const pfn = yield* this.page(vpn, vpn + 1, true);
     const { content } = this.platform.arena;
     const bytes = new Uint8Array(8);
     const view = new DataView(bytes.buffer);
@@ -162,15 +163,29 @@ export class DeviceMirror {
 
   /** Stops mirroring and gives the table back. */
   *close(): Sleepable<void> {
-    if (!this.attached) return;
-    yield* this.#port?.detach() ?? nothing();
+    if (this.closed) return;
+    this.closed = true;
     this.attached = false;
+    if (this.#port !== null) yield* this.#port.detach();
     this.table.destroy();
   }
 
-  /** True where the device could access the page now, without a fault. */
-  maps(vpn: Vpn, write: boolean): boolean {
-    return this.table.translate(vpn, write ? ACCESS_WRITE : ACCESS_READ) >= 0;
+  /** The frame the device could access now, without a fault, or -STOP_*. */
+  translate(vpn: Vpn, write: boolean): Pfn {
+    return vpn < this.table.endVpn ? this.table.translate(vpn, write ? ACCESS_WRITE : ACCESS_READ) : -1;
+  }
+
+  /** Leaves in the table, by level. */
+  countLeaves(): [number, number, number] {
+    const counts: [number, number, number] = [0, 0, 0];
+    const { table } = this;
+    for (let vpn = table.nextEntry(0, table.endVpn, 0); vpn >= 0; ) {
+      table.look(vpn);
+      counts[table.level as 0 | 1 | 2]++;
+      const next = alignDown(vpn, pagesOfLevel(table.level)) + pagesOfLevel(table.level);
+      vpn = next >= table.endVpn ? -1 : table.nextEntry(next, table.endVpn, 0);
+    }
+    return counts;
   }
 
   // ── inside ──
@@ -181,7 +196,7 @@ export class DeviceMirror {
     for (let done = 0; done < bytes.length; ) {
       const at = within + done;
       const page = vpn + Math.floor(at / 4096);
-      const pfn = yield* this.#page(page, end, write);
+      const pfn = yield* this.page(page, end, write);
       const run = Math.min(bytes.length - done, this.#runBytes(page, end) - (at % 4096));
       const paddr = pfn * 4096 + (at % 4096);
       if (!write) content.read(paddr, bytes, done, run);
@@ -195,12 +210,11 @@ export class DeviceMirror {
   }
 
   /** The frame the device has for `vpn`; where it has none, everything up to `end` is brought in first. */
-  *#page(vpn: Vpn, end: Vpn, write: boolean): Sleepable<Pfn> {
-    const access = write ? ACCESS_WRITE : ACCESS_READ;
+  *page(vpn: Vpn, end: Vpn, write: boolean): Sleepable<Pfn> {
     const { sched } = this.platform;
     for (;;) {
       if (sched.concurrent) yield sched.point(`${this.name} access`, this.lock.name);
-      const pfn = this.attached ? this.table.translate(vpn, access) : -1;
+      const pfn = this.attached ? this.translate(vpn, write) : -1;
       if (pfn >= 0) return pfn;
       yield* this.fill(vpn, end, write);
     }
@@ -235,5 +249,3 @@ export interface InstallWords {
 export function newStats(): DeviceStats {
   return { reads: 0, writes: 0, faults: 0, retries: 0, invalidations: 0, leaves: [0, 0, 0] };
 }
-
-function* nothing(): Sleepable<void> {}

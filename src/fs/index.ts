@@ -4,3 +4,4 @@ export * from './profile.ts';
 export * from './fileSystem.ts';
 export * from './extents.ts';
 export * from './allocator.ts';
+export * from './backing.ts';

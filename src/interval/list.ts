@@ -20,6 +20,8 @@ export class IntervalList<T> {
   // by position, in order of address
   #order = new Int32Array(1);
   #lastEnds = new Float64Array(1);
+  /** no gap before any interval of the slot is wider */
+  #gapMax = new Float64Array(1);
   /** slots in order */
   #used = 0;
   #count = 0;
@@ -179,28 +181,33 @@ export class IntervalList<T> {
       from = this.end;
       this.toNext();
     }
-    let i = this.#i;
-    for (let c = this.#c; c < this.#used; c++, i = 0) {
-      const slot = this.#order[c]!;
-      if (this.#slots.gapMax[slot]! >= npages) {
-        const past = slot * SLOT + this.#slots.lengths[slot]!;
-        let widest = i === 0 ? this.#slots.starts[slot * SLOT]! - this.#endBefore(c, 0) : Infinity;
-        for (let at = slot * SLOT + i; at < past; at++) {
-          const start = this.#slots.starts[at]!;
-          const room = start - from;
-          if (room > widest) widest = room;
-          if (room >= npages) {
-            const page = align === 1 ? from : alignUp(from, align, offset);
-            if (page + npages <= (start < high ? start : high)) return page;
-          }
-          if (start >= high) return -1;
-          from = this.#slots.ends[at]!;
-        }
-        if (widest < this.#slots.gapMax[slot]!) this.#slots.gapMax[slot] = widest;
-      }
-      from = this.#lastEnds[c]!;
+    const used = this.#used;
+    const gapMax = this.#gapMax;
+    const lastEnds = this.#lastEnds;
+    const { starts, ends } = this.#slots;
+    const first = this.#c;
+    for (let c = first; c < used; c++) {
+      if (gapMax[c]! < npages) continue;
+      if (c > first) from = lastEnds[c - 1]!;
       if (from + npages > high) return -1;
+      const slot = this.#order[c]!;
+      const past = slot * SLOT + this.#slots.lengths[slot]!;
+      const i = c > first ? 0 : this.#i;
+      let widest = i === 0 ? starts[slot * SLOT]! - this.#endBefore(c, 0) : Infinity;
+      for (let at = slot * SLOT + i; at < past; at++) {
+        const start = starts[at]!;
+        const room = start - from;
+        if (room > widest) widest = room;
+        if (room >= npages) {
+          const page = align === 1 ? from : alignUp(from, align, offset);
+          if (page + npages <= (start < high ? start : high)) return page;
+        }
+        if (start >= high) return -1;
+        from = ends[at]!;
+      }
+      if (widest < gapMax[c]!) gapMax[c] = widest;
     }
+    if (used > first) from = lastEnds[used - 1]!;
     const page = align === 1 ? from : alignUp(from, align, offset);
     return page + npages <= high ? page : -1;
   }
@@ -212,25 +219,27 @@ export class IntervalList<T> {
       if (page >= 0) return page;
       if (!this.toPrev()) return -1;
     }
-    let i = this.#i;
-    for (let c = this.#c; c >= 0; c--, i = SLOT) {
+    const gapMax = this.#gapMax;
+    const { starts, ends } = this.#slots;
+    const first = this.#c;
+    for (let c = first; c >= 0; c--) {
+      if (gapMax[c]! < npages) continue;
       const slot = this.#order[c]!;
-      const lastIndex = this.#slots.lengths[slot]! - 1;
-      if (this.#slots.gapMax[slot]! >= npages) {
-        let widest = i >= lastIndex ? 0 : Infinity;
-        for (let at = slot * SLOT + Math.min(i, lastIndex); at >= slot * SLOT; at--) {
-          const start = this.#slots.starts[at]!;
-          const before = at > slot * SLOT ? this.#slots.ends[at - 1]! : this.#endBefore(c, 0);
-          const room = start - before;
-          if (room > widest) widest = room;
-          if (room >= npages) {
-            const page = lastFit(npages, before > low ? before : low, start < high ? start : high, align, offset);
-            if (page >= 0) return page;
-          }
-          if (before < low + npages) return -1;
+      const last = this.#slots.lengths[slot]! - 1;
+      const i = c < first ? last : this.#i;
+      let widest = i === last ? 0 : Infinity;
+      for (let at = slot * SLOT + i; at >= slot * SLOT; at--) {
+        const start = starts[at]!;
+        const before = at > slot * SLOT ? ends[at - 1]! : this.#endBefore(c, 0);
+        const room = start - before;
+        if (room > widest) widest = room;
+        if (room >= npages) {
+          const page = lastFit(npages, before > low ? before : low, start < high ? start : high, align, offset);
+          if (page >= 0) return page;
         }
-        if (widest < this.#slots.gapMax[slot]!) this.#slots.gapMax[slot] = widest;
+        if (before < low + npages) return -1;
       }
+      if (widest < gapMax[c]!) gapMax[c] = widest;
     }
     return -1;
   }
@@ -242,9 +251,8 @@ export class IntervalList<T> {
   }
 
   #noteGap(c: number, i: number): void {
-    const slot = this.#order[c]!;
-    const gap = this.#slots.starts[slot * SLOT + i]! - this.#endBefore(c, i);
-    if (gap > this.#slots.gapMax[slot]!) this.#slots.gapMax[slot] = gap;
+    const gap = this.#slots.starts[this.#order[c]! * SLOT + i]! - this.#endBefore(c, i);
+    if (gap > this.#gapMax[c]!) this.#gapMax[c] = gap;
   }
 
   /** Puts an empty slot at position c. */
@@ -253,16 +261,20 @@ export class IntervalList<T> {
     if (used === this.#order.length) {
       this.#order = widened(this.#order, new Int32Array(2 * used));
       this.#lastEnds = widened(this.#lastEnds, new Float64Array(2 * used));
+      this.#gapMax = widened(this.#gapMax, new Float64Array(2 * used));
     }
     this.#order.copyWithin(c + 1, c, used);
     this.#lastEnds.copyWithin(c + 1, c, used);
+    this.#gapMax.copyWithin(c + 1, c, used);
     this.#order[c] = this.#slots.take();
+    this.#gapMax[c] = 0;
   }
 
   #dropSlot(c: number): void {
     this.#slots.give(this.#order[c]!);
     this.#order.copyWithin(c, c + 1, this.#used);
     this.#lastEnds.copyWithin(c, c + 1, this.#used);
+    this.#gapMax.copyWithin(c, c + 1, this.#used);
     this.#used--;
   }
 
@@ -279,7 +291,7 @@ export class IntervalList<T> {
     const slot = this.#order[this.#c]!;
     const upper = this.#order[this.#c + 1]!;
     this.#slots.move(slot, half, upper);
-    this.#slots.gapMax[upper] = this.#slots.gapMax[slot]!;
+    this.#gapMax[this.#c + 1] = this.#gapMax[this.#c]!;
     this.#lastEnds[this.#c + 1] = this.#lastEnds[this.#c]!;
     this.#lastEnds[this.#c] = this.#slots.ends[slot * SLOT + half - 1]!;
     if (this.#i > half) {
@@ -296,7 +308,7 @@ export class IntervalList<T> {
     const length = this.#slots.lengths[slot]!;
     if (length + this.#slots.lengths[upper]! > SLOT / 2) return;
     this.#slots.move(upper, 0, slot);
-    this.#slots.gapMax[slot] = Math.max(this.#slots.gapMax[slot]!, this.#slots.gapMax[upper]!);
+    this.#gapMax[c] = Math.max(this.#gapMax[c]!, this.#gapMax[c + 1]!);
     this.#lastEnds[c] = this.#lastEnds[c + 1]!;
     this.#dropSlot(c + 1);
     if (this.#c === c + 1) {

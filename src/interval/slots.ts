@@ -13,20 +13,14 @@ export class Slots<T> {
   readonly values: (T | null)[] = [];
   /** intervals in each slot */
   lengths = new Int32Array(1);
-  /** bound of each slot: no gap before any interval in it is wider */
-  gapMax = new Float64Array(1);
   #made = 0;
   readonly #spare: number[] = [];
 
   /** An empty slot. */
   take(): number {
     const slot = this.#spare.pop() ?? this.#made++;
-    if (slot === this.lengths.length) {
-      this.lengths = widened(this.lengths, new Int32Array(2 * slot));
-      this.gapMax = widened(this.gapMax, new Float64Array(2 * slot));
-    }
+    if (slot === this.lengths.length) this.lengths = widened(this.lengths, new Int32Array(2 * slot));
     this.lengths[slot] = 0;
-    this.gapMax[slot] = 0;
     return slot;
   }
 

@@ -23,8 +23,14 @@ export interface Found {
   readonly end: bigint;
 }
 
+const PAGES = [1n, 512n, 512n ** 2n, 512n ** 3n, 512n ** 4n, 512n ** 5n] as const;
+
 export function pagesOf(level: number): bigint {
-  return 512n ** BigInt(level);
+  return PAGES[level] as bigint;
+}
+
+function place(vpn: bigint, level: number): number {
+  return Number(vpn / pagesOf(level));
 }
 
 export function kindOf(entry: bigint, level: number): Kind {
@@ -43,42 +49,49 @@ export function frameOf(entry: bigint, level: number): bigint {
 
 export class NaiveSpace {
   readonly levels: number;
-  /** raw entries that are no tables, by level and place */
-  readonly entries = new Map<string, bigint>();
-  /** tables, by the level of their entries and their place; the top one is not listed */
-  readonly tables = new Set<string>();
+  /** for each level, raw entries that are no tables, by place (vpn / pages of an entry) */
+  readonly entries: readonly Map<number, bigint>[];
+  /** for each level, the tables with entries of that level, by place (vpn / pages of a table); the top one is not listed */
+  readonly tables: readonly Set<number>[];
 
   constructor(levels: number) {
     this.levels = levels;
+    this.entries = Array.from({ length: levels }, () => new Map<number, bigint>());
+    this.tables = Array.from({ length: levels - 1 }, () => new Set<number>());
   }
 
   get pages(): bigint {
     return pagesOf(this.levels);
   }
 
-  static key(level: number, vpn: bigint): string {
-    return `${level}:${vpn / pagesOf(level)}`;
+  /** Tables below the top one. */
+  get tableCount(): number {
+    return this.tables.reduce((sum, { size }) => sum + size, 0);
+  }
+
+  get entryCount(): number {
+    return this.entries.reduce((sum, { size }) => sum + size, 0);
   }
 
   hasTable(level: number, vpn: bigint): boolean {
-    return level === this.levels - 1 || this.tables.has(`${level}:${vpn / pagesOf(level + 1)}`);
+    return level === this.levels - 1 || this.tables[level]?.has(place(vpn, level + 1)) === true;
   }
 
   addTables(vpn: bigint, level: number): void {
-    for (let l = level; l < this.levels - 1; l++) this.tables.add(`${l}:${vpn / pagesOf(l + 1)}`);
+    for (let l = level; l < this.levels - 1; l++) this.tables[l]?.add(place(vpn, l + 1));
   }
 
   dropTable(level: number, vpn: bigint): void {
-    this.tables.delete(`${level}:${vpn / pagesOf(level + 1)}`);
+    this.tables[level]?.delete(place(vpn, level + 1));
   }
 
   get(level: number, vpn: bigint): bigint {
-    return this.entries.get(NaiveSpace.key(level, vpn)) ?? 0n;
+    return this.entries[level]?.get(place(vpn, level)) ?? 0n;
   }
 
   set(level: number, vpn: bigint, entry: bigint): void {
-    if (entry === 0n) this.entries.delete(NaiveSpace.key(level, vpn));
-    else this.entries.set(NaiveSpace.key(level, vpn), entry);
+    if (entry === 0n) this.entries[level]?.delete(place(vpn, level));
+    else this.entries[level]?.set(place(vpn, level), entry);
   }
 
   find(vpn: bigint): Found {

@@ -129,23 +129,22 @@ export class TableSide {
     return batch;
   }
 
-  /** Every entry that is no table, by "level:place", and the number of tables below the top. */
-  dump(): { entries: Map<string, bigint>; tables: number } {
+  /** For each level, every entry that is no table by its place; and the number of tables below the top. */
+  dump(): { entries: Map<number, bigint>[]; tables: number } {
     const { arena } = this;
-    const entries = new Map<string, bigint>();
+    const entries = Array.from({ length: this.levels }, () => new Map<number, bigint>());
     let tables = 0;
-    const visit = (table: number, level: number, first: bigint): void => {
+    const visit = (table: number, level: number, first: number): void => {
       for (let i = 0; i < 512; i++) {
+        if (arena.u32[table / 4 + i * 2] === 0 && arena.u32[table / 4 + i * 2 + 1] === 0) continue;
         const entry = arena.get64(table + i * 8);
-        if (entry === 0n) continue;
-        const vpn = first + BigInt(i) * pagesOf(level);
         if (this.#isTable(entry, level)) {
           tables++;
-          visit(Number(entry & 0x000ffffffffff000n), level - 1, vpn);
-        } else entries.set(`${level}:${vpn / pagesOf(level)}`, entry);
+          visit(Number(entry & 0x000ffffffffff000n), level - 1, (first + i) * 512);
+        } else entries[level]?.set(first + i, entry);
       }
     };
-    visit(this.root, this.levels - 1, 0n);
+    visit(this.root, this.levels - 1, 0);
     return { entries, tables };
   }
 }

@@ -1,0 +1,256 @@
+/** AddressSpace: a process's memory. Addresses are bigint bytes, lengths numbers of bytes. */
+import { ACCESS_READ, LEVEL_PUD, PTE_ACCESSED } from '../abi.ts';
+import { HmmError, checkOptions } from '../errno.ts';
+import {
+  VM_EXEC, VM_NOHUGEPAGE, VM_READ, VM_WRITE, cpuLoad, cpuStore, exitMm, madviseDontneed, madviseHuge, mmap, mprotect, munmap, protString, type MappedFile, type Mm,
+} from '../mm/index.ts';
+import { framePfn, isDirty, isLeafEntry, isPresent, isWritable } from '../pgtable/index.ts';
+import type { Sleepable } from '../sched/index.ts';
+import { LEVEL_SIZES, addrOf, alignDown, pagesOfLevel, type PageSize } from '../units.ts';
+import { checkAddress, checkBytes, checkData, checkOneOf, checkPage, checkPages, describe } from './checks.ts';
+import type { Driver } from './driver.ts';
+
+/** What mmap can map: a file, a device, or nothing (anonymous memory). */
+export interface Mappable {
+  /** @internal */
+  mappedFile(): MappedFile;
+}
+
+export interface MmapOptions {
+  /** bytes */
+  readonly length: number;
+  /** some of 'r', 'w', 'x', or '' for none (default 'rw') */
+  readonly prot?: string;
+  /** default true for files, false for anonymous memory */
+  readonly shared?: boolean;
+  /** bytes into the file, a multiple of 4096 */
+  readonly offset?: number;
+  /** address wanted */
+  readonly at?: bigint;
+  /** what `at` means: a hint (default), MAP_FIXED, or MAP_FIXED_NOREPLACE */
+  readonly fixed?: 'hint' | 'fixed' | 'noreplace';
+  /** MAP_SYNC */
+  readonly sync?: boolean;
+  /** MADV_NOHUGEPAGE from the start: entries of 4K only */
+  readonly smallPages?: boolean;
+}
+
+/** A mapped range: [start, end). */
+export interface Mapping {
+  readonly start: bigint;
+  readonly end: bigint;
+  readonly length: number;
+}
+
+/** A leaf of the page table. */
+export interface LeafInfo {
+  readonly addr: bigint;
+  readonly pageSize: PageSize;
+  readonly pfn: bigint;
+  readonly present: boolean;
+  readonly writable: boolean;
+  readonly dirty: boolean;
+  readonly accessed: boolean;
+  readonly devmap: boolean;
+}
+
+/** An area, as a line of /proc/PID/maps. */
+export interface AreaInfo extends Mapping {
+  readonly prot: string;
+  readonly shared: boolean;
+  readonly file: string | null;
+  readonly offset: number;
+}
+
+export type Advice = 'dontneed' | 'hugepage' | 'nohugepage';
+
+export class AddressSpace implements Disposable {
+  readonly name: string;
+  readonly #driver: Driver;
+  readonly #mm: Mm;
+
+  /** @internal made by `Machine.mm` */
+  constructor(driver: Driver, mm: Mm) {
+    this.name = mm.name;
+    this.#driver = driver;
+    this.#mm = mm;
+  }
+
+  /** What a task can `yield*`. */
+  readonly task = {
+    mmap: (what: Mappable | null, options: MmapOptions): Sleepable<Mapping> => this.#mmap(what, options),
+    munmap: (addr: bigint, length: number): Sleepable<void> => {
+      const vpn = checkPage('munmap', 'addr', addr);
+      return munmap(this.#space('munmap'), vpn, checkPages('munmap', 'length', vpn, length));
+    },
+    mprotect: (addr: bigint, length: number, prot: string): Sleepable<void> => {
+      const vpn = checkPage('mprotect', 'addr', addr);
+      return mprotect(this.#space('mprotect'), vpn, checkPages('mprotect', 'length', vpn, length), protOf('mprotect', prot));
+    },
+    madvise: (addr: bigint, length: number, advice: Advice): Sleepable<void> => {
+      const vpn = checkPage('madvise', 'addr', addr);
+      const npages = checkPages('madvise', 'length', vpn, length);
+      checkOneOf('madvise', 'advice', advice, ['dontneed', 'hugepage', 'nohugepage']);
+      const mm = this.#space('madvise');
+      return advice === 'dontneed' ? madviseDontneed(mm, vpn, npages) : madviseHuge(mm, vpn, npages, advice === 'hugepage');
+    },
+    load: (addr: bigint, target: Uint8Array): Sleepable<void> => {
+      const { vpn, within } = checkAddress('load', 'addr', addr);
+      return cpuLoad(this.#space('load'), vpn, within, checkData('load', 'target', target));
+    },
+    store: (addr: bigint, bytes: Uint8Array): Sleepable<void> => {
+      const { vpn, within } = checkAddress('store', 'addr', addr);
+      return cpuStore(this.#space('store'), vpn, within, checkData('store', 'bytes', bytes));
+    },
+    exit: (): Sleepable<void> => exitMm(this.#space('exit')),
+  };
+
+  /**
+   * mmap(2): maps a file, a device or (null) anonymous memory. Throws EINVAL, EACCES, ENOMEM, EEXIST, EPERM, EOPNOTSUPP, EOVERFLOW,
+   * ENXIO; TypeError and RangeError for arguments that are none.
+   */
+  mmap(what: Mappable | null, options: MmapOptions): Mapping {
+    return this.#driver.run('mmap', this.task.mmap(what, options));
+  }
+
+  /** munmap(2). Throws EINVAL, ENOMEM. */
+  munmap(addr: bigint, length: number): void {
+    this.#driver.run('munmap', this.task.munmap(addr, length));
+  }
+
+  /** mprotect(2). Throws EINVAL, ENOMEM (a gap; what lies below it has changed), EACCES. */
+  mprotect(addr: bigint, length: number, prot: string): void {
+    this.#driver.run('mprotect', this.task.mprotect(addr, length, prot));
+  }
+
+  /** madvise(2). Throws EINVAL, ENOMEM. */
+  madvise(addr: bigint, length: number, advice: Advice): void {
+    this.#driver.run('madvise', this.task.madvise(addr, length, advice));
+  }
+
+  /** Loads by the processor. Throws FaultSignal where the process would get SIGSEGV or SIGBUS, ENOMEM. */
+  load(addr: bigint, length: number): Uint8Array {
+    const target = new Uint8Array(checkBytes('load', 'length', length));
+    this.#driver.run('load', this.task.load(addr, target));
+    return target;
+  }
+
+  /** Stores by the processor. Throws as `load`. */
+  store(addr: bigint, bytes: Uint8Array): void {
+    this.#driver.run('store', this.task.store(addr, bytes));
+  }
+
+  /** The process ends: mirrors are released, everything is unmapped. */
+  exit(): void {
+    this.#driver.run('exit', this.task.exit());
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#driver.live && this.#mm.alive) this.exit();
+  }
+
+  /** The physical address behind `addr`, or null where nothing is mapped. Looks only: no fault, no A or D bit. */
+  translate(addr: bigint): bigint | null {
+    const { vpn, within } = checkAddress('translate', 'addr', addr);
+    const mm = this.#space('translate');
+    const pfn = vpn < mm.pageTable.endVpn ? mm.pageTable.translate(vpn, ACCESS_READ) : -1;
+    return pfn < 0 ? null : BigInt(pfn) * 4096n + BigInt(within);
+  }
+
+  /** The leaves that map `[start, end)`, lowest first; the space must not change between steps. */
+  *walk(start: bigint, end: bigint): Generator<LeafInfo, void, void> {
+    const first = checkAddress('walk', 'start', start).vpn;
+    const last = Math.min(checkAddress('walk', 'end', end + 4095n).vpn, this.#mm.pageTable.endVpn);
+    const { pageTable: pt, platform } = this.#space('walk');
+    for (let vpn = first < last ? pt.nextEntry(first, last, 0) : -1; vpn >= 0; ) {
+      pt.look(vpn);
+      const { level, lo, hi } = pt;
+      const npages = pagesOfLevel(Math.min(level, LEVEL_PUD));
+      const base = alignDown(vpn, npages);
+      if (isLeafEntry(level, lo)) {
+        yield {
+          addr: addrOf(base),
+          pageSize: LEVEL_SIZES[level] as PageSize,
+          pfn: BigInt(framePfn(lo, hi)),
+          present: isPresent(level, lo),
+          writable: isWritable(lo),
+          dirty: isDirty(lo),
+          accessed: (lo & PTE_ACCESSED) !== 0,
+          devmap: platform.devmapHi !== 0 && (hi & platform.devmapHi) !== 0,
+        };
+      }
+      vpn = base + npages >= last ? -1 : pt.nextEntry(base + npages, last, 0);
+    }
+  }
+
+  /** The areas, lowest first. */
+  areas(): AreaInfo[] {
+    const areas: AreaInfo[] = [];
+    const { vmas } = this.#space('areas');
+    for (let vma = vmas.first(); vma !== null; vma = vmas.next(vma)) {
+      areas.push({
+        start: addrOf(vma.start),
+        end: addrOf(vma.end),
+        length: vma.npages * 4096,
+        prot: protString(vma.flags),
+        shared: vma.isShared,
+        file: vma.file?.inode.name ?? null,
+        offset: vma.file === null ? 0 : vma.pgoff * 4096,
+      });
+    }
+    return areas;
+  }
+
+  /** Bytes of page tables in use, the top one included. */
+  get tableBytes(): number {
+    return this.#space('tableBytes').pageTable.frames * 4096;
+  }
+
+  /** @internal */
+  get driver(): Driver {
+    return this.#driver;
+  }
+
+  /** @internal */
+  get mm(): Mm {
+    return this.#space('mirror');
+  }
+
+  *#mmap(what: Mappable | null, options: MmapOptions): Sleepable<Mapping> {
+    checkOptions('mmap', options, ['length', 'prot', 'shared', 'offset', 'at', 'fixed', 'sync', 'smallPages']);
+    const { at, fixed = 'hint', offset = 0, sync = false, smallPages = false } = options;
+    const wanted = at === undefined ? null : mmapAddress(at, fixed);
+    const npages = checkPages('mmap', 'length', wanted ?? 0, options.length);
+    checkBytes('mmap', 'offset', offset);
+    if (offset % 4096 !== 0) throw new HmmError('EINVAL', 'mmap', `offset ${offset} is not page aligned`);
+    checkOneOf('mmap', 'fixed', fixed, ['hint', 'fixed', 'noreplace']);
+    const start = yield* mmap(this.#space('mmap'), {
+      npages,
+      prot: protOf('mmap', options.prot ?? 'rw'),
+      shared: options.shared ?? what !== null,
+      file: what?.mappedFile() ?? null,
+      pgoff: offset / 4096,
+      start: wanted,
+      fixed,
+      sync,
+      vmFlags: smallPages ? VM_NOHUGEPAGE : 0,
+    });
+    return { start: addrOf(start), end: addrOf(start + npages), length: npages * 4096 };
+  }
+
+  #space(op: string): Mm {
+    this.#driver.check(op);
+    if (!this.#mm.alive) throw new HmmError('EFAULT', op, `process ${this.name} has exited`);
+    return this.#mm;
+  }
+}
+
+/** A hint is rounded down to its page; a demand must be on one. */
+function mmapAddress(at: bigint, fixed: string): number {
+  return fixed === 'hint' ? checkAddress('mmap', 'at', at).vpn : checkPage('mmap', 'at', at);
+}
+
+function protOf(op: string, prot: unknown): number {
+  if (typeof prot !== 'string' || !/^[rwx-]*$/.test(prot)) throw new TypeError(`${op}: prot must be made of r, w and x, not ${describe(prot)}`);
+  return (prot.includes('r') ? VM_READ : 0) | (prot.includes('w') ? VM_WRITE : 0) | (prot.includes('x') ? VM_EXEC : 0);
+}

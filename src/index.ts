@@ -1,0 +1,23 @@
+/** daxmirror: page tables, DAX files, pagemaps, notifiers and the devices that mirror them. The public names, by hand. */
+export { createMachine, Machine } from './api/machine.ts';
+export type { DaxDeviceOptions, MachineOptions, PmemOptions, Usage } from './api/machine.ts';
+export { AddressSpace } from './api/addressSpace.ts';
+export type { Advice, AreaInfo, LeafInfo, Mappable, Mapping, MmapOptions } from './api/addressSpace.ts';
+export { DaxFile } from './api/file.ts';
+export type { ExtentInfo } from './api/file.ts';
+export { DaxDevice, PgMapView, Pmem } from './api/pmem.ts';
+export type { FileOptions, HostFileOptions } from './api/pmem.ts';
+export { Mirror, createMirror } from './api/mirror.ts';
+export type { Invalidation, MirrorOptions } from './api/mirror.ts';
+export { MirrorRange } from './api/range.ts';
+export type { PfnInfo, RangeOptions } from './api/range.ts';
+export { ERRNO, FaultSignal, HmmError, InvariantError, KernelCrash, Livelock } from './errno.ts';
+export type { ErrnoCode } from './errno.ts';
+export type { MachineEvent, NotifierEvent, Observer } from './events/events.ts';
+export { BUG_SWITCHES, PROFILES } from './profile/index.ts';
+export type { BugSwitch, KernelProfile, ProfileName } from './profile/index.ts';
+export { ScheduleError, exploreSchedules, randomPolicy, replayPolicy, runOn } from './sched/index.ts';
+export type { ExploreOptions, ExploreResult, Policy, Sleepable, Step, Task } from './sched/index.ts';
+export type { WasmBuild } from './arena/index.ts';
+export { GiB, KiB, MiB, TiB } from './units.ts';
+export type { PageSize } from './units.ts';
