@@ -18,6 +18,6 @@ export { BUG_SWITCHES, PROFILES } from './profile/index.ts';
 export type { BugSwitch, KernelProfile, ProfileName } from './profile/index.ts';
 export { ScheduleError, exploreSchedules, randomPolicy, replayPolicy, runOn } from './sched/index.ts';
 export type { ExploreOptions, ExploreResult, Policy, Sleepable, Step, Task } from './sched/index.ts';
-export type { WasmBuild } from './arena/index.ts';
+export type { ArenaMemory, ModuleBytes, WasmBuild } from './arena/index.ts';
 export { GiB, KiB, MiB, TiB } from './units.ts';
 export type { PageSize } from './units.ts';

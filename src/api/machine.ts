@@ -1,5 +1,5 @@
 /** Machine: one simulated computer, in one arena. Nothing is shared between two of them. */
-import type { WasmBuild } from '../arena/index.ts';
+import type { ArenaMemory, ModuleBytes, WasmBuild } from '../arena/index.ts';
 import { HmmError, checkOptions } from '../errno.ts';
 import type { Observer } from '../events/events.ts';
 import { FS_NAMES, type FsName } from '../fs/index.ts';
@@ -18,11 +18,11 @@ export interface MachineOptions {
   /** bytes of the arena, 16 MiB to 4 GiB (default 4 GiB: reserved, not committed) */
   readonly arena?: number;
   /** the embedder's memory, in place of `arena`; shared or not decides which module serves it */
-  readonly memory?: WebAssembly.Memory;
+  readonly memory?: ArenaMemory;
   /** which module: shared (SIMD, Workers), simd (SIMD, private), scalar (neither) */
   readonly build?: WasmBuild;
   /** the module itself, where it cannot be read from the package */
-  readonly wasm?: BufferSource;
+  readonly wasm?: ModuleBytes;
   /** which kernel is modelled (default v6.1), by name or with fields changed */
   readonly profile?: ProfileName | { readonly base: ProfileName; readonly changes: Partial<KernelProfile> };
   /** bug switches to turn on, besides the profile's own */
@@ -118,7 +118,7 @@ export class Machine implements Disposable {
   }
 
   /** The arena. Its layout is the ABI (src/abi.ts). */
-  get memory(): WebAssembly.Memory {
+  get memory(): ArenaMemory {
     return this.#core.platform.arena.memory;
   }
 

@@ -19,7 +19,7 @@ import { HmmError, invariant } from '../errno.ts';
 import { GiB, KiB, MiB, alignDown } from '../units.ts';
 import { Blocks, Sections } from './blocks.ts';
 import { Content } from './content.ts';
-import { compileBuild, instantiate, type Walker, type WasmBuild } from './wasm.ts';
+import { compileBuild, instantiate, type ArenaMemory, type ModuleBytes, type Walker, type WasmBuild } from './wasm.ts';
 
 export const ARENA_MIN_BYTES = 16 * MiB;
 export const ARENA_MAX_BYTES = 4 * GiB;
@@ -30,11 +30,11 @@ export interface ArenaOptions {
   /** bytes, 16 MiB to 4 GiB, a multiple of 64 KiB (default 4 GiB: reserved, not committed) */
   readonly bytes?: number;
   /** memory of the embedder's, in place of `bytes`; its contents are overwritten as the machine needs them */
-  readonly memory?: WebAssembly.Memory;
+  readonly memory?: ArenaMemory;
   /** which module (default: shared where SharedArrayBuffer exists, else simd; a given memory decides by its kind) */
   readonly build?: WasmBuild;
   /** the module itself, in place of the one that ships */
-  readonly wasm?: BufferSource;
+  readonly wasm?: ModuleBytes;
 }
 
 /** An output array of pfn words in the arena; valid until `free`. */
@@ -48,7 +48,7 @@ export interface Window {
 }
 
 export class Arena {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: ArenaMemory;
   readonly build: WasmBuild;
   readonly bytes: number;
   readonly walker: Walker;
@@ -64,7 +64,7 @@ export class Arena {
   #sections: Sections;
   #blocks: Blocks;
 
-  private constructor(memory: WebAssembly.Memory, walker: Walker, build: WasmBuild, wantedBytes: number, clean: boolean) {
+  private constructor(memory: ArenaMemory, walker: Walker, build: WasmBuild, wantedBytes: number, clean: boolean) {
     this.memory = memory;
     this.walker = walker;
     this.build = build;
@@ -221,12 +221,12 @@ export class Arena {
   }
 }
 
-function defaultBuild(memory: WebAssembly.Memory | undefined): WasmBuild {
+function defaultBuild(memory: ArenaMemory | undefined): WasmBuild {
   if (memory !== undefined) return typeof SharedArrayBuffer !== 'undefined' && memory.buffer instanceof SharedArrayBuffer ? 'shared' : 'simd';
   return typeof SharedArrayBuffer === 'undefined' ? 'simd' : 'shared';
 }
 
-function reserve(wantedBytes: number, shared: boolean): WebAssembly.Memory {
+function reserve(wantedBytes: number, shared: boolean): ArenaMemory {
   for (let bytes = wantedBytes; ; bytes /= 2) {
     const npages = bytes / (64 * KiB);
     try {

@@ -36,15 +36,26 @@ export interface Walker {
   contentOffset(paddr: number): number;
 }
 
+/** WebAssembly.Memory, as far as it is used: declared here because not every TypeScript set-up knows the WebAssembly names. */
+export interface ArenaMemory {
+  readonly buffer: ArrayBufferLike;
+}
+
+/** A compiled module, opaque. */
+export type WalkerModule = object & { readonly [Symbol.toStringTag]?: string };
+
+/** The bytes of a module. */
+export type ModuleBytes = Uint8Array | ArrayBuffer;
+
 /** Compiled modules are immutable and costly: one a build for the whole process. */
-const compiled = new Map<string, Promise<WebAssembly.Module>>();
+const compiled = new Map<string, Promise<WalkerModule>>();
 
 export function isShared(build: WasmBuild): boolean {
   return build === 'shared';
 }
 
 /** Compiles one build; `bytes` replaces the file that ships with the package. Throws ENOENT or ENOEXEC. */
-export function compileBuild(build: WasmBuild, bytes?: BufferSource): Promise<WebAssembly.Module> {
+export function compileBuild(build: WasmBuild, bytes?: ModuleBytes): Promise<WalkerModule> {
   if (bytes !== undefined) return compileBytes(`the ${build} module given`, bytes);
   const url = new URL(`../wasm/walk.${build}.wasm`, import.meta.url);
   let module = compiled.get(url.href);
@@ -56,15 +67,15 @@ export function compileBuild(build: WasmBuild, bytes?: BufferSource): Promise<We
   return module;
 }
 
-async function compileBytes(name: string, bytes: BufferSource): Promise<WebAssembly.Module> {
+async function compileBytes(name: string, bytes: ModuleBytes): Promise<WalkerModule> {
   try {
-    return await WebAssembly.compile(bytes);
+    return await WebAssembly.compile(bytes as BufferSource);
   } catch (error) {
     throw new HmmError('ENOEXEC', 'arena', `${name} is not a WASM module: ${(error as Error).message}`);
   }
 }
 
-async function readUrl(url: URL): Promise<BufferSource> {
+async function readUrl(url: URL): Promise<ModuleBytes> {
   if (url.protocol === 'file:') {
     const { readFile } = await import('node:fs/promises');
     try {
@@ -79,10 +90,10 @@ async function readUrl(url: URL): Promise<BufferSource> {
 }
 
 /** Instantiates over `memory` and checks the ABI. Throws ENOEXEC for a foreign module. */
-export async function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<Walker> {
+export async function instantiate(module: WalkerModule, memory: ArenaMemory): Promise<Walker> {
   let instance: WebAssembly.Instance;
   try {
-    instance = await WebAssembly.instantiate(module, { env: { memory } });
+    instance = await WebAssembly.instantiate(module as WebAssembly.Module, { env: { memory: memory as WebAssembly.Memory } });
   } catch (error) {
     throw new HmmError('ENOEXEC', 'arena', `the WASM module does not fit this arena: ${(error as Error).message}`);
   }

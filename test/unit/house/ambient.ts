@@ -1,13 +1,13 @@
 /**
  * Clock, chance, log and process are handed in: the model reads none of the world's own.
  *
- * Holds for every room but the CLI, the benches, the addon's loader, and `src/api/load*.ts`.
+ * Holds for every room but the CLI, the benches, the addon's loader, and what loads for the facade (`src/api/native*.ts`, `load*.ts`).
  */
 import { importsOf, roomOf, type Source } from './imports.ts';
 import { tokenize, type Token } from './tokens.ts';
 
 const FREE_ROOMS = ['cli', 'bench', 'native'];
-const FREE_FILES = /^src\/api\/load\w*\.ts$/;
+const FREE_FILES = /^src\/api\/(?:load|native)\w*\.ts$/;
 
 /** Members that make `process` Node's: a modelled process may carry that name too. */
 const PROCESS_MEMBERS = new Set(
