@@ -9,7 +9,7 @@ import { LEVEL_PTE, PTE_RW, REQ_NONE_WORD } from '../src/abi';
 import { countLeaves } from './answer';
 import { isNone } from './entry';
 import {
-  S_BAD, S_C, S_DELTA, S_FLAGS, S_KEEP, S_MIX_BAD, S_MIX_C, S_MIX_FLAGS, S_MIX_KEEP, S_MIX_LAST, S_NOT_NONE, S_RW,
+  S_BAD, S_C, S_DELTA, S_FLAGS, S_KEEP, S_MIX_BAD, S_MIX_C, S_MIX_FLAGS, S_MIX_LAST, S_NONE_LESS_C, S_NOT_NONE, S_RW,
 } from './template';
 
 /** Shift argument of a copy that writes nothing. */
@@ -35,23 +35,43 @@ export function uniformRun(req: u32, from: u32, to: u32, count: u32, rsh: u32, f
   }
 }
 
-/** Entries that may differ in RW, and be none where `holes`: those get REQ_NONE_WORD. */
-export function mixedRun(req: u32, from: u32, to: u32, count: u32, rsh: u32, fills: bool, holes: bool): u32 {
-  if (!fills) return mixed(req, from, to, count, NO_FILL, holes);
+/** Entries that may differ in RW too. */
+export function mixedRun(req: u32, from: u32, to: u32, count: u32, rsh: u32, fills: bool): u32 {
+  if (!fills) return mixed(req, from, to, count, NO_FILL);
   switch (rsh) {
-    case 0: return mixed(req, from, to, count, 0, holes);
-    case 1: return mixed(req, from, to, count, 1, holes);
-    case 2: return mixed(req, from, to, count, 2, holes);
-    case 3: return mixed(req, from, to, count, 3, holes);
-    case 4: return mixed(req, from, to, count, 4, holes);
-    case 5: return mixed(req, from, to, count, 5, holes);
-    case 6: return mixed(req, from, to, count, 6, holes);
-    case 7: return mixed(req, from, to, count, 7, holes);
-    case 8: return mixed(req, from, to, count, 8, holes);
-    case 9: return mixed(req, from, to, count, 9, holes);
-    case 10: return mixed(req, from, to, count, 10, holes);
-    case 11: return mixed(req, from, to, count, 11, holes);
-    default: return mixed(req, from, to, count, 12, holes);
+    case 0: return mixed(req, from, to, count, 0);
+    case 1: return mixed(req, from, to, count, 1);
+    case 2: return mixed(req, from, to, count, 2);
+    case 3: return mixed(req, from, to, count, 3);
+    case 4: return mixed(req, from, to, count, 4);
+    case 5: return mixed(req, from, to, count, 5);
+    case 6: return mixed(req, from, to, count, 6);
+    case 7: return mixed(req, from, to, count, 7);
+    case 8: return mixed(req, from, to, count, 8);
+    case 9: return mixed(req, from, to, count, 9);
+    case 10: return mixed(req, from, to, count, 10);
+    case 11: return mixed(req, from, to, count, 11);
+    default: return mixed(req, from, to, count, 12);
+  }
+}
+
+/** Entries that may differ in RW, or be none: those get REQ_NONE_WORD. */
+export function sparseRun(req: u32, from: u32, to: u32, count: u32, rsh: u32, fills: bool): u32 {
+  if (!fills) return sparse(req, from, to, count, NO_FILL);
+  switch (rsh) {
+    case 0: return sparse(req, from, to, count, 0);
+    case 1: return sparse(req, from, to, count, 1);
+    case 2: return sparse(req, from, to, count, 2);
+    case 3: return sparse(req, from, to, count, 3);
+    case 4: return sparse(req, from, to, count, 4);
+    case 5: return sparse(req, from, to, count, 5);
+    case 6: return sparse(req, from, to, count, 6);
+    case 7: return sparse(req, from, to, count, 7);
+    case 8: return sparse(req, from, to, count, 8);
+    case 9: return sparse(req, from, to, count, 9);
+    case 10: return sparse(req, from, to, count, 10);
+    case 11: return sparse(req, from, to, count, 11);
+    default: return sparse(req, from, to, count, 12);
   }
 }
 
@@ -103,96 +123,135 @@ function uniform(req: u32, from: u32, to: u32, count: u32, rsh: u32): u32 {
   return i;
 }
 
+/** RW stays in d; where the shift does not drop it, it is taken out. */
 @inline
-function mixed(req: u32, from: u32, to: u32, count: u32, rsh: u32, holes: bool): u32 {
+function mixed(req: u32, from: u32, to: u32, count: u32, rsh: u32): u32 {
   let i: u32 = 0;
-  let none: u32 = 0;
   if (ASC_FEATURE_SIMD) {
-    const keep = v128.load_splat<u64>(req, S_MIX_KEEP);
+    const keep = v128.load_splat<u64>(req, S_KEEP);
     const flags = v128.load_splat<u64>(req, S_MIX_FLAGS);
     const last = v128.load_splat<u64>(req, S_MIX_LAST);
+    const wrong = v128.load_splat<u64>(req, S_MIX_BAD);
     const c = v128.load_splat<u64>(req, S_MIX_C);
     const delta = v128.load_splat<u64>(req, S_DELTA);
-    const wrong = v128.load_splat<u64>(req, S_MIX_BAD);
     const rw = v128.load_splat<u64>(req, S_RW);
-    const notNone = v128.load_splat<u64>(req, S_NOT_NONE);
-    const noneWord = v128.load_splat<u64>(req, REQ_NONE_WORD);
-    const zero = i64x2.splat(0);
-    let counts = zero;
     for (; i + 8 <= count; i += 8) {
-      const e0 = v128.load(from);
-      const e1 = v128.load(from, 16);
-      const e2 = v128.load(from, 32);
-      const e3 = v128.load(from, 48);
-      const d0 = i64x2.sub(v128.and(e0, keep), flags);
-      const d1 = i64x2.sub(v128.and(e1, keep), flags);
-      const d2 = i64x2.sub(v128.and(e2, keep), flags);
-      const d3 = i64x2.sub(v128.and(e3, keep), flags);
-      let bad0 = v128.or(d0, i64x2.sub(last, d0));
-      let bad1 = v128.or(d1, i64x2.sub(last, d1));
-      let bad2 = v128.or(d2, i64x2.sub(last, d2));
-      let bad3 = v128.or(d3, i64x2.sub(last, d3));
-      let none0 = zero;
-      let none1 = zero;
-      let none2 = zero;
-      let none3 = zero;
-      if (holes) {
-        none0 = i64x2.eq(v128.and(e0, notNone), zero);
-        none1 = i64x2.eq(v128.and(e1, notNone), zero);
-        none2 = i64x2.eq(v128.and(e2, notNone), zero);
-        none3 = i64x2.eq(v128.and(e3, notNone), zero);
-        bad0 = v128.andnot(bad0, none0);
-        bad1 = v128.andnot(bad1, none1);
-        bad2 = v128.andnot(bad2, none2);
-        bad3 = v128.andnot(bad3, none3);
-        counts = i64x2.add(counts, i64x2.add(i64x2.add(none0, none1), i64x2.add(none2, none3)));
-      }
-      const bad = v128.or(v128.or(bad0, bad1), v128.or(bad2, bad3));
-      if (v128.any_true(v128.and(bad, wrong))) {
-        if (holes) counts = i64x2.sub(counts, i64x2.add(i64x2.add(none0, none1), i64x2.add(none2, none3)));
-        break;
-      }
+      const d0 = i64x2.sub(v128.and(v128.load(from), keep), flags);
+      const d1 = i64x2.sub(v128.and(v128.load(from, 16), keep), flags);
+      const d2 = i64x2.sub(v128.and(v128.load(from, 32), keep), flags);
+      const d3 = i64x2.sub(v128.and(v128.load(from, 48), keep), flags);
+      const low = v128.or(v128.or(d0, i64x2.sub(last, d0)), v128.or(d1, i64x2.sub(last, d1)));
+      const high = v128.or(v128.or(d2, i64x2.sub(last, d2)), v128.or(d3, i64x2.sub(last, d3)));
+      if (v128.any_true(v128.and(v128.or(low, high), wrong))) return i;
       if (rsh != NO_FILL) {
-        storeMixed(to, e0, d0, rsh, c, rw, delta, holes, none0, noneWord, zero);
-        storeMixed(to + 16, e1, d1, rsh, c, rw, delta, holes, none1, noneWord, zero);
-        storeMixed(to + 32, e2, d2, rsh, c, rw, delta, holes, none2, noneWord, zero);
-        storeMixed(to + 48, e3, d3, rsh, c, rw, delta, holes, none3, noneWord, zero);
+        const m0 = v128.and(d0, rw);
+        const m1 = v128.and(d1, rw);
+        const m2 = v128.and(d2, rw);
+        const m3 = v128.and(d3, rw);
+        const w0 = i64x2.shr_u(rsh < 2 ? v128.xor(d0, m0) : d0, rsh);
+        const w1 = i64x2.shr_u(rsh < 2 ? v128.xor(d1, m1) : d1, rsh);
+        const w2 = i64x2.shr_u(rsh < 2 ? v128.xor(d2, m2) : d2, rsh);
+        const w3 = i64x2.shr_u(rsh < 2 ? v128.xor(d3, m3) : d3, rsh);
+        v128.store(to, i64x2.add(i64x2.add(w0, c), v128.and(i64x2.eq(m0, rw), delta)));
+        v128.store(to, i64x2.add(i64x2.add(w1, c), v128.and(i64x2.eq(m1, rw), delta)), 16);
+        v128.store(to, i64x2.add(i64x2.add(w2, c), v128.and(i64x2.eq(m2, rw), delta)), 32);
+        v128.store(to, i64x2.add(i64x2.add(w3, c), v128.and(i64x2.eq(m3, rw), delta)), 48);
         to += 64;
       }
       from += 64;
     }
-    if (holes) none = <u32>-(i64x2.extract_lane(counts, 0) + i64x2.extract_lane(counts, 1));
   } else {
-    const keep = load<u64>(req, S_MIX_KEEP);
+    const keep = load<u64>(req, S_KEEP);
     const flags = load<u64>(req, S_MIX_FLAGS);
     const last = load<u64>(req, S_MIX_LAST);
+    const wrong = load<u64>(req, S_MIX_BAD);
     const c = load<u64>(req, S_MIX_C);
     const delta = load<u64>(req, S_DELTA);
-    const wrong = load<u64>(req, S_MIX_BAD);
-    const noneWord = load<u64>(req, REQ_NONE_WORD);
     for (; i < count; i++) {
-      const entry = load<u64>(from);
-      const d = (entry & keep) - flags;
-      let word = (d >> rsh) + c + (entry & PTE_RW ? delta : 0);
-      if ((d | (last - d)) & wrong) {
-        if (!holes || !isNone(entry)) break;
-        word = noneWord;
-        none++;
+      const d = (load<u64>(from) & keep) - flags;
+      if ((d | (last - d)) & wrong) return i;
+      if (rsh != NO_FILL) {
+        store<u64>(to, ((d & ~(<u64>PTE_RW)) >> rsh) + c + (d & PTE_RW ? delta : 0));
+        to += 8;
       }
-      if (rsh != NO_FILL) store<u64>(to, word);
       from += 8;
-      to += 8;
     }
   }
-  countLeaves(req, LEVEL_PTE, i - none);
   return i;
 }
 
 @inline
-function storeMixed(to: u32, e: v128, d: v128, rsh: u32, c: v128, rw: v128, delta: v128, holes: bool, none: v128, noneWord: v128, zero: v128): void {
-  const writable = v128.andnot(delta, i64x2.eq(v128.and(e, rw), zero));
-  const word = i64x2.add(i64x2.add(i64x2.shr_u(d, rsh), c), writable);
-  v128.store(to, holes ? v128.bitselect(noneWord, word, none) : word);
+function sparse(req: u32, from: u32, to: u32, count: u32, rsh: u32): u32 {
+  let i: u32 = 0;
+  if (ASC_FEATURE_SIMD) {
+    const keep = v128.load_splat<u64>(req, S_KEEP);
+    const flags = v128.load_splat<u64>(req, S_MIX_FLAGS);
+    const last = v128.load_splat<u64>(req, S_MIX_LAST);
+    const wrong = v128.load_splat<u64>(req, S_MIX_BAD);
+    const c = v128.load_splat<u64>(req, S_MIX_C);
+    const delta = v128.load_splat<u64>(req, S_DELTA);
+    const rw = v128.load_splat<u64>(req, S_RW);
+    const notNone = v128.load_splat<u64>(req, S_NOT_NONE);
+    const noneLessC = v128.load_splat<u64>(req, S_NONE_LESS_C);
+    let counts = i64x2.splat(0); // minus the holes
+    for (; i + 4 <= count; i += 4) {
+      const e0 = v128.load(from);
+      const e1 = v128.load(from, 16);
+      const none0 = i64x2.eq(v128.and(e0, notNone), i64x2.splat(0));
+      const none1 = i64x2.eq(v128.and(e1, notNone), i64x2.splat(0));
+      // In the lanes that are none, d = 0 is good, and makes the word C.
+      const d0 = v128.andnot(i64x2.sub(v128.and(e0, keep), flags), none0);
+      const d1 = v128.andnot(i64x2.sub(v128.and(e1, keep), flags), none1);
+      const bad = v128.or(v128.or(d0, i64x2.sub(last, d0)), v128.or(d1, i64x2.sub(last, d1)));
+      if (v128.any_true(v128.and(bad, wrong))) return passedSparse(req, i, counts);
+      counts = i64x2.add(counts, i64x2.add(none0, none1));
+      if (rsh != NO_FILL) {
+        const m0 = v128.and(d0, rw);
+        const m1 = v128.and(d1, rw);
+        const w0 = i64x2.shr_u(rsh < 2 ? v128.xor(d0, m0) : d0, rsh);
+        const w1 = i64x2.shr_u(rsh < 2 ? v128.xor(d1, m1) : d1, rsh);
+        const x0 = i64x2.add(v128.and(i64x2.eq(m0, rw), delta), v128.and(none0, noneLessC));
+        const x1 = i64x2.add(v128.and(i64x2.eq(m1, rw), delta), v128.and(none1, noneLessC));
+        v128.store(to, i64x2.add(i64x2.add(w0, c), x0));
+        v128.store(to, i64x2.add(i64x2.add(w1, c), x1), 16);
+        to += 32;
+      }
+      from += 32;
+    }
+    return passedSparse(req, i, counts);
+  } else {
+    const keep = load<u64>(req, S_KEEP);
+    const flags = load<u64>(req, S_MIX_FLAGS);
+    const last = load<u64>(req, S_MIX_LAST);
+    const wrong = load<u64>(req, S_MIX_BAD);
+    const c = load<u64>(req, S_MIX_C);
+    const delta = load<u64>(req, S_DELTA);
+    const noneWord = load<u64>(req, REQ_NONE_WORD);
+    let none: u32 = 0;
+    for (; i < count; i++) {
+      const entry = load<u64>(from);
+      const d = (entry & keep) - flags;
+      let word = ((d & ~(<u64>PTE_RW)) >> rsh) + c + (d & PTE_RW ? delta : 0);
+      if ((d | (last - d)) & wrong) {
+        if (!isNone(entry)) break;
+        word = noneWord;
+        none++;
+      }
+      if (rsh != NO_FILL) {
+        store<u64>(to, word);
+        to += 8;
+      }
+      from += 8;
+    }
+    countLeaves(req, LEVEL_PTE, i - none);
+    return i;
+  }
+}
+
+/** Counts `i` entries less the holes as leaves. */
+function passedSparse(req: u32, i: u32, counts: v128): u32 {
+  countLeaves(req, LEVEL_PTE, i + <u32>(i64x2.extract_lane(counts, 0) + i64x2.extract_lane(counts, 1)));
+  return i;
 }
 
 /** Entries that are none, in blocks of 16. */

@@ -1,7 +1,7 @@
 /**
  * The way down: pgd -> p4d -> pud -> pmd -> pte. A table's address is its arena offset, so no step needs translating.
  */
-import { LEVEL_PTE } from '../src/abi';
+import { LEVEL_P4D, LEVEL_PGD, LEVEL_PMD, LEVEL_PTE, LEVEL_PUD } from '../src/abi';
 import { indexAt, isLeaf, isNonPresent, isNone, tableOf } from './entry';
 
 /** A slot is the arena offset of an entry with its level in the low three bits, which an offset does not use. */
@@ -21,15 +21,25 @@ export function slotLevel(slot: u32): u32 {
  */
 export function seek(root: u32, levels: u32, vpn: u64, level: u32): u32 {
   let table = root;
-  let at = levels - 1;
-  while (at > level) {
-    const offset = table + (indexAt(vpn, at) << 3);
-    const next = tableOf(load<u64>(offset));
-    if (next == 0) return offset | at;
-    table = next;
-    at--;
+  // One level after the other, not a loop: shifts by constants.
+  if (levels > <u32>LEVEL_PGD) {
+    const slot = table + (indexAt(vpn, LEVEL_PGD) << 3);
+    if (level == LEVEL_PGD) return slot | LEVEL_PGD;
+    table = tableOf(load<u64>(slot));
+    if (table == 0) return slot | LEVEL_PGD;
   }
-  return (table + (indexAt(vpn, at) << 3)) | at;
+  const p4d = table + (indexAt(vpn, LEVEL_P4D) << 3);
+  if (level == LEVEL_P4D) return p4d | LEVEL_P4D;
+  table = tableOf(load<u64>(p4d));
+  if (table == 0) return p4d | LEVEL_P4D;
+  const pud = table + (indexAt(vpn, LEVEL_PUD) << 3);
+  if (level == LEVEL_PUD) return pud | LEVEL_PUD;
+  table = tableOf(load<u64>(pud));
+  if (table == 0) return pud | LEVEL_PUD;
+  const pmd = table + (indexAt(vpn, LEVEL_PMD) << 3);
+  if (level == LEVEL_PMD) return pmd | LEVEL_PMD;
+  table = tableOf(load<u64>(pmd));
+  return table == 0 ? pmd | LEVEL_PMD : table + (indexAt(vpn, LEVEL_PTE) << 3);
 }
 
 /** True when `entry`, found above the level that was sought, leads nowhere for a reason that no sound table has. */

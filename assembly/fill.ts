@@ -7,16 +7,15 @@
 import {
   LEVEL_PTE, PAGE_SHIFT, PTE_ACCESSED, PTE_DIRTY, PTE_PFN_MASK, PTE_PRESENT, PTE_RW, PTE_SPECIAL, REQ_DEFAULT, REQ_FLAGS_MASK, REQ_MODE,
   REQ_NONE_WORD, REQ_PFN_SHIFT, REQ_PGMAP, REQ_VALID_WORD, REQ_WRITE_WORD, REQ_ZERO_PFN, STOP_DYING, STOP_HOLE, STOP_NEEDS_FAULT, STOP_NEEDS_WRITE,
-  STOP_NONPRESENT, STOP_REASON, STOP_SPECIAL, TABLE_ENTRIES, WALK_ACCESSED, WALK_NO_FILL, WALK_PGMAP, WALK_STOP_AT_HOLES, WALK_ZERO_OK,
+  STOP_NONPRESENT, STOP_REASON, STOP_SPECIAL, WALK_ACCESSED, WALK_NO_FILL, WALK_PGMAP, WALK_STOP_AT_HOLES, WALK_ZERO_OK,
 } from '../src/abi';
 import { countLeaves, loadPage } from './answer';
-import { holesRun, mixedRun, uniformRun } from './cores';
+import { holesRun, mixedRun, sparseRun, uniformRun } from './cores';
 import { firstFrame, isNone } from './entry';
 import { tablesChanged } from './frames';
-import { pgmapFor } from './pgmap';
 import {
-  KIND_PER_PAGE, KIND_VECTORS, SPAN_MIN, S_ASKS, S_DEVMAP, S_KIND, S_SPAN, S_TEMPLATE, S_TEMPLATE_PGMAP, TEMPLATE_RW, makeTemplate, matchRw, mixFits,
-  putPgmap,
+  KIND_PER_PAGE, KIND_VECTORS, SPAN_MAX, SPAN_MIN, S_ASKS, S_DEVMAP, S_KIND, S_SPAN, S_TEMPLATE, S_TEMPLATE_PGMAP, TEMPLATE_RW, TEMPLATE_SPARSE,
+  findPgmap, makeTemplate, matchRw, mixFits, putPgmap,
 } from './template';
 import { mark } from './translate';
 import { ASK_FAULT, ASK_WRITE, asksOf, quietPrefix } from './words';
@@ -24,6 +23,9 @@ import { ASK_FAULT, ASK_WRITE, asksOf, quietPrefix } from './words';
 /** Entries to look at one by one before vectors are tried again; grows while they keep failing. */
 const FEW: u32 = 8;
 const MANY: u32 = 128;
+
+/** A run of so many is worth the loop made for it. */
+const LONG: u32 = 64;
 
 /** Fills `count` words at `to` from the ptes at `from`. Returns how many; fewer only with the reason in STOP_REASON. */
 export function fillTable(req: u32, from: u32, to: u32, count: u32): u32 {
@@ -41,38 +43,36 @@ function fillRuns(req: u32, from: u32, to: u32, count: u32): u32 {
   // Up to here no request asks for write, or for a page: a read-only entry, or a hole, passes. With requests by page, as far as was looked.
   let quietWrite: u32 = perPage || (asks & ASK_WRITE) != 0 ? 0 : count;
   let quietFault: u32 = perPage || (asks & ASK_FAULT) != 0 || (mode & WALK_STOP_AT_HOLES) != 0 ? 0 : count;
+  const holesPass = (mode & WALK_STOP_AT_HOLES) == 0;
   let few = FEW;
   let i: u32 = 0;
   while (i < count) {
-    const start = i;
-    const template = load<u32>(req, S_TEMPLATE);
-    if (template != 0) {
-      const rw = (template & TEMPLATE_RW) != 0;
+    const entry = load<u64>(from + (i << 3));
+    let alike: u32 = 0;
+    if (isNone(entry)) {
+      if (perPage && holesPass && quietFault <= i) quietFault = i + quietPrefix(req, to + (i << 3), count - i, ASK_FAULT);
+      if (quietFault > i) alike = holesRun(req, from + (i << 3), to + (i << 3), quietFault - i, fills);
+    } else if (mixFits(req, entry) ? matchRw(req, entry) : makeTemplate(req, entry)) {
+      const rw = (entry & PTE_RW) != 0;
       if (perPage && !rw && quietWrite <= i) quietWrite = i + quietPrefix(req, to + (i << 3), count - i, ASK_WRITE);
       const end = rw ? count : quietWrite;
-      if (end > i) i += takeUniform(req, from + (i << 3), to + (i << 3), end - i, rsh, fills);
-      if (i == count) break;
+      if (end > i) alike = takeUniform(req, from + (i << 3), to + (i << 3), end - i, rsh, fills);
     }
-    const entry = load<u64>(from + (i << 3));
-    if (perPage && (mode & WALK_STOP_AT_HOLES) == 0 && quietFault <= i) quietFault = i + quietPrefix(req, to + (i << 3), count - i, ASK_FAULT);
-    const holes = quietFault > i;
-    if (isNone(entry)) {
-      const done = holes ? holesRun(req, from + (i << 3), to + (i << 3), quietFault - i, fills) : 0;
-      i += done;
-      if (done != 0) continue;
-    } else if (mixFits(req, entry)) {
-      if (matchRw(req, entry) && i - start >= SPAN_MIN) continue;
-    } else if (makeTemplate(req, entry)) {
-      continue;
-    }
+    i += alike;
+    if (alike >= LONG) shrinkSpan(req);
+    if (i == count) break;
     // Neither alike nor empty: take both as they come, for longer each time.
-    if (perPage && quietWrite <= i) quietWrite = i + quietPrefix(req, to + (i << 3), count - i, ASK_WRITE);
-    const end = holes ? min(quietWrite, quietFault) : quietWrite;
-    const mixed = end > i ? takeMixed(req, from + (i << 3), to + (i << 3), end - i, i - start, rsh, fills, holes) : 0;
-    i += mixed;
-    if (mixed != 0) {
-      few = FEW;
-      continue;
+    if (load<u32>(req, S_TEMPLATE) != 0) {
+      if (perPage && quietWrite <= i) quietWrite = i + quietPrefix(req, to + (i << 3), count - i, ASK_WRITE);
+      if (perPage && holesPass && quietFault <= i) quietFault = i + quietPrefix(req, to + (i << 3), count - i, ASK_FAULT);
+      const holes = quietFault > i;
+      const end = holes ? min(quietWrite, quietFault) : quietWrite;
+      const mixed = end > i ? takeMixed(req, from + (i << 3), to + (i << 3), end - i, rsh, fills, holes) : 0;
+      i += mixed;
+      if (mixed != 0) {
+        few = FEW;
+        continue;
+      }
     }
     const upTo = min(few, count - i);
     const done = lookAtEach(req, from + (i << 3), to + (i << 3), upTo);
@@ -94,15 +94,30 @@ function takeUniform(req: u32, from: u32, to: u32, count: u32, rsh: u32, fills: 
   return done;
 }
 
-/** The mixed loop over up to `count` entries, but no more than the span, which grows while the uniform loop gets nowhere (`alike` entries). */
+/** A mixed loop over up to `count` entries, but no more than the span, which grows while nothing else gets anywhere. */
 @inline
-function takeMixed(req: u32, from: u32, to: u32, count: u32, alike: u32, rsh: u32, fills: bool, holes: bool): u32 {
-  if (load<u32>(req, S_TEMPLATE) == 0) return 0;
-  const span = alike >= SPAN_MIN ? SPAN_MIN : load<u32>(req, S_SPAN);
-  const done = mixedRun(req, from, to, min(count, span), rsh, fills, holes);
-  store<u32>(req, done == span && span < <u32>TABLE_ENTRIES ? span << 1 : span, S_SPAN);
+function takeMixed(req: u32, from: u32, to: u32, count: u32, rsh: u32, fills: bool, holes: bool): u32 {
+  const template = load<u32>(req, S_TEMPLATE);
+  const span = load<u32>(req, S_SPAN);
+  const most = min(count, span);
+  let done: u32 = 0;
+  if (!holes || (template & TEMPLATE_SPARSE) == 0) {
+    done = mixedRun(req, from, to, most, rsh, fills);
+    countLeaves(req, LEVEL_PTE, done);
+  }
+  if (holes && done < most) {
+    store<u32>(req, template | TEMPLATE_SPARSE, S_TEMPLATE);
+    done += sparseRun(req, from + (done << 3), to + (done << 3), most - done, rsh, fills);
+  }
+  if (done == span && span < SPAN_MAX) store<u32>(req, span << 1, S_SPAN);
   if (done != 0) takePgmap(req);
   return done;
+}
+
+/** A long run of one kind: mixed loops had better give way sooner. */
+@inline
+function shrinkSpan(req: u32): void {
+  store<u32>(req, max(load<u32>(req, S_SPAN) >> 1, SPAN_MIN), S_SPAN);
 }
 
 /** The template's pgmap is the one held from now on, when it has one. */
@@ -171,7 +186,7 @@ function reasonOfPresent(req: u32, mode: u32, entry: u64, asks: u32, devmap: u64
 /** Holds the pgmap of the byte at `address` in place of another; false, and none held, when it is dying or unknown. */
 export function holdPgmap(req: u32, address: u64): bool {
   const held = load<u32>(req, REQ_PGMAP);
-  const wanted = pgmapFor(held, address);
+  const wanted = findPgmap(req, address);
   if (wanted != held) {
     putPgmap(req);
     store<u32>(req, wanted, REQ_PGMAP);
@@ -189,15 +204,13 @@ function markRun(from: u32, count: u32, writes: bool): void {
     const writable = i64x2.splat(PTE_PRESENT | PTE_RW);
     const accesseds = i64x2.splat(PTE_ACCESSED);
     const dirties = i64x2.splat(dirty);
-    for (; end - from >= 16; from += 16) {
-      const entry = v128.load(from);
-      const a = v128.and(i64x2.eq(v128.and(entry, present), present), accesseds);
-      const d = v128.and(i64x2.eq(v128.and(entry, writable), writable), dirties);
-      const marked = v128.or(entry, v128.or(a, d));
-      const differs = i64x2.bitmask(i64x2.ne(marked, entry));
-      if (differs == 0) continue;
-      v128.store(from, marked);
-      changed += popcnt(differs);
+    for (; end - from >= 64; from += 64) {
+      const a = unmarked(v128.load(from), present, writable, accesseds, dirties);
+      const b = unmarked(v128.load(from, 16), present, writable, accesseds, dirties);
+      const c = unmarked(v128.load(from, 32), present, writable, accesseds, dirties);
+      const d = unmarked(v128.load(from, 48), present, writable, accesseds, dirties);
+      if (!v128.any_true(v128.or(v128.or(a, b), v128.or(c, d)))) continue;
+      changed += orPair(from, a) + orPair(from + 16, b) + orPair(from + 32, c) + orPair(from + 48, d);
     }
   }
   for (; from != end; from += 8) {
@@ -209,4 +222,19 @@ function markRun(from: u32, count: u32, writes: bool): void {
     changed++;
   }
   tablesChanged(changed);
+}
+
+/** The bits that two entries lack. */
+@inline
+function unmarked(entry: v128, present: v128, writable: v128, accesseds: v128, dirties: v128): v128 {
+  const a = v128.and(i64x2.eq(v128.and(entry, present), present), accesseds);
+  const d = v128.and(i64x2.eq(v128.and(entry, writable), writable), dirties);
+  return v128.andnot(v128.or(a, d), entry);
+}
+
+/** Ors `bits` into two entries; returns how many of them got any. */
+@inline
+function orPair(at: u32, bits: v128): u32 {
+  v128.store(at, v128.or(v128.load(at), bits));
+  return popcnt(i64x2.bitmask(i64x2.ne(bits, i64x2.splat(0))));
 }

@@ -7,19 +7,20 @@
  *
  *     d = (entry & KEEP) - (flags + base);  bad if d & (~(2^k - 1) | 0xfff);  word = (d >> rsh) + C
  *
- * 2^k is a power of two within the dev_pagemap around the first entry (or all of memory). The mixed form leaves RW out
- * of the flags, takes any window [base, base + size) by the sign of `size - 1 - d`, and adds DELTA where RW is set.
+ * 2^k is a power of two within the dev_pagemap around the first entry (or all of memory). The mixed form does
+ * not expect RW, so that it stays in d, takes any window [base, base + size) by the sign of `last - d`, and adds DELTA
+ * where RW is set.
  * All of it is kept in the request's scratch and loaded as splats before a loop: the loads stay outside of it, while
  * splats of scalars and constants sink into loops with several exits.
  */
 import {
   LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PAGE_SHIFT, PAGE_SIZE, PGMAP_BASE, PGMAP_END, PTE_PFN_MASK, PTE_PRESENT, PTE_RW, PTE_SPECIAL, REQ_DEFAULT,
-  REQ_DEVMAP_BIT, REQ_MODE, REQ_ORDER_SHIFT, REQ_PFN_SHIFT, REQ_PGMAP, REQ_SCRATCH, REQ_VALID_WORD, REQ_WRITE_WORD, REQ_ZERO_PFN,
+  REQ_DEVMAP_BIT, REQ_MODE, REQ_NONE_WORD, REQ_ORDER_SHIFT, REQ_PFN_SHIFT, REQ_PGMAP, REQ_SCRATCH, REQ_VALID_WORD, REQ_WRITE_WORD, REQ_ZERO_PFN,
   TABLE_SHIFT, WALK_ACCESSED, WALK_FAULT, WALK_PER_PAGE, WALK_PGMAP, WALK_ZERO_OK,
 } from '../src/abi';
 import { loadPage } from './answer';
 import { ACCESS_BITS, firstFrame } from './entry';
-import { pgmapAt, pgmapFor, pgmapIsLive } from './pgmap';
+import { pgmapAt, pgmapCovers, pgmapFor, pgmapIsLive } from './pgmap';
 import { asksOf } from './words';
 
 // Scratch, 8 bytes each: what the uniform loops need,
@@ -28,8 +29,7 @@ export const S_FLAGS = S_KEEP + 8;
 export const S_BAD = S_FLAGS + 8;
 export const S_C = S_BAD + 8;
 // the mixed loops,
-export const S_MIX_KEEP = S_C + 8;
-export const S_MIX_FLAGS = S_MIX_KEEP + 8;
+export const S_MIX_FLAGS = S_C + 8;
 export const S_MIX_LAST = S_MIX_FLAGS + 8;
 export const S_MIX_C = S_MIX_LAST + 8;
 export const S_DELTA = S_MIX_C + 8;
@@ -37,16 +37,20 @@ export const S_DELTA = S_MIX_C + 8;
 export const S_MIX_BAD = S_DELTA + 8;
 export const S_RW = S_MIX_BAD + 8;
 export const S_NOT_NONE = S_RW + 8;
-export const S_DEVMAP = S_NOT_NONE + 8; // the devmap bit, or 0
+export const S_NONE_LESS_C = S_NOT_NONE + 8;
+export const S_DEVMAP = S_NONE_LESS_C + 8; // the devmap bit, or 0
 // u32 from here on
 export const S_TEMPLATE = S_DEVMAP + 8; // TEMPLATE_* bits, 0 = there is none
 export const S_TEMPLATE_PGMAP = S_TEMPLATE + 4; // index + 1 of the pgmap it is limited to
 export const S_ASKS = S_TEMPLATE_PGMAP + 4; // ASK_* bits of every page alike
 export const S_KIND = S_ASKS + 4; // KIND_* bits
-export const S_SPAN = S_KIND + 4; // entries to take by the mixed loop before the uniform one is tried again
+export const S_SPAN = S_KIND + 4; // entries to take by a mixed loop before the others are tried again
+export const S_PGMAP = S_SPAN + 4; // index + 1 of the pgmap found last, which is where to look first
 
 export const TEMPLATE_VALID: u32 = 1;
 export const TEMPLATE_RW: u32 = 2;
+/** there were holes among its entries */
+export const TEMPLATE_SPARSE: u32 = 4;
 
 /** words hold frame and flags apart, the frame at bit 12 or lower: templates can be used */
 export const KIND_VECTORS: u32 = 1;
@@ -55,10 +59,12 @@ export const KIND_PER_PAGE: u32 = 2;
 /** flags of words never touch the frame's bits: words of neighbours differ by a constant */
 export const KIND_DISJOINT: u32 = 4;
 
-export const SPAN_MIN: u32 = 64;
+export const SPAN_MIN: u32 = 16;
+export const SPAN_MAX: u32 = 512;
 
 const ALL_MEMORY: u64 = 1 << 52;
-const SIGN_AND_LOW: u64 = 0x8000000000000fff;
+/** the sign, and the low bits but for RW */
+const MIX_BAD: u64 = 0x8000000000000ffd;
 
 /** Reads the request once for the whole walk. */
 export function prepare(req: u32): void {
@@ -81,8 +87,9 @@ export function prepare(req: u32): void {
   store<u64>(req, devmapBit < 64 ? <u64>1 << devmapBit : 0, S_DEVMAP);
   store<u32>(req, 0, S_TEMPLATE);
   store<u32>(req, 0, S_TEMPLATE_PGMAP);
+  store<u32>(req, 0, S_PGMAP);
   store<u32>(req, SPAN_MIN, S_SPAN);
-  store<u64>(req, SIGN_AND_LOW, S_MIX_BAD);
+  store<u64>(req, MIX_BAD, S_MIX_BAD);
   store<u64>(req, PTE_RW, S_RW);
   store<u64>(req, ~(<u64>ACCESS_BITS), S_NOT_NONE);
 }
@@ -94,6 +101,16 @@ export function putPgmap(req: u32): void {
   store<u32>(req, 0, REQ_PGMAP);
   // A dying one was good as long as it was held.
   if (!pgmapIsLive(held)) store<u32>(req, 0, S_TEMPLATE);
+}
+
+/** pgmapFor with what the walk remembers. */
+@inline
+export function findPgmap(req: u32, address: u64): u32 {
+  const last = load<u32>(req, S_PGMAP);
+  if (last != 0 && pgmapCovers(last, address) && (pgmapIsLive(last) || last == load<u32>(req, REQ_PGMAP))) return last;
+  const found = pgmapFor(load<u32>(req, REQ_PGMAP), address);
+  store<u32>(req, found, S_PGMAP);
+  return found;
 }
 
 /**
@@ -120,7 +137,7 @@ export function makeTemplate(req: u32, entry: u64): bool {
       delta = 0;
     }
   } else if (mode & WALK_PGMAP) {
-    pgmap = pgmapFor(load<u32>(req, REQ_PGMAP), entry & PTE_PFN_MASK);
+    pgmap = findPgmap(req, entry & PTE_PFN_MASK);
     if (pgmap == 0) return false;
     base = load<u64>(pgmapAt(pgmap), PGMAP_BASE);
     size = load<u64>(pgmapAt(pgmap), PGMAP_END) - base;
@@ -144,26 +161,26 @@ function storeTemplate(req: u32, entry: u64, keep: u64, base: u64, size: u64, de
   store<u64>(req, flags + low, S_FLAGS);
   store<u64>(req, ~(window - 1) | (PAGE_SIZE - 1), S_BAD);
   store<u64>(req, (low >> rsh) + (valid | (entry & PTE_RW ? load<u64>(req, REQ_WRITE_WORD) : 0)), S_C);
-  store<u64>(req, keep & ~(<u64>PTE_RW), S_MIX_KEEP);
   store<u64>(req, (flags & ~(<u64>PTE_RW)) + base, S_MIX_FLAGS);
-  store<u64>(req, size - PAGE_SIZE, S_MIX_LAST);
+  store<u64>(req, size - PAGE_SIZE + PTE_RW, S_MIX_LAST);
   store<u64>(req, (base >> rsh) + valid, S_MIX_C);
+  store<u64>(req, load<u64>(req, REQ_NONE_WORD) - ((base >> rsh) + valid), S_NONE_LESS_C);
   store<u64>(req, delta, S_DELTA);
 }
 
 /** Does the template fit `entry` but for RW? */
 @inline
 export function mixFits(req: u32, entry: u64): bool {
-  const d = (entry & load<u64>(req, S_MIX_KEEP)) - load<u64>(req, S_MIX_FLAGS);
-  return load<u32>(req, S_TEMPLATE) != 0 && ((d | (load<u64>(req, S_MIX_LAST) - d)) & SIGN_AND_LOW) == 0;
+  const d = (entry & load<u64>(req, S_KEEP)) - load<u64>(req, S_MIX_FLAGS);
+  return load<u32>(req, S_TEMPLATE) != 0 && ((d | (load<u64>(req, S_MIX_LAST) - d)) & MIX_BAD) == 0;
 }
 
-/** Makes a template that fits `entry` but for RW fit it in that too. True when it did not before. */
+/** Makes a template that fits `entry` but for RW fit it in that too; false where words do not show RW. */
 export function matchRw(req: u32, entry: u64): bool {
   const template = load<u32>(req, S_TEMPLATE);
   const rw = (entry & PTE_RW) != 0;
+  if (rw == ((template & TEMPLATE_RW) != 0)) return true;
   const delta = load<u64>(req, S_DELTA);
-  if (rw == ((template & TEMPLATE_RW) != 0) || delta == 0) return false;
   store<u32>(req, template ^ TEMPLATE_RW, S_TEMPLATE);
   store<u64>(req, load<u64>(req, S_FLAGS) + (rw ? <u64>PTE_RW : <u64>-PTE_RW), S_FLAGS);
   store<u64>(req, load<u64>(req, S_C) + (rw ? delta : 0 - delta), S_C);

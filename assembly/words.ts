@@ -60,36 +60,36 @@ export function asksOf(req: u32, request: u64): u32 {
 
 /** How many of `count` request words at `at`, from the first on, do not ask for `ask`. */
 export function quietPrefix(req: u32, at: u32, count: u32, ask: u32): u32 {
-  let i: u32 = 0;
   const mask = load<u64>(req, REQ_FLAGS_MASK);
   const preset = load<u64>(req, REQ_DEFAULT);
-  if (ASC_FEATURE_SIMD) {
-    const masks = v128.load_splat<u64>(req, REQ_FLAGS_MASK);
-    const presets = v128.load_splat<u64>(req, REQ_DEFAULT);
-    const fault = v128.load_splat<u64>(req, REQ_REQ_FAULT);
-    // Asking for write matters where the page is asked for too; with ask = fault the second test is the first again.
-    const other = ask == ASK_WRITE ? v128.load_splat<u64>(req, REQ_REQ_WRITE) : fault;
-    const zero = i64x2.splat(0);
-    for (; i + 8 <= count; i += 8) {
-      const a = v128.or(v128.and(v128.load(at), masks), presets);
-      const b = v128.or(v128.and(v128.load(at, 16), masks), presets);
-      const c = v128.or(v128.and(v128.load(at, 32), masks), presets);
-      const d = v128.or(v128.and(v128.load(at, 48), masks), presets);
-      // A lane is quiet when either half of the question is answered by zero.
-      const ab = v128.and(quiet(a, fault, other, zero), quiet(b, fault, other, zero));
-      const cd = v128.and(quiet(c, fault, other, zero), quiet(d, fault, other, zero));
-      if (!i64x2.all_true(v128.and(ab, cd))) break;
-      at += 64;
+  const everyFault = (preset & load<u64>(req, REQ_REQ_FAULT)) != 0;
+  const everyWrite = (preset & load<u64>(req, REQ_REQ_WRITE)) != 0;
+  if (everyFault && (ask == ASK_FAULT || everyWrite)) return 0;
+  // A word without these bits is quiet; one with them is, too, when it asks for write but not for the page.
+  const loud = mask & (ask == ASK_FAULT || everyWrite ? load<u64>(req, REQ_REQ_FAULT) : load<u64>(req, REQ_REQ_WRITE));
+  let i: u32 = 0;
+  while (i < count) {
+    if (ASC_FEATURE_SIMD) {
+      const quiet = quietBlocks(at, count - i, loud);
+      i += quiet;
+      at += quiet << 3;
     }
-  }
-  for (; i < count; i++) {
-    if (asksOf(req, (load<u64>(at) & mask) | preset) & ask) break;
-    at += 8;
+    for (const end = min(i + 16, count); i < end; i++) {
+      if (asksOf(req, (load<u64>(at) & mask) | preset) & ask) return i;
+      at += 8;
+    }
   }
   return i;
 }
 
-@inline
-function quiet(requests: v128, fault: v128, other: v128, zero: v128): v128 {
-  return v128.or(i64x2.eq(v128.and(requests, fault), zero), i64x2.eq(v128.and(requests, other), zero));
+/** How many of `count` words, from the first on and in blocks of 16, have no bit of `loud`. */
+function quietBlocks(at: u32, count: u32, loud: u64): u32 {
+  let i: u32 = 0;
+  for (; i + 16 <= count; i += 16) {
+    const low = v128.or(v128.or(v128.load(at), v128.load(at, 16)), v128.or(v128.load(at, 32), v128.load(at, 48)));
+    const high = v128.or(v128.or(v128.load(at, 64), v128.load(at, 80)), v128.or(v128.load(at, 96), v128.load(at, 112)));
+    if (v128.any_true(v128.and(v128.or(low, high), i64x2.splat(loud)))) break;
+    at += 128;
+  }
+  return i;
 }

@@ -98,7 +98,7 @@ function compile(work, toolchain, quiet) {
   const env = { ...process.env, CXX: toolchain.cxx, PYTHONDONTWRITEBYTECODE: '1', PATH: `${dirname(process.execPath)}:${process.env.PATH ?? ''}` };
   const run = spawnSync(process.execPath, args, { cwd: join(work, 'native'), env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 1 << 26 });
   if (run.status !== 0) throw new Error(failureText(`${run.stdout}${run.stderr}`));
-  if (!quiet && run.stderr) process.stderr.write(run.stderr);
+  if (!quiet && /\bwarning:/.test(run.stderr)) process.stderr.write(run.stderr);
   return readFileSync(join(work, 'native/build/Release/daxmirror.node'));
 }
 

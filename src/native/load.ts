@@ -20,7 +20,8 @@ export type NativeHandle = number;
 /**
  * A C++ walker. Reads the request block (REQ_* of abi.ts) at arena offset `request`, leaves the words at REQ_OUT and the answers
  * (STOP_VPN, STOP_END, STOP_ENTRY, STOP_REASON, STOP_LEVEL, STOP_SLOT, STOP_DONE, REQ_PGMAP) as the WASM `walk` does, and returns the pages
- * done. `times` (default 1) repeats the same walk that often, so that a short range can be timed without the price of the call.
+ * done. `times` (default 1) repeats the walk that often, so that a short range can be timed without the price of the call (with
+ * WALK_PER_PAGE the words of one round are the requests of the next).
  *
  * Throws EOPNOTSUPP for a mode the walker does not have (WALK_ACCESSED, a budget; see bench/peers/README.md), EINVAL for a memory that is
  * no arena of this ABI, RangeError for offsets outside the memory.

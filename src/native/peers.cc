@@ -174,7 +174,7 @@ void exportPeers(Napi::Env env, Napi::Object exports) {
   exportWalk(env, walks, kAvx512, v4);
 #else
   bool v3 = true;
-  walks["avx2"] = walks["avx2nt"] = walks["avx512"] = env.Null();
+  for (const char* name : {"avx2", "avx2nt", "avx512"}) walks[name] = env.Null();
 #endif
   exportWalk(env, walks, kPlain, v3);
   exportWalk(env, walks, kAutovec, v3);

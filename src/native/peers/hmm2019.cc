@@ -1,12 +1,10 @@
 // "hmm2019": an imitation, in user space, of how the 2019 DAX patch to HMM walks. Not kernel code, and no kernel code in it.
 //
-// What is imitated is the shape that costs time: each page is handled by a call of its own that reads the caller's word,
-// works out what is needed and, for a page of a pagemap, calls for that pagemap again (getDevPagemap, never inlined), also for
-// each 4 KiB page of a 2M or 1G leaf. With WALK_FAULT it is hmm_range_fault's walk, without hmm_range_snapshot's. What is
-// left out: RCU, the xarray behind the look-up, locks, reference counts per CPU. Compiled as a kernel is: -O2, no vectors.
+// What is imitated is the shape that costs time: each page reads the caller's word, works out what is needed and, where it is a
+// pagemap's, calls for that pagemap again, also for each 4 KiB page of a 2M or 1G leaf. With WALK_FAULT it is
+// hmm_range_fault's walk, without it hmm_range_snapshot's. Left out: RCU, the xarray behind the look-up, locks, reference
+// counts per CPU. Compiled as a kernel is: -O2, no vectors.
 #include "walk.h"
-
-#define NOINLINE __attribute__((noinline))
 
 namespace daxmirror {
 namespace {
@@ -14,10 +12,11 @@ namespace {
 constexpr uint32_t kFault = 1;
 constexpr uint32_t kWriteFault = 2;
 
-NOINLINE bool getDevPagemap(Walk& w, uint64_t address) { return w.pagemapLive(address); }
+// The kernel's stands in another file, so no compiler folds it into the loop.
+__attribute__((noinline)) bool getDevPagemap(Walk& w, uint64_t address) { return w.pagemapLive(address); }
 
 // What page's word and the range's defaults ask for, held against what the CPU's entry grants.
-NOINLINE uint32_t pteNeedFault(const Walk& w, uint64_t word, bool valid, bool writable) {
+inline uint32_t pteNeedFault(const Walk& w, uint64_t word, bool valid, bool writable) {
   if (!(w.mode & abi::WALK_FAULT)) return 0;
   uint64_t request = (w.perPage ? word & w.flagsMask : 0) | w.defaults;
   if (!(request & w.reqFault)) return 0;
@@ -25,24 +24,24 @@ NOINLINE uint32_t pteNeedFault(const Walk& w, uint64_t word, bool valid, bool wr
   return (request & w.reqWrite) && !writable ? kFault | kWriteFault : 0;
 }
 
-NOINLINE uint32_t rangeNeedFault(const Walk& w, uint64_t to, bool valid, bool writable) {
+uint32_t rangeNeedFault(const Walk& w, uint64_t to, bool valid, bool writable) {
   if (!(w.mode & abi::WALK_FAULT)) return 0;
   uint32_t need = 0;
   for (uint64_t page = w.vpn; page < to; page++) need |= pteNeedFault(w, *w.word(page), valid, writable);
   return need;
 }
 
-NOINLINE uint32_t handlePte(Walk& w, uint64_t pte, uint64_t* word) {
-  bool none = (pte & kNotNone) == 0;
-  bool valid = (pte & abi::PTE_PRESENT) != 0;
-  bool writable = valid && (pte & abi::PTE_RW);
-  if (none) {
-    if (pteNeedFault(w, *word, false, false)) return abi::STOP_NEEDS_FAULT;
-    if (w.mode & abi::WALK_STOP_AT_HOLES) return abi::STOP_HOLE;
-    *word = w.noneWord;
-    return abi::STOP_DONE_ALL;
-  }
-  if (!valid) return abi::STOP_NONPRESENT;
+uint32_t handleAbsent(const Walk& w, uint64_t pte, uint64_t* word) {
+  if (pte & kNotNone) return abi::STOP_NONPRESENT;
+  if (pteNeedFault(w, *word, false, false)) return abi::STOP_NEEDS_FAULT;
+  if (w.mode & abi::WALK_STOP_AT_HOLES) return abi::STOP_HOLE;
+  *word = w.noneWord;
+  return abi::STOP_DONE_ALL;
+}
+
+uint32_t handlePte(Walk& w, uint64_t pte, uint64_t* word) {
+  if (!(pte & abi::PTE_PRESENT)) return handleAbsent(w, pte, word);
+  bool writable = (pte & abi::PTE_RW) != 0;
   if (pteNeedFault(w, *word, true, writable)) return abi::STOP_NEEDS_WRITE;
   uint64_t address = pte & abi::PTE_PFN_MASK;
   if (pte & w.devmapBit) {
@@ -52,11 +51,11 @@ NOINLINE uint32_t handlePte(Walk& w, uint64_t pte, uint64_t* word) {
     writable = false;
     if (pteNeedFault(w, *word, true, writable)) return abi::STOP_NEEDS_WRITE;
   }
-  *word = w.encode(address >> abi::PAGE_SHIFT, writable, 0);
+  *word = (address >> abi::PAGE_SHIFT << w.pfnShift) | w.validWord | (writable ? w.writeWord : 0);
   return abi::STOP_DONE_ALL;
 }
 
-NOINLINE uint32_t handleHole(Walk& w, uint64_t to) {
+uint32_t handleHole(Walk& w, uint64_t to) {
   if (rangeNeedFault(w, to, false, false)) return abi::STOP_NEEDS_FAULT;
   if (w.mode & abi::WALK_STOP_AT_HOLES) return abi::STOP_HOLE;
   for (; w.vpn < to; w.vpn++) *w.word(w.vpn) = w.noneWord;
@@ -64,7 +63,7 @@ NOINLINE uint32_t handleHole(Walk& w, uint64_t to) {
 }
 
 // A pmd or pud leaf: all its pages of the range, a pagemap look-up for each.
-NOINLINE uint32_t handleHuge(Walk& w, const Place& place, uint64_t to) {
+uint32_t handleHuge(Walk& w, const Place& place, uint64_t to) {
   bool writable = (place.entry & abi::PTE_RW) != 0;
   bool devmap = (place.entry & w.devmapBit) && (w.mode & abi::WALK_PGMAP);
   uint32_t order = place.level * abi::TABLE_SHIFT;

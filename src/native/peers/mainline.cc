@@ -1,23 +1,22 @@
 // "mainline": an imitation, in user space, of how today's hmm_range_fault() walks. Not kernel code, and no kernel code in it.
 //
-// One call a pte that works out what is needed and writes one word; leaves above are filled in a plain loop; no pagemap is
-// ever looked at, so a request with WALK_PGMAP is refused. Locks, notifiers and faults are left out. Compiled as a kernel is:
+// Each pte has its needs worked out and one word written; leaves above are filled in a plain loop; no pagemap is ever
+// looked at, so a request with WALK_PGMAP is refused. Locks, notifiers and faults are left out. Compiled as a kernel is:
 // -O2, no vectors.
 #include "walk.h"
-
-#define NOINLINE __attribute__((noinline))
 
 namespace daxmirror {
 namespace {
 
 inline uint32_t needFault(const Walk& w, uint64_t word, bool valid, bool writable) {
+  if (!(w.mode & abi::WALK_FAULT)) return 0;
   uint64_t request = (w.perPage ? word & w.flagsMask : 0) | w.defaults;
-  if (!(w.mode & abi::WALK_FAULT) || !(request & w.reqFault)) return 0;
+  if (!(request & w.reqFault)) return 0;
   if (!valid) return abi::STOP_NEEDS_FAULT;
   return (request & w.reqWrite) && !writable ? abi::STOP_NEEDS_WRITE : 0;
 }
 
-NOINLINE uint32_t rangeNeedFault(const Walk& w, uint64_t to, bool valid, bool writable) {
+uint32_t rangeNeedFault(const Walk& w, uint64_t to, bool valid, bool writable) {
   if (!(w.mode & abi::WALK_FAULT) || (!w.perPage && !(w.defaults & w.reqFault))) return 0;
   for (uint64_t page = w.vpn; page < to; page++) {
     if (uint32_t need = needFault(w, *w.word(page), valid, writable)) return need;
@@ -25,28 +24,28 @@ NOINLINE uint32_t rangeNeedFault(const Walk& w, uint64_t to, bool valid, bool wr
   return 0;
 }
 
-NOINLINE uint32_t handlePte(const Walk& w, uint64_t pte, uint64_t* word) {
-  bool valid = (pte & abi::PTE_PRESENT) != 0;
-  bool writable = valid && (pte & abi::PTE_RW);
-  if ((pte & kNotNone) == 0) {
-    if (needFault(w, *word, false, false)) return abi::STOP_NEEDS_FAULT;
-    if (w.mode & abi::WALK_STOP_AT_HOLES) return abi::STOP_HOLE;
-    *word = w.noneWord;
-    return abi::STOP_DONE_ALL;
-  }
-  if (!valid) return abi::STOP_NONPRESENT;
+uint32_t handleAbsent(const Walk& w, uint64_t pte, uint64_t* word) {
+  if (pte & kNotNone) return abi::STOP_NONPRESENT;
+  if (needFault(w, *word, false, false)) return abi::STOP_NEEDS_FAULT;
+  if (w.mode & abi::WALK_STOP_AT_HOLES) return abi::STOP_HOLE;
+  *word = w.noneWord;
+  return abi::STOP_DONE_ALL;
+}
+
+uint32_t handlePte(const Walk& w, uint64_t pte, uint64_t* word) {
+  if (!(pte & abi::PTE_PRESENT)) return handleAbsent(w, pte, word);
+  bool writable = (pte & abi::PTE_RW) != 0;
   if (needFault(w, *word, true, writable)) return abi::STOP_NEEDS_WRITE;
-  uint64_t pfn = (pte & abi::PTE_PFN_MASK) >> abi::PAGE_SHIFT;
   if ((pte & abi::PTE_SPECIAL) && !(pte & w.devmapBit)) {
     if (!w.isZeroPage(pte)) return abi::STOP_SPECIAL;
     writable = false;
     if (needFault(w, *word, true, writable)) return abi::STOP_NEEDS_WRITE;
   }
-  *word = w.encode(pfn, writable, 0);
+  *word = ((pte & abi::PTE_PFN_MASK) >> abi::PAGE_SHIFT << w.pfnShift) | w.validWord | (writable ? w.writeWord : 0);
   return abi::STOP_DONE_ALL;
 }
 
-NOINLINE uint32_t handleEntry(Walk& w, const Place& place, uint64_t to) {
+uint32_t handleEntry(Walk& w, const Place& place, uint64_t to) {
   if (place.bad) return abi::STOP_BAD;
   uint32_t order = place.level * abi::TABLE_SHIFT;
   bool writable = (place.entry & abi::PTE_RW) != 0;
