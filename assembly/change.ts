@@ -99,7 +99,7 @@ function zapEntry(req: u32, mode: u32, found: u32, entry: u64, at: u64, cut: boo
 function zapTable(req: u32, mode: u32, pmd: u32, table: u32, at: u64, count: u32): u32 {
   const from = table + (indexAt(at, LEVEL_PTE) << 3);
   if (mode & WALK_COLLECT) return collectRun(req, from, at, count);
-  changed(req, countEntries(from, count));
+  changed(req, countEntries(req, from, count));
   if (count == TABLE_ENTRIES && (mode & WALK_FREE_TABLES) != 0) {
     // A freed frame is zeroed when it is handed out again.
     store<u64>(pmd, 0);
@@ -160,7 +160,7 @@ export function protect(req: u32): u32 {
     const entry = load<u64>(offset);
     const chunkEnd = min(spanEnd(at, max(level, LEVEL_PMD)), end);
     if (level == LEVEL_PTE) {
-      changed(req, rewriteRun(offset, <u32>(chunkEnd - at), and, or, orIfDirty));
+      changed(req, rewriteRun(req, offset, <u32>(chunkEnd - at), and, or, orIfDirty));
     } else if (isBad(entry, level)) {
       return stop(req, STOP_BAD, at, chunkEnd, found);
     } else if (isLeaf(entry, level)) {

@@ -14,10 +14,11 @@ import { holesRun, mixedRun, sparseRun, uniformRun } from './cores';
 import { firstFrame, isNone } from './entry';
 import { tablesChanged } from './frames';
 import {
-  KIND_PER_PAGE, KIND_VECTORS, SPAN_MAX, SPAN_MIN, S_ASKS, S_DEVMAP, S_KIND, S_SPAN, S_TEMPLATE, S_TEMPLATE_PGMAP, TEMPLATE_RW, TEMPLATE_SPARSE,
-  findPgmap, makeTemplate, matchRw, mixFits, putPgmap,
+  KIND_PER_PAGE, KIND_VECTORS, SPAN_MAX, SPAN_MIN, S_ASKS, S_DEVMAP, S_KIND, S_SPAN, S_TEMPLATE, S_TEMPLATE_PGMAP, TEMPLATE_SPARSE,
+  findPgmap, fitTemplate, putPgmap,
 } from './template';
 import { mark } from './translate';
+import { markRun } from './runs';
 import { ASK_FAULT, ASK_WRITE, asksOf, quietPrefix } from './words';
 
 /** Entries to look at one by one before vectors are tried again; grows while they keep failing. */
@@ -29,8 +30,8 @@ const LONG: u32 = 64;
 
 /** Fills `count` words at `to` from the ptes at `from`. Returns how many; fewer only with the reason in STOP_REASON. */
 export function fillTable(req: u32, from: u32, to: u32, count: u32): u32 {
-  const done = load<u32>(req, S_KIND) & KIND_VECTORS ? fillRuns(req, from, to, count) : lookAtEach(req, from, to, count);
-  if (load<u32>(req, REQ_MODE) & WALK_ACCESSED) markRun(from, done, (load<u32>(req, S_ASKS) & ASK_WRITE) != 0);
+  const done = count >= FEW && (load<u32>(req, S_KIND) & KIND_VECTORS) != 0 ? fillRuns(req, from, to, count) : lookAtEach(req, from, to, count);
+  if (load<u32>(req, REQ_MODE) & WALK_ACCESSED) tablesChanged(markRun(req, from, done, (load<u32>(req, S_ASKS) & ASK_WRITE) != 0));
   return done;
 }
 
@@ -52,7 +53,7 @@ function fillRuns(req: u32, from: u32, to: u32, count: u32): u32 {
     if (isNone(entry)) {
       if (perPage && holesPass && quietFault <= i) quietFault = i + quietPrefix(req, to + (i << 3), count - i, ASK_FAULT);
       if (quietFault > i) alike = holesRun(req, from + (i << 3), to + (i << 3), quietFault - i, fills);
-    } else if (mixFits(req, entry) ? matchRw(req, entry) : makeTemplate(req, entry)) {
+    } else if (fitTemplate(req, entry)) {
       const rw = (entry & PTE_RW) != 0;
       if (perPage && !rw && quietWrite <= i) quietWrite = i + quietPrefix(req, to + (i << 3), count - i, ASK_WRITE);
       const end = rw ? count : quietWrite;
@@ -67,7 +68,7 @@ function fillRuns(req: u32, from: u32, to: u32, count: u32): u32 {
       if (perPage && holesPass && quietFault <= i) quietFault = i + quietPrefix(req, to + (i << 3), count - i, ASK_FAULT);
       const holes = quietFault > i;
       const end = holes ? min(quietWrite, quietFault) : quietWrite;
-      const mixed = end > i ? takeMixed(req, from + (i << 3), to + (i << 3), end - i, rsh, fills, holes) : 0;
+      const mixed = end > i ? takeMixed(req, from + (i << 3), to + (i << 3), end - i, alike == 0, rsh, fills, holes) : 0;
       i += mixed;
       if (mixed != 0) {
         few = FEW;
@@ -94,9 +95,9 @@ function takeUniform(req: u32, from: u32, to: u32, count: u32, rsh: u32, fills: 
   return done;
 }
 
-/** A mixed loop over up to `count` entries, but no more than the span, which grows while nothing else gets anywhere. */
+/** A mixed loop over up to `count` entries, but no more than the span, which grows while nothing else gets anywhere (`again`). */
 @inline
-function takeMixed(req: u32, from: u32, to: u32, count: u32, rsh: u32, fills: bool, holes: bool): u32 {
+function takeMixed(req: u32, from: u32, to: u32, count: u32, again: bool, rsh: u32, fills: bool, holes: bool): u32 {
   const template = load<u32>(req, S_TEMPLATE);
   const span = load<u32>(req, S_SPAN);
   const most = min(count, span);
@@ -109,7 +110,7 @@ function takeMixed(req: u32, from: u32, to: u32, count: u32, rsh: u32, fills: bo
     store<u32>(req, template | TEMPLATE_SPARSE, S_TEMPLATE);
     done += sparseRun(req, from + (done << 3), to + (done << 3), most - done, rsh, fills);
   }
-  if (done == span && span < SPAN_MAX) store<u32>(req, span << 1, S_SPAN);
+  if (again && done == span && span < SPAN_MAX) store<u32>(req, span << 1, S_SPAN);
   if (done != 0) takePgmap(req);
   return done;
 }
@@ -192,49 +193,4 @@ export function holdPgmap(req: u32, address: u64): bool {
     store<u32>(req, wanted, REQ_PGMAP);
   }
   return wanted != 0;
-}
-
-/** Sets A in the present ptes among `count` at `from`, and D in writable ones where `writes`. */
-function markRun(from: u32, count: u32, writes: bool): void {
-  let changed: u32 = 0;
-  const end = from + (count << 3);
-  const dirty = writes ? <u64>PTE_DIRTY : 0;
-  if (ASC_FEATURE_SIMD) {
-    const present = i64x2.splat(PTE_PRESENT);
-    const writable = i64x2.splat(PTE_PRESENT | PTE_RW);
-    const accesseds = i64x2.splat(PTE_ACCESSED);
-    const dirties = i64x2.splat(dirty);
-    for (; end - from >= 64; from += 64) {
-      const a = unmarked(v128.load(from), present, writable, accesseds, dirties);
-      const b = unmarked(v128.load(from, 16), present, writable, accesseds, dirties);
-      const c = unmarked(v128.load(from, 32), present, writable, accesseds, dirties);
-      const d = unmarked(v128.load(from, 48), present, writable, accesseds, dirties);
-      if (!v128.any_true(v128.or(v128.or(a, b), v128.or(c, d)))) continue;
-      changed += orPair(from, a) + orPair(from + 16, b) + orPair(from + 32, c) + orPair(from + 48, d);
-    }
-  }
-  for (; from != end; from += 8) {
-    const entry = load<u64>(from);
-    if ((entry & PTE_PRESENT) == 0) continue;
-    const marked = entry | PTE_ACCESSED | (entry & PTE_RW ? dirty : 0);
-    if (marked == entry) continue;
-    store<u64>(from, marked);
-    changed++;
-  }
-  tablesChanged(changed);
-}
-
-/** The bits that two entries lack. */
-@inline
-function unmarked(entry: v128, present: v128, writable: v128, accesseds: v128, dirties: v128): v128 {
-  const a = v128.and(i64x2.eq(v128.and(entry, present), present), accesseds);
-  const d = v128.and(i64x2.eq(v128.and(entry, writable), writable), dirties);
-  return v128.andnot(v128.or(a, d), entry);
-}
-
-/** Ors `bits` into two entries; returns how many of them got any. */
-@inline
-function orPair(at: u32, bits: v128): u32 {
-  v128.store(at, v128.or(v128.load(at), bits));
-  return popcnt(i64x2.bitmask(i64x2.ne(bits, i64x2.splat(0))));
 }

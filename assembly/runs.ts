@@ -1,8 +1,17 @@
 /**
  * Runs of entries within one table: count them, clear them, rewrite them. Nothing here knows what a run means.
  */
-import { PAGE_SIZE, PTE_DIRTY, PTE_PRESENT } from '../src/abi';
-import { isNone } from './entry';
+import {
+  PAGE_SIZE, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, REQ_AND, REQ_OR, REQ_OR_IF_DIRTY, REQUEST_STRIDE,
+} from '../src/abi';
+import { ACCESS_BITS, isNone } from './entry';
+
+// The end of the scratch, of which template.ts has the beginning: constants, in memory so that they stay outside of loops.
+const S_MASK = REQUEST_STRIDE - 16;
+const S_MASK_2 = REQUEST_STRIDE - 8;
+
+const A_ABOVE_P: i32 = 5;
+const D_ABOVE_P: i32 = 6;
 
 /** True when no entry of the table has a bit set. */
 export function isEmptyTable(table: u32): bool {
@@ -24,40 +33,50 @@ export function zeroPrefix(at: u32, count: u32): u32 {
 }
 
 /** How many of `count` entries at `at` are not none. */
-export function countEntries(at: u32, count: u32): u32 {
-  let found: u32 = 0;
-  for (const end = at + (count << 3); at != end; ) {
-    if (ASC_FEATURE_SIMD && end - at >= 16) {
-      const none = i64x2.eq(v128.andnot(v128.load(at), i64x2.splat(0x60)), i64x2.splat(0));
-      found += 2 - popcnt(i64x2.bitmask(none));
-      at += 16;
-    } else {
-      found += <u32>!isNone(load<u64>(at));
-      at += 8;
+export function countEntries(req: u32, at: u32, count: u32): u32 {
+  let none: u32 = 0;
+  const end = at + (count << 3);
+  if (ASC_FEATURE_SIMD) {
+    store<u64>(req, ~(<u64>ACCESS_BITS), S_MASK);
+    const notNone = v128.load_splat<u64>(req, S_MASK);
+    let counts = i64x2.splat(0);
+    for (; end - at >= 64; at += 64) {
+      const low = i64x2.add(noneLanes(v128.load(at), notNone), noneLanes(v128.load(at, 16), notNone));
+      const high = i64x2.add(noneLanes(v128.load(at, 32), notNone), noneLanes(v128.load(at, 48), notNone));
+      counts = i64x2.add(counts, i64x2.add(low, high));
     }
+    none = <u32>-(i64x2.extract_lane(counts, 0) + i64x2.extract_lane(counts, 1));
   }
-  return found;
+  for (; at != end; at += 8) none += <u32>isNone(load<u64>(at));
+  return count - none;
+}
+
+@inline
+function noneLanes(entry: v128, notNone: v128): v128 {
+  return i64x2.eq(v128.and(entry, notNone), i64x2.splat(0));
 }
 
 /** Rewrites present entries as `(entry & and) | or`, and `| orIfDirty` where it is dirty. Returns how many changed. */
-export function rewriteRun(at: u32, count: u32, and: u64, or: u64, orIfDirty: u64): u32 {
+export function rewriteRun(req: u32, at: u32, count: u32, and: u64, or: u64, orIfDirty: u64): u32 {
   let changed: u32 = 0;
   const end = at + (count << 3);
   if (ASC_FEATURE_SIMD) {
-    const ands = i64x2.splat(and);
-    const ors = i64x2.splat(or);
-    const dirties = i64x2.splat(orIfDirty);
-    const present = i64x2.splat(PTE_PRESENT);
-    const dirty = i64x2.splat(PTE_DIRTY);
-    for (; end - at >= 16; at += 16) {
-      const entry = v128.load(at);
-      const extra = v128.and(i64x2.eq(v128.and(entry, dirty), dirty), dirties);
-      const rewritten = v128.or(v128.or(v128.and(entry, ands), ors), extra);
-      const next = v128.bitselect(rewritten, entry, i64x2.eq(v128.and(entry, present), present));
-      const differs = i64x2.bitmask(i64x2.ne(next, entry));
-      if (differs == 0) continue;
-      v128.store(at, next);
-      changed += popcnt(differs);
+    store<u64>(req, PTE_PRESENT, S_MASK);
+    store<u64>(req, PTE_DIRTY, S_MASK_2);
+    const ands = v128.load_splat<u64>(req, REQ_AND);
+    const ors = v128.load_splat<u64>(req, REQ_OR);
+    const dirties = v128.load_splat<u64>(req, REQ_OR_IF_DIRTY);
+    const present = v128.load_splat<u64>(req, S_MASK);
+    const dirty = v128.load_splat<u64>(req, S_MASK_2);
+    for (; end - at >= 32; at += 32) {
+      const a = v128.load(at);
+      const b = v128.load(at, 16);
+      const flipA = flips(a, ands, ors, dirties, present, dirty);
+      const flipB = flips(b, ands, ors, dirties, present, dirty);
+      if (!v128.any_true(v128.or(flipA, flipB))) continue;
+      v128.store(at, v128.xor(a, flipA));
+      v128.store(at, v128.xor(b, flipB), 16);
+      changed += popcnt(i64x2.bitmask(i64x2.ne(flipA, i64x2.splat(0)))) + popcnt(i64x2.bitmask(i64x2.ne(flipB, i64x2.splat(0))));
     }
   }
   for (; at != end; at += 8) {
@@ -70,9 +89,61 @@ export function rewriteRun(at: u32, count: u32, and: u64, or: u64, orIfDirty: u6
   return changed;
 }
 
+/** Bits that rewriting changes in two entries. */
+@inline
+function flips(entry: v128, ands: v128, ors: v128, dirties: v128, present: v128, dirty: v128): v128 {
+  const extra = v128.and(i64x2.eq(v128.and(entry, dirty), dirty), dirties);
+  const next = v128.or(v128.or(v128.and(entry, ands), ors), extra);
+  return v128.and(v128.xor(next, entry), i64x2.eq(v128.and(entry, present), present));
+}
+
 /** What rewriteRun makes of one entry. */
 @inline
 export function rewritten(entry: u64, and: u64, or: u64, orIfDirty: u64): u64 {
   return entry & PTE_PRESENT ? (entry & and) | or | (entry & PTE_DIRTY ? orIfDirty : 0) : entry;
 }
 
+/** Sets A in the present ptes among `count` at `at`, and D in writable ones where `writes`. Returns how many changed. */
+export function markRun(req: u32, at: u32, count: u32, writes: bool): u32 {
+  let changed: u32 = 0;
+  const end = at + (count << 3);
+  const dirty = writes ? <u64>PTE_DIRTY : 0;
+  if (ASC_FEATURE_SIMD) {
+    store<u64>(req, PTE_ACCESSED, S_MASK);
+    store<u64>(req, dirty, S_MASK_2);
+    const accesseds = v128.load_splat<u64>(req, S_MASK);
+    const dirties = v128.load_splat<u64>(req, S_MASK_2);
+    for (; end - at >= 64; at += 64) {
+      const a = unmarked(v128.load(at), accesseds, dirties);
+      const b = unmarked(v128.load(at, 16), accesseds, dirties);
+      const c = unmarked(v128.load(at, 32), accesseds, dirties);
+      const d = unmarked(v128.load(at, 48), accesseds, dirties);
+      if (!v128.any_true(v128.or(v128.or(a, b), v128.or(c, d)))) continue;
+      changed += orPair(at, a) + orPair(at + 16, b) + orPair(at + 32, c) + orPair(at + 48, d);
+    }
+  }
+  for (; at != end; at += 8) {
+    const entry = load<u64>(at);
+    if ((entry & PTE_PRESENT) == 0) continue;
+    const marked = entry | PTE_ACCESSED | (entry & PTE_RW ? dirty : 0);
+    if (marked == entry) continue;
+    store<u64>(at, marked);
+    changed++;
+  }
+  return changed;
+}
+
+/** A and D that two entries lack: P moved to where A is, P and RW to where D is. */
+@inline
+function unmarked(entry: v128, accesseds: v128, dirties: v128): v128 {
+  const p = i64x2.shl(entry, A_ABOVE_P);
+  const prw = v128.and(i64x2.shl(entry, D_ABOVE_P), p);
+  return v128.andnot(v128.or(v128.and(p, accesseds), v128.and(prw, dirties)), entry);
+}
+
+/** Ors `bits` into two entries; returns how many of them got any. */
+@inline
+function orPair(at: u32, bits: v128): u32 {
+  v128.store(at, v128.or(v128.load(at), bits));
+  return popcnt(i64x2.bitmask(i64x2.ne(bits, i64x2.splat(0))));
+}

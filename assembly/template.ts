@@ -63,8 +63,7 @@ export const SPAN_MIN: u32 = 16;
 export const SPAN_MAX: u32 = 512;
 
 const ALL_MEMORY: u64 = 1 << 52;
-/** the sign, and the low bits but for RW */
-const MIX_BAD: u64 = 0x8000000000000ffd;
+const SIGN: u64 = 1 << 63;
 
 /** Reads the request once for the whole walk. */
 export function prepare(req: u32): void {
@@ -89,7 +88,6 @@ export function prepare(req: u32): void {
   store<u32>(req, 0, S_TEMPLATE_PGMAP);
   store<u32>(req, 0, S_PGMAP);
   store<u32>(req, SPAN_MIN, S_SPAN);
-  store<u64>(req, MIX_BAD, S_MIX_BAD);
   store<u64>(req, PTE_RW, S_RW);
   store<u64>(req, ~(<u64>ACCESS_BITS), S_NOT_NONE);
 }
@@ -162,22 +160,20 @@ function storeTemplate(req: u32, entry: u64, keep: u64, base: u64, size: u64, de
   store<u64>(req, ~(window - 1) | (PAGE_SIZE - 1), S_BAD);
   store<u64>(req, (low >> rsh) + (valid | (entry & PTE_RW ? load<u64>(req, REQ_WRITE_WORD) : 0)), S_C);
   store<u64>(req, (flags & ~(<u64>PTE_RW)) + base, S_MIX_FLAGS);
-  store<u64>(req, size - PAGE_SIZE + PTE_RW, S_MIX_LAST);
+  // The zero page is never writable, whatever its RW says.
+  const mayDiffer: u64 = flags & PTE_SPECIAL ? 0 : PTE_RW;
+  store<u64>(req, size - PAGE_SIZE + mayDiffer, S_MIX_LAST);
+  store<u64>(req, SIGN | (PAGE_SIZE - 1 - mayDiffer), S_MIX_BAD);
   store<u64>(req, (base >> rsh) + valid, S_MIX_C);
   store<u64>(req, load<u64>(req, REQ_NONE_WORD) - ((base >> rsh) + valid), S_NONE_LESS_C);
   store<u64>(req, delta, S_DELTA);
 }
 
-/** Does the template fit `entry` but for RW? */
-@inline
-export function mixFits(req: u32, entry: u64): bool {
-  const d = (entry & load<u64>(req, S_KEEP)) - load<u64>(req, S_MIX_FLAGS);
-  return load<u32>(req, S_TEMPLATE) != 0 && ((d | (load<u64>(req, S_MIX_LAST) - d)) & MIX_BAD) == 0;
-}
-
-/** Makes a template that fits `entry` but for RW fit it in that too; false where words do not show RW. */
-export function matchRw(req: u32, entry: u64): bool {
+/** Makes the template fit the present `entry`: as it is, by the other RW, or anew. False as makeTemplate. */
+export function fitTemplate(req: u32, entry: u64): bool {
   const template = load<u32>(req, S_TEMPLATE);
+  const d = (entry & load<u64>(req, S_KEEP)) - load<u64>(req, S_MIX_FLAGS);
+  if (template == 0 || ((d | (load<u64>(req, S_MIX_LAST) - d)) & load<u64>(req, S_MIX_BAD)) != 0) return makeTemplate(req, entry);
   const rw = (entry & PTE_RW) != 0;
   if (rw == ((template & TEMPLATE_RW) != 0)) return true;
   const delta = load<u64>(req, S_DELTA);

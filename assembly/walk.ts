@@ -9,14 +9,13 @@
  * The budget is exact and counts ptes, and one for each chunk without a pte table.
  */
 import {
-  LEVEL_PMD, LEVEL_PTE, PAGE_SHIFT, PTE_RW, PTE_SPECIAL, PUD_PAGES, REQ_BUDGET, REQ_LEVELS, REQ_MODE, REQ_NONE_WORD, REQ_NPAGES, REQ_ORDER_SHIFT,
+  LEVEL_PMD, LEVEL_PTE, PAGE_SHIFT, PAGE_SIZE, PGMAP_END, PTE_RW, PTE_SPECIAL, PUD_PAGES, REQ_BUDGET, REQ_LEVELS, REQ_MODE, REQ_NONE_WORD, REQ_NPAGES, REQ_ORDER_SHIFT,
   REQ_OUT, REQ_PFN_SHIFT, REQ_PGMAP, REQ_ROOT, REQ_VPN, STOP_BAD, STOP_BUDGET, STOP_DONE_ALL, STOP_DYING, STOP_HOLE, STOP_LAST, STOP_NEEDS_FAULT,
-  STOP_NEEDS_WRITE, STOP_NONPRESENT, STOP_REASON, STOP_SPECIAL, STOP_STEPS, TABLE_SHIFT, WALK_ACCESSED, WALK_NO_FILL, WALK_PGMAP, WALK_STOP_AT_HOLES,
-  PGMAP_END,
+  STOP_NEEDS_WRITE, STOP_NONPRESENT, STOP_REASON, STOP_SPECIAL, STOP_STEPS, TABLE_SHIFT, WALK_ACCESSED, WALK_NO_FILL, WALK_FAULT, WALK_PGMAP, WALK_STOP_AT_HOLES,
 } from '../src/abi';
 import { begin, countLeaves, loadPage, stop, storePage } from './answer';
-import { isBad, seek, slotLevel, slotOffset } from './descend';
-import { firstFrame, indexAt, isNone, isNonPresent, pagesAt, spanEnd, tableOf } from './entry';
+import { seek, slotLevel, slotOffset } from './descend';
+import { firstFrame, indexAt, isLeaf, isNonPresent, isNone, pagesAt, spanEnd, tableOf } from './entry';
 import { fillTable, holdPgmap, wordOf } from './fill';
 import { pgmapAt } from './pgmap';
 import { KIND_DISJOINT, KIND_PER_PAGE, S_ASKS, S_DEVMAP, S_KIND, prepare, putPgmap } from './template';
@@ -84,16 +83,27 @@ function passChunk(req: u32, slot: u32, entry: u64, at: u64, count: u32, to: u32
     if ((mode & WALK_NO_FILL) == 0) fillWords(to, count, load<u64>(req, REQ_NONE_WORD));
     return count;
   }
-  if (isNonPresent(entry, level)) return refuse(req, STOP_NONPRESENT);
-  if (isBad(entry, level)) return refuse(req, STOP_BAD);
-  const writes = chunkAsks(req, to, count, ASK_WRITE);
+  if (isLeaf(entry, level)) return passLeaf(req, slot, entry, at, count, to);
+  return refuse(req, isNonPresent(entry, level) ? STOP_NONPRESENT : STOP_BAD);
+}
+
+/** The same for a huge leaf. */
+function passLeaf(req: u32, slot: u32, entry: u64, at: u64, count: u32, to: u32): u32 {
+  const level = slotLevel(slot);
+  const mode = load<u32>(req, REQ_MODE);
+  const writes = (mode & WALK_FAULT) != 0 && chunkAsks(req, to, count, ASK_WRITE);
   if (writes && (entry & PTE_RW) == 0) return refuse(req, STOP_NEEDS_WRITE);
   const devmap = (entry & load<u64>(req, S_DEVMAP)) != 0;
   if (!devmap && (entry & PTE_SPECIAL) != 0) return refuse(req, STOP_SPECIAL);
   const frame = firstFrame(entry, level) + (at & (pagesAt(level) - 1));
-  const done = devmap && (mode & WALK_PGMAP) != 0 ? fillByPgmap(req, entry, level, frame, count, to) : fillLeaf(req, entry, level, frame, count, to);
-  if (done < count) return done;
-  putPgmap(req);
+  if (devmap && (mode & WALK_PGMAP) != 0) {
+    const done = fillByPgmap(req, entry, level, frame, count, to);
+    if (done < count) return done;
+    putPgmap(req);
+  } else {
+    fillLeaf(req, entry, level, frame, count, to);
+    if (load<u32>(req, REQ_PGMAP) != 0) putPgmap(req);
+  }
   countLeaves(req, level, 1);
   if (mode & WALK_ACCESSED) mark(slotOffset(slot), entry, writes);
   storePage(req + STOP_LAST, at + count);
@@ -107,27 +117,25 @@ function refuse(req: u32, reason: u32): u32 {
 }
 
 /** Does any page of the chunk ask for `ask`? */
+@inline
 function chunkAsks(req: u32, to: u32, count: u32, ask: u32): bool {
   if ((load<u32>(req, S_KIND) & KIND_PER_PAGE) == 0) return (load<u32>(req, S_ASKS) & ask) != 0;
   return quietPrefix(req, to, count, ask) < count;
 }
 
 /** Words of `count` frames in a row from `frame` on, all of one huge leaf. */
-function fillLeaf(req: u32, entry: u64, level: u32, frame: u64, count: u32, to: u32): u32 {
-  if (load<u32>(req, REQ_MODE) & WALK_NO_FILL) return count;
+@inline
+function fillLeaf(req: u32, entry: u64, level: u32, frame: u64, count: u32, to: u32): void {
+  if (load<u32>(req, REQ_MODE) & WALK_NO_FILL) return;
   const shift = load<u32>(req, REQ_PFN_SHIFT);
   const orderShift = load<u32>(req, REQ_ORDER_SHIFT);
   const order = orderShift == 0 ? 0 : <u64>(level * TABLE_SHIFT) << orderShift;
-  const writable = (entry & PTE_RW) != 0;
-  if (load<u32>(req, S_KIND) & KIND_DISJOINT) {
-    fillSequence(to, count, wordOf(req, frame, shift, writable) | order, <u64>1 << shift);
-  } else {
-    for (let i: u32 = 0; i < count; i++) store<u64>(to + (i << 3), wordOf(req, frame + i, shift, writable) | order);
-  }
-  return count;
+  const word = wordOf(req, frame, shift, (entry & PTE_RW) != 0) | order;
+  if (load<u32>(req, S_KIND) & KIND_DISJOINT) fillSequence(to, count, word, <u64>1 << shift);
+  else for (let i: u32 = 0; i < count; i++) store<u64>(to + (i << 3), wordOf(req, frame + i, shift, (entry & PTE_RW) != 0) | order);
 }
 
-/** The same where each page needs a live pgmap: one piece for each pgmap under the leaf, in practice one. */
+/** The same where each page needs a live pgmap: one piece for each pgmap under the leaf, in practice one. Returns pages filled. */
 function fillByPgmap(req: u32, entry: u64, level: u32, frame: u64, count: u32, to: u32): u32 {
   let done: u32 = 0;
   while (done < count) {
@@ -136,7 +144,7 @@ function fillByPgmap(req: u32, entry: u64, level: u32, frame: u64, count: u32, t
       store<u32>(req, STOP_DYING, STOP_REASON);
       return done;
     }
-    const covered = (load<u64>(pgmapAt(load<u32>(req, REQ_PGMAP)), PGMAP_END) - address + 4095) >> PAGE_SHIFT;
+    const covered = (load<u64>(pgmapAt(load<u32>(req, REQ_PGMAP)), PGMAP_END) - address + (PAGE_SIZE - 1)) >> PAGE_SHIFT;
     const piece = covered < <u64>(count - done) ? <u32>covered : count - done;
     fillLeaf(req, entry, level, frame + done, piece, to + (done << 3));
     done += piece;

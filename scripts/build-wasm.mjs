@@ -8,6 +8,9 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
+/** By a name that tsc does not follow: its types declare those of WASM as globals. */
+const ASC = /** @type {string} */ ('assemblyscript/asc');
+
 /** Memory is imported and may have any size up to 4 GiB, so one page is all that is asked for. */
 const COMMON = ['--runtime', 'stub', '--noAssert', '-O3', '--importMemory', '--initialMemory', '1', '--noExportMemory', '--disable', 'nontrapping-f2i', '--disable', 'mutable-globals'];
 
@@ -32,7 +35,7 @@ async function compile(asc, flags) {
 
 /** Writes walk.<build>.wasm for every build into `outDir` (default dist/wasm), each complete or not at all. */
 export async function buildWasm({ outDir = join(ROOT, 'dist', 'wasm') } = {}) {
-  const { default: asc } = await import('assemblyscript/asc');
+  const { default: asc } = await import(ASC);
   await mkdir(outDir, { recursive: true });
   for (const [build, flags] of Object.entries(WASM_BUILDS)) {
     const binary = await compile(asc, flags);

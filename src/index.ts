@@ -9,6 +9,8 @@ export { DaxDevice, PgMapView, Pmem } from './api/pmem.ts';
 export type { FileOptions, HostFileOptions } from './api/pmem.ts';
 export { Mirror, createMirror } from './api/mirror.ts';
 export type { Invalidation, MirrorOptions } from './api/mirror.ts';
+export { HmmMirror, HmmRange } from './api/hmm2019.ts';
+export type { HmmMirrorOptions, HmmRangeOptions } from './api/hmm2019.ts';
 export { MirrorRange } from './api/range.ts';
 export type { PfnInfo, RangeOptions } from './api/range.ts';
 export { ERRNO, FaultSignal, HmmError, InvariantError, KernelCrash, Livelock } from './errno.ts';

@@ -206,6 +206,11 @@ export class AddressSpace implements Disposable {
     return this.#space('tableBytes').pageTable.frames * 4096;
   }
 
+  /** Arena offset of the top table, for a walker of one's own (src/abi.ts draws the entries). */
+  get tableRoot(): number {
+    return this.#space('tableRoot').pageTable.root;
+  }
+
   /** @internal */
   get driver(): Driver {
     return this.#driver;

@@ -1,11 +1,12 @@
 /** DaxFile: an open file of a DAX file system. */
 import { daxAllocate, daxFsync, daxPunch, daxRead, daxTruncate, daxWrite, openDaxFile } from '../dax/index.ts';
 import { HmmError } from '../errno.ts';
-import type { Backing, Inode } from '../fs/index.ts';
+import type { Inode } from '../fs/index.ts';
 import type { MappedFile } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { checkBytes, checkData } from './checks.ts';
 import type { Driver } from './driver.ts';
+import { sharedHostOf } from './hostBacking.ts';
 
 /** One extent of a file. */
 export interface ExtentInfo {
@@ -28,7 +29,6 @@ export class DaxFile implements Disposable {
   readonly #driver: Driver;
   readonly #inode: Inode;
   readonly #mapped: MappedFile;
-  #unback: (() => void) | null = null;
   #closed = false;
 
   /** @internal made by `Pmem` */
@@ -50,10 +50,10 @@ export class DaxFile implements Disposable {
   readonly task = {
     read: (offset: number, target: Uint8Array): Sleepable<number> => daxRead(this.#open('read'), offset, target),
     write: (offset: number, source: Uint8Array): Sleepable<number> => daxWrite(this.#forWriting('write'), offset, source),
-    truncate: (size: number): Sleepable<void> => daxTruncate(this.#forWriting('truncate'), size),
-    punch: (offset: number, length: number): Sleepable<void> => daxPunch(this.#forWriting('punch'), offset, length),
+    truncate: (size: number): Sleepable<void> => this.#apart(daxTruncate(this.#forWriting('truncate'), size)),
+    punch: (offset: number, length: number): Sleepable<void> => this.#apart(daxPunch(this.#forWriting('punch'), offset, length)),
     allocate: (offset: number, length: number, keepSize = false): Sleepable<void> => daxAllocate(this.#forWriting('fallocate'), offset, length, keepSize),
-    fsync: (): Sleepable<void> => daxFsync(this.#open('fsync')),
+    fsync: (): Sleepable<void> => this.#synced(daxFsync(this.#open('fsync'))),
   };
 
   /** pread(2): up to `length` bytes from `offset` on; fewer at the end of the file. Throws EIO, ENXIO, EBADF. */
@@ -113,9 +113,9 @@ export class DaxFile implements Disposable {
     this.#closed = true;
     const inode = this.#inode;
     inode.opens--;
-    if (!this.#driver.live) return;
-    this.#unback?.();
-    if (inode.unlinked && inode.opens === 0 && inode.mappings.size === 0) inode.fs.freeBlocks(inode, 0, Number.MAX_SAFE_INTEGER);
+    if (!this.#driver.live || !inode.unlinked || inode.opens > 0 || inode.mappings.size > 0) return;
+    sharedHostOf(inode)?.part();
+    inode.fs.freeBlocks(inode, 0, Number.MAX_SAFE_INTEGER);
   }
 
   [Symbol.dispose](): void {
@@ -128,21 +128,20 @@ export class DaxFile implements Disposable {
     return this.#mapped;
   }
 
-  /** @internal arena bytes that go when the file is closed or the machine is reset; `unmap` takes a real file off them first */
-  backedBy(backing: Backing, unmap: () => void): void {
-    const { cleanups } = this.#driver;
-    const unback = (): void => {
-      unmap();
-      backing.release();
-      cleanups.delete(unback);
-    };
-    cleanups.add(unback);
-    this.#unback = unback;
-  }
-
   /** @internal */
   get inode(): Inode {
     return this.#inode;
+  }
+
+  /** What frees blocks works on the simulated file alone. */
+  *#apart(body: Sleepable<void>): Sleepable<void> {
+    sharedHostOf(this.#inode)?.part();
+    yield* body;
+  }
+
+  *#synced(body: Sleepable<void>): Sleepable<void> {
+    yield* body;
+    sharedHostOf(this.#inode)?.sync();
   }
 
   #open(op: string): Inode {

@@ -5,3 +5,4 @@ export * from './file.ts';
 export * from './pmem.ts';
 export * from './mirror.ts';
 export * from './range.ts';
+export * from './hmm2019.ts';

@@ -1,5 +1,5 @@
 /** Mirror: a device's view of an address space, on either HMM API. */
-import { DeviceMirror, attachModern, type DeviceStats } from '../dmirror/index.ts';
+import { DeviceMirror, attachLegacy, attachModern, type DeviceStats } from '../dmirror/index.ts';
 import { HmmError, checkOptions } from '../errno.ts';
 import type { NotifierEvent } from '../events/events.ts';
 import type { Sleepable } from '../sched/index.ts';
@@ -130,6 +130,11 @@ export class Mirror implements Disposable {
     return this.#open('tableBytes').table.frames * 4096;
   }
 
+  /** Arena offset of the device's top table, for a walker of one's own (src/abi.ts draws the entries). */
+  get tableRoot(): number {
+    return this.#open('tableRoot').table.root;
+  }
+
   /** Stops mirroring. Closing twice is no error. */
   close(): void {
     if (this.#driver.live && !this.#device.closed) this.#driver.run('device close', this.#device.close());
@@ -164,6 +169,6 @@ export function createMirror(space: AddressSpace, options: MirrorOptions = {}): 
     ...(onInvalidate === undefined ? {} : { onInvalidate: ({ event, start, end, blockable }) => onInvalidate({ event, start: addrOf(start), end: addrOf(end), blockable }) }),
     ...(onFill === undefined ? {} : { onFill: (start: Vpn, npages: number) => onFill({ start: addrOf(start), length: npages * 4096 }) }),
   });
-  device.port = attachModern(device);
+  device.port = api === '2019' ? attachLegacy(device) : attachModern(device);
   return new Mirror(space.driver, device, api);
 }

@@ -1,7 +1,8 @@
 /** The part of the addon that the facade uses, as a port: loaded only where there is a file system to load it from. */
 export interface Native {
-  mapFile(memory: Uint8Array, offset: number, length: number, file: string, fileOffset: number, options?: { shared?: boolean }): number;
+  mapFile(memory: Uint8Array, offset: number, length: number, file: string | number, fileOffset: number, options?: { shared?: boolean }): number;
   unmapFile(handle: number): void;
+  syncFile(handle: number, offset: number, length: number): void;
 }
 
 export interface NativeState {

@@ -9,6 +9,7 @@ import { PAGE_SIZES, alignUp, type PageSize } from '../units.ts';
 import { checkBytes, checkData, checkOneOf } from './checks.ts';
 import type { Driver } from './driver.ts';
 import { DaxFile } from './file.ts';
+import { keepBacking, mapHost } from './hostBacking.ts';
 import type { Native } from './native.ts';
 
 export interface FileOptions {
@@ -24,11 +25,15 @@ export interface FileOptions {
 
 /** A real file brought onto pmem: mapped there with the addon, read in without it. */
 export interface HostFileOptions {
-  readonly path: string;
+  /** a path, or with the addon an open descriptor, to stay open until the machine is reset */
+  readonly path: string | number;
   /** bytes of it */
   readonly length: number;
   readonly extent?: PageSize;
-  /** with the addon: stores reach the file. Refused with EOPNOTSUPP without it. */
+  /**
+   * With the addon: stores reach the real file, fsync makes them durable there. Refused with EOPNOTSUPP without it. The two part for good
+   * before the first truncate or punch, or when the simulated file is deleted: these never touch the real one.
+   */
   readonly shared?: boolean;
   /** size of the simulated file, at least `length`; the rest is zero */
   readonly size?: number;
@@ -129,15 +134,13 @@ export class Pmem {
     if (shared && native === null) throw new HmmError('EOPNOTSUPP', 'hostFile', 'a shared mapping of a real file needs the native addon (npm run build:native)');
     return this.#create(name, extent, size, false, (file) => {
       const backing = backLinear(file.inode, length);
-      const { arena } = this.#driver.core.platform;
       try {
-        if (native === null) {
-          options.readInto(arena.u8.subarray(backing.offset, backing.offset + length));
-          file.backedBy(backing, () => {});
-        } else {
-          const handle = native.mapFile(arena.u8, backing.offset, length, path, 0, { shared });
-          file.backedBy(backing, () => native.unmapFile(handle));
+        if (native !== null) {
+          mapHost(this.#driver, native, file.inode, backing, { path, length, isShared: shared });
+          return;
         }
+        options.readInto(this.#driver.core.platform.arena.u8.subarray(backing.offset, backing.offset + length));
+        keepBacking(this.#driver, backing);
       } catch (error) {
         backing.release();
         throw error;

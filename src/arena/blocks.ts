@@ -154,7 +154,7 @@ export class Blocks {
     if (order >= PAGE_ORDER) {
       const depth = SECTION_ORDER - order;
       const node = rightmostFit(section.tree, depth, need);
-      setNode(section.tree, node, 0, order, SECTION_ORDER);
+      setNode(section.tree, node, 0, order);
       this.#setTop(s, section.tree[1]!);
       return section.offset + (node - (1 << depth)) * (1 << (order + BLOCK_SHIFT));
     }
@@ -162,8 +162,8 @@ export class Blocks {
     const units = section.pages.get(page) ?? this.#cutPage(section, page);
     const depth = PAGE_ORDER - order;
     const node = rightmostFit(units, depth, need);
-    setNode(units, node, 0, order, SECTION_ORDER);
-    setNode(section.tree, PAGES + page, units[1]!, PAGE_ORDER, SECTION_ORDER);
+    setNode(units, node, 0, order);
+    setNode(section.tree, PAGES + page, units[1]!, PAGE_ORDER);
     this.#setTop(s, section.tree[1]!);
     return section.offset + page * (1 << PAGE_SHIFT) + (node - (1 << depth)) * (1 << (order + BLOCK_SHIFT));
   }
@@ -182,11 +182,11 @@ export class Blocks {
     if (order < PAGE_ORDER) {
       const page = within >>> PAGE_SHIFT;
       const units = section.pages.get(page)!;
-      setNode(units, nodeOf((within >>> BLOCK_SHIFT) % UNITS, order, PAGE_ORDER), order + 1, order, SECTION_ORDER);
-      setNode(section.tree, PAGES + page, units[1]!, PAGE_ORDER, SECTION_ORDER);
+      setNode(units, nodeOf((within >>> BLOCK_SHIFT) % UNITS, order, PAGE_ORDER), order + 1, order);
+      setNode(section.tree, PAGES + page, units[1]!, PAGE_ORDER);
       if (units[1] === PAGE_ORDER + 1) this.#mendPage(section, page, units);
     } else if (order < SECTION_ORDER) {
-      setNode(section.tree, nodeOf(within >>> BLOCK_SHIFT, order, SECTION_ORDER), order + 1, order, SECTION_ORDER);
+      setNode(section.tree, nodeOf(within >>> BLOCK_SHIFT, order, SECTION_ORDER), order + 1, order);
     }
     if (section.tree[1] === SECTION_ORDER + 1) this.#dropSection(section, s);
     else this.#setTop(s, section.tree[1]!);
@@ -234,7 +234,7 @@ export class Blocks {
   }
 
   #setTop(s: number, value: number): void {
-    setNode(this.#top, SECTIONS_MAX + s, value, SECTION_ORDER, SECTION_ORDER);
+    setNode(this.#top, SECTIONS_MAX + s, value, SECTION_ORDER);
   }
 
   #addSection(): boolean {

@@ -17,10 +17,10 @@ export function fillFree(tree: Uint8Array, height: number, leafOrder: number): v
   for (let depth = 0; depth <= height; depth++) tree.fill(leafOrder + height - depth + 1, 2 ** depth, 2 ** (depth + 1));
 }
 
-/** Recomputes all inner nodes from the leaves. Nodes above `orderMax` join no children. */
-export function buildUp(tree: Uint8Array, height: number, leafOrder: number, orderMax: number): void {
+/** Recomputes all inner nodes from the leaves. */
+export function buildUp(tree: Uint8Array, height: number, leafOrder: number): void {
   for (let depth = height - 1; depth >= 0; depth--) {
-    for (let node = 2 ** depth; node < 2 ** (depth + 1); node++) tree[node] = joined(tree, node, leafOrder + height - depth, orderMax);
+    for (let node = 2 ** depth; node < 2 ** (depth + 1); node++) tree[node] = joined(tree, node, leafOrder + height - depth);
   }
 }
 
@@ -45,12 +45,12 @@ export function rightmostFit(tree: Uint8Array, depth: number, need: number): num
 }
 
 /** Gives `node`, of order `order`, a value and brings those above it up to date. */
-export function setNode(tree: Uint8Array, node: number, value: number, order: number, orderMax: number): void {
+export function setNode(tree: Uint8Array, node: number, value: number, order: number): void {
   if (tree[node] === value) return;
   tree[node] = value;
   let above = node >>> 1;
   for (let k = order + 1; above > 0; k++) {
-    const now = joined(tree, above, k, orderMax);
+    const now = joined(tree, above, k);
     if (tree[above] === now) return;
     tree[above] = now;
     above >>>= 1;
@@ -68,9 +68,9 @@ export function splitBlock(tree: Uint8Array, node: number, levels: number): void
 }
 
 /** The value of a node of order `order` by those of its children. */
-function joined(tree: Uint8Array, node: number, order: number, orderMax: number): number {
+function joined(tree: Uint8Array, node: number, order: number): number {
   const left = tree[2 * node]!;
   const right = tree[2 * node + 1]!;
-  if (left === order && right === order && order <= orderMax) return order + 1;
+  if (left === order && right === order) return order + 1;
   return left > right ? left : right;
 }

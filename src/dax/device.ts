@@ -54,6 +54,7 @@ function deviceVmOps(device: DaxDevice): VmOps {
   return {
     name: 'device-dax',
     dax: true,
+    quickFault: (vmf, level) => mapDevice(device, vmf, level),
     fault: (vmf) => deviceFault(device, vmf, LEVEL_PTE),
     hugeFault: (vmf, level) => deviceFault(device, vmf, level),
     maySplit: (_vma, vpn) => vpn % pagesOfLevel(device.alignLevel) === 0,
@@ -62,7 +63,12 @@ function deviceVmOps(device: DaxDevice): VmOps {
 
 function* deviceFault(device: DaxDevice, vmf: Vmf, level: number): Sleepable<number> {
   const { sched } = device.platform;
-  if (sched.concurrent) yield sched.point('device DAX fault', `dax ${device.name}`);
+  if (sched.concurrent) yield sched.point('device DAX fault', vmf.vma.mm.touches);
+  return mapDevice(device, vmf, level);
+}
+
+/** dev_dax_huge_fault(): nothing in it sleeps. The frame of a mapping whose offset is odd to the leaf's size is rounded down, as the entry has no bits for the rest. */
+function mapDevice(device: DaxDevice, vmf: Vmf, level: number): number {
   if (!device.alive) return VM_FAULT_SIGBUS;
   if (level > device.alignLevel) return VM_FAULT_FALLBACK;
   if (level < device.alignLevel) return VM_FAULT_SIGBUS;
@@ -72,12 +78,7 @@ function* deviceFault(device: DaxDevice, vmf: Vmf, level: number): Sleepable<num
   if (base < vma.start || base + npages > vma.end) return VM_FAULT_SIGBUS;
   const first = vmf.pgoff - (vmf.vpn - base);
   if (first < 0 || first + npages > device.pgmap.npages) return VM_FAULT_SIGBUS;
-  const pfn = device.pgmap.basePfn + first;
-  if (pfn % npages !== 0) return VM_FAULT_SIGBUS;
-  if (level > LEVEL_PTE) sched.spinLock(`${vma.mm.touches} ${level}`);
-  const result = insertDevicePfn(vmf, level, pfn, (vmf.flags & FAULT_FLAG_WRITE) !== 0, false);
-  if (level > LEVEL_PTE) sched.spinUnlock(`${vma.mm.touches} ${level}`);
-  return result;
+  return insertDevicePfn(vmf, level, alignDown(device.pgmap.basePfn + first, npages), (vmf.flags & FAULT_FLAG_WRITE) !== 0, false);
 }
 
 /** kill_dev_dax(), then memunmap_pages(): new faults SIGBUS, mappings are dropped, references waited for. */

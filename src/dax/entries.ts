@@ -25,7 +25,7 @@ export function entryPfn(entry: number): Pfn {
 }
 
 export function entryFlags(entry: number): number {
-  return entry % FLAGS;
+  return entry - Math.floor(entry / FLAGS) * FLAGS;
 }
 
 interface Node {
@@ -34,10 +34,15 @@ interface Node {
   /** entries of 4K, made at the first */
   small: Float64Array | null;
   count: number;
+  /** it may hold dirty entries, and is in the set of those */
+  dirty: boolean;
 }
 
 export class DaxEntries {
-  readonly changed = new WaitQueue('DAX entry');
+  /** what preemption points on the way to an entry touch */
+  readonly touches: string;
+  /** where those wait who want a locked entry */
+  readonly changed: WaitQueue;
   /** what `find` found: level and first page of the entry */
   level = 0;
   base = 0;
@@ -45,6 +50,14 @@ export class DaxEntries {
   readonly #giant = new Map<number, number>();
   /** numbers of nodes (and, negative less one, of 1G entries) that may hold dirty entries */
   readonly #dirty = new Set<number>();
+  /** the node asked for last: faults come in order */
+  #lastNumber = -1;
+  #lastNode: Node | undefined = undefined;
+
+  constructor(name: string) {
+    this.touches = `entries ${name}`;
+    this.changed = new WaitQueue(this.touches);
+  }
 
   /** The entry that covers page `index`, or 0; its place in `level` and `base`. */
   find(index: number): number {
@@ -57,7 +70,7 @@ export class DaxEntries {
       }
     }
     const number = Math.floor(index / PMD_PAGES);
-    const node = this.#nodes.get(number);
+    const node = this.#node(number);
     this.level = 0;
     this.base = index;
     if (node === undefined) return 0;
@@ -72,7 +85,7 @@ export class DaxEntries {
   /** Is there any entry smaller than `level` in its span around `index`? */
   hasSmaller(index: number, level: number): boolean {
     const first = Math.floor(alignDown(index, pagesOfLevel(level)) / PMD_PAGES);
-    if (level === 1) return (this.#nodes.get(first)?.count ?? 0) > 0;
+    if (level === 1) return (this.#node(first)?.count ?? 0) > 0;
     for (let number = first; number < first + PUD_PAGES / PMD_PAGES; number++) if (this.#nodes.has(number)) return true;
     return false;
   }
@@ -86,8 +99,12 @@ export class DaxEntries {
       return;
     }
     const number = Math.floor(index / PMD_PAGES);
-    let node = this.#nodes.get(number);
-    if (node === undefined) this.#nodes.set(number, (node = { huge: 0, small: null, count: 0 }));
+    let node = this.#node(number);
+    if (node === undefined) {
+      node = { huge: 0, small: null, count: 0, dirty: false };
+      this.#nodes.set(number, node);
+      this.#lastNode = node;
+    }
     if (level === 1) node.huge = entry;
     else {
       node.small ??= new Float64Array(PMD_PAGES);
@@ -95,7 +112,10 @@ export class DaxEntries {
       if (node.small[at] === 0) node.count++;
       node.small[at] = entry;
     }
-    if (dirty) this.#dirty.add(number);
+    if (dirty && !node.dirty) {
+      node.dirty = true;
+      this.#dirty.add(number);
+    }
   }
 
   remove(index: number, level: number): void {
@@ -104,14 +124,17 @@ export class DaxEntries {
       return;
     }
     const number = Math.floor(index / PMD_PAGES);
-    const node = this.#nodes.get(number);
+    const node = this.#node(number);
     if (node === undefined) return;
     if (level === 1) node.huge = 0;
     else if (node.small !== null && node.small[index - number * PMD_PAGES] !== 0) {
       node.small[index - number * PMD_PAGES] = 0;
       node.count--;
     }
-    if (node.huge === 0 && node.count === 0) this.#nodes.delete(number);
+    if (node.huge === 0 && node.count === 0) {
+      this.#nodes.delete(number);
+      this.#lastNumber = -1;
+    }
   }
 
   /** Removes every entry that `[index, end)` touches; entries that reach beyond it go too, as their blocks do not all stay. */
@@ -127,6 +150,14 @@ export class DaxEntries {
       if (key < 0) this.#visitGiant(-1 - key, visit, onlyDirty);
       else this.#visitNode(key, index, end, visit, onlyDirty);
     }
+  }
+
+  #node(number: number): Node | undefined {
+    if (number !== this.#lastNumber) {
+      this.#lastNumber = number;
+      this.#lastNode = this.#nodes.get(number);
+    }
+    return this.#lastNode;
   }
 
   #visitGiant(number: number, visit: (base: number, level: number, entry: number) => void, onlyDirty: boolean): void {
@@ -153,7 +184,9 @@ export class DaxEntries {
         if ((entryFlags(node.small[i] as number) & DAX_DIRTY) !== 0) stillDirty = true;
       }
     }
-    if (!stillDirty) this.#dirty.delete(number);
+    if (stillDirty) return;
+    this.#dirty.delete(number);
+    if (node !== undefined) node.dirty = false;
   }
 }
 
@@ -168,6 +201,6 @@ function overlaps(key: number, index: number, end: number): boolean {
 
 /** The entries of a DAX file, made at the first fault. */
 export function entriesOf(inode: Inode): DaxEntries {
-  inode.pages ??= new DaxEntries();
+  inode.pages ??= new DaxEntries(`${inode.fs.name}:${inode.id}`);
   return inode.pages as DaxEntries;
 }

@@ -5,17 +5,20 @@
  * that will be copied; the 2M not inside the area; the last page of it not inside the file; 4K entries in the way; a page
  * table already there (try again); the extent shorter than 2M; its frame not aligned. The 1G fault of the lab is the same with
  * another size. Faults hold the file's invalidate_lock for reading, so that truncate and punch can keep them out.
+ *
+ * `quickFault` is the short way: written blocks, no placeholder, nothing to allocate, to copy, to unmap or to sync.
  */
-import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PUD_PAGES } from '../abi.ts';
+import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PMD_PAGES, PUD_PAGES } from '../abi.ts';
 import { HmmError } from '../errno.ts';
 import { sizePages, type Inode, type Iomap } from '../fs/index.ts';
 import {
-  FAULT_FLAG_WRITE, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NEEDDSYNC, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_SYNC, dropHuge, insertDevicePfn, insertZeroPage,
-  installCow, unmapMappingRange, type Vmf, type VmOps,
+  FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NEEDDSYNC, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_SYNC,
+  dropHuge, insertDevicePfn, insertZeroPage, installCow, type Vmf, type VmOps,
 } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Pfn } from '../units.ts';
 import { DAX_DIRTY, DAX_EMPTY, DAX_LOCKED, DAX_ZERO, daxEntry, entriesOf, entryFlags, entryPfn, type DaxEntries } from './entries.ts';
+import { grabEntry, grabHugeEntry, insertEntry, releaseEntry, waitUnlocked } from './grab.ts';
 import { writebackRange } from './writeback.ts';
 
 /** The handlers of a DAX file's mappings. */
@@ -23,15 +26,43 @@ export function daxVmOps(inode: Inode): VmOps {
   return {
     name: 'fs-dax',
     dax: true,
+    quickFault: (vmf, level) => quickFault(inode, vmf, level),
     fault: (vmf) => locked(inode, vmf, LEVEL_PTE),
     hugeFault: (vmf, level) => locked(inode, vmf, level),
     pfnMkwrite: (vmf) => locked(inode, vmf, LEVEL_PTE),
   };
 }
 
+/** A fault of any size over written blocks that touches this page table and this file's entries alone. As VmOps has it. */
+function quickFault(inode: Inode, vmf: Vmf, level: number): number {
+  const refused = refusal(inode, vmf, level);
+  if (refused !== 0) return refused;
+  const { vma, pgoff } = vmf;
+  const write = (vmf.flags & FAULT_FLAG_WRITE) !== 0;
+  if (inode.invalidateLock.held === 'write' || inode.fs.pgmap.state === 'dead') return FAULT_SLEEPS;
+  if (write && (!vma.isShared || (inode.metadataDirty && vma.has(VM_SYNC)))) return FAULT_SLEEPS;
+  const entries = entriesOf(inode);
+  const npages = pagesOfLevel(level);
+  const first = alignDown(pgoff, npages);
+  if (level > LEVEL_PTE && entries.hasSmaller(first, level)) return VM_FAULT_FALLBACK;
+  const entry = entries.find(first);
+  const { level: entryLevel, base } = entries;
+  if (entry !== 0 && (entryFlags(entry) & (DAX_LOCKED | DAX_ZERO | DAX_EMPTY)) !== 0) return FAULT_SLEEPS;
+  if (entry !== 0 && entryLevel < level) return VM_FAULT_FALLBACK;
+  const run = inode.extents.lookup(first);
+  if (run.hole || run.state !== 'mapped') return FAULT_SLEEPS;
+  const pfn = run.pfn + (first - run.block);
+  if (level > LEVEL_PTE && (run.block + run.npages < first + npages || pfn % npages !== 0)) return VM_FAULT_FALLBACK;
+  const result = insertDevicePfn(vmf, level, pfn, write);
+  if (result === VM_FAULT_OOM) return result;
+  const dirty = write || inode.fs.platform.profile.readFaultDirties ? DAX_DIRTY : 0;
+  if (entry === 0) entries.set(first, level, daxEntry(pfn, dirty));
+  else if (dirty !== 0 && (entryFlags(entry) & DAX_DIRTY) === 0) entries.set(base, entryLevel, entry + DAX_DIRTY);
+  return result;
+}
+
 function* locked(inode: Inode, vmf: Vmf, level: number): Sleepable<number> {
   const { sched } = inode.fs.platform;
-  if (level === LEVEL_PUD && !mapsGiant(inode)) return VM_FAULT_FALLBACK;
   if (!inode.invalidateLock.tryRead(sched)) yield* inode.invalidateLock.read(sched);
   try {
     const result = level === LEVEL_PTE ? yield* pteFault(inode, vmf) : yield* hugeFault(inode, vmf, level);
@@ -41,31 +72,57 @@ function* locked(inode: Inode, vmf: Vmf, level: number): Sleepable<number> {
   }
 }
 
-function mapsGiant(inode: Inode): boolean {
-  return inode.fs.platform.profile.fsdaxPud && inode.extentPages >= PUD_PAGES;
+/** What a fault of this size is refused with before anything of the file is looked at: VM_FAULT_SIGBUS, _FALLBACK, or 0. */
+function refusal(inode: Inode, vmf: Vmf, level: number): number {
+  const { vma, pgoff, vpn } = vmf;
+  if (level === LEVEL_PUD && !(inode.fs.platform.profile.fsdaxPud && inode.extentPages >= PUD_PAGES)) return VM_FAULT_FALLBACK;
+  if (pgoff >= sizePages(inode)) return VM_FAULT_SIGBUS;
+  if (level === LEVEL_PTE) return 0;
+  const npages = pagesOfLevel(level);
+  const first = alignDown(pgoff, npages);
+  const base = alignDown(vpn, npages);
+  if (pgoff - first !== vpn - base) return VM_FAULT_FALLBACK;
+  if ((vmf.flags & FAULT_FLAG_WRITE) !== 0 && !vma.isShared) return VM_FAULT_FALLBACK;
+  if (base < vma.start || base + npages > vma.end) return VM_FAULT_FALLBACK;
+  return first + npages > sizePages(inode) ? VM_FAULT_FALLBACK : 0;
 }
 
 function* pteFault(inode: Inode, vmf: Vmf): Sleepable<number> {
   const { vma, pgoff } = vmf;
   const write = (vmf.flags & FAULT_FLAG_WRITE) !== 0;
-  if (pgoff >= sizePages(inode)) return VM_FAULT_SIGBUS;
+  const refused = refusal(inode, vmf, LEVEL_PTE);
+  if (refused !== 0) return refused;
   const entries = entriesOf(inode);
   yield* grabEntry(inode, entries, pgoff);
   try {
     const pt = vma.mm.pageTable;
     pt.look(vmf.vpn);
-    if (pt.level > LEVEL_PTE && !pt.none) return VM_FAULT_NOPAGE;
-    const cow = write && !vma.isShared;
-    const map = blocksFor(inode, pgoff, 1, write && !cow);
-    if (typeof map === 'number') return map;
-    const pfn = map.kind === 'mapped' ? map.pfn + (pgoff - map.start) : -1;
-    if (cow) return installCow(vmf, pfn < 0 ? null : pfn);
-    const major = map.fresh ? VM_FAULT_MAJOR : 0;
-    if (pfn < 0) return major | (yield* mapHole(inode, entries, vmf, LEVEL_PTE));
-    return major | (yield* mapBlocks(inode, entries, vmf, LEVEL_PTE, pfn, write));
+    if (pt.level > LEVEL_PTE && !pt.none) return VM_FAULT_NOPAGE; // a huge leaf has come: the access is tried again
+    if (write && !vma.isShared) return privateWrite(inode, vmf);
+    const tableIsNew = pt.level > LEVEL_PTE;
+    // The table first: what cannot be mapped is not allocated either.
+    if (!pt.slot(vmf.vpn, LEVEL_PTE)) return VM_FAULT_OOM;
+    const result = yield* mapPage(inode, entries, vmf, write);
+    if (tableIsNew && (result & (VM_FAULT_SIGBUS | VM_FAULT_OOM)) !== 0) pt.freeTables(alignDown(vmf.vpn, PMD_PAGES), PMD_PAGES);
+    return result;
   } finally {
     releaseEntry(entries, pgoff);
   }
+}
+
+/** The page of a private mapping becomes the process's own at once, with the bytes of the block, or zeroes for a hole. */
+function privateWrite(inode: Inode, vmf: Vmf): number {
+  if (inode.fs.pgmap.state === 'dead') return VM_FAULT_SIGBUS;
+  const map = inode.fs.iomap(inode, vmf.pgoff, vmf.pgoff + 1);
+  return installCow(vmf, map.kind === 'mapped' ? map.pfn + (vmf.pgoff - map.start) : null);
+}
+
+function* mapPage(inode: Inode, entries: DaxEntries, vmf: Vmf, write: boolean): Sleepable<number> {
+  const map = blocksFor(inode, vmf.pgoff, 1, write);
+  if (typeof map === 'number') return map;
+  const major = map.fresh ? VM_FAULT_MAJOR : 0;
+  if (map.kind !== 'mapped') return major | (yield* mapHole(inode, entries, vmf, LEVEL_PTE));
+  return major | (yield* mapBlocks(inode, entries, vmf, LEVEL_PTE, map.pfn + (vmf.pgoff - map.start), write));
 }
 
 function* hugeFault(inode: Inode, vmf: Vmf, level: number): Sleepable<number> {
@@ -79,16 +136,12 @@ function* hugeFault(inode: Inode, vmf: Vmf, level: number): Sleepable<number> {
 }
 
 function* tryHugeFault(inode: Inode, vmf: Vmf, level: number): Sleepable<number> {
+  const refused = refusal(inode, vmf, level);
+  if (refused !== 0) return refused;
   const { vma, pgoff, vpn } = vmf;
   const npages = pagesOfLevel(level);
   const write = (vmf.flags & FAULT_FLAG_WRITE) !== 0;
   const first = alignDown(pgoff, npages);
-  const base = alignDown(vpn, npages);
-  if (pgoff >= sizePages(inode)) return level === LEVEL_PMD ? VM_FAULT_SIGBUS : VM_FAULT_FALLBACK;
-  if (pgoff - first !== vpn - base) return VM_FAULT_FALLBACK;
-  if (write && !vma.isShared) return VM_FAULT_FALLBACK;
-  if (base < vma.start || base + npages > vma.end) return VM_FAULT_FALLBACK;
-  if (first + npages > sizePages(inode)) return VM_FAULT_FALLBACK;
   const entries = entriesOf(inode);
   if (!(yield* grabHugeEntry(inode, entries, first, level))) return VM_FAULT_FALLBACK;
   try {
@@ -112,9 +165,7 @@ function blocksFor(inode: Inode, index: number, npages: number, write: boolean):
   if (inode.fs.pgmap.state === 'dead') return VM_FAULT_SIGBUS;
   if (!write) return inode.fs.iomap(inode, index, index + npages);
   try {
-    const map = inode.fs.iomap(inode, index, index + npages);
-    if (map.kind === 'mapped' && map.start + map.npages >= index + npages) return map;
-    return inode.fs.allocateWritten(inode, index, npages);
+    return inode.fs.allocateRun(inode, index, npages);
   } catch (error) {
     if (HmmError.is(error, 'ENOMEM')) return VM_FAULT_OOM;
     if (HmmError.is(error)) return VM_FAULT_SIGBUS;
@@ -124,23 +175,19 @@ function blocksFor(inode: Inode, index: number, npages: number, write: boolean):
 
 /** dax_load_hole(): the page of zeroes, read only. */
 function* mapHole(inode: Inode, entries: DaxEntries, vmf: Vmf, level: number): Sleepable<number> {
-  const { ram } = inode.fs.platform;
-  const dirty = inode.fs.platform.profile.readFaultDirties;
-  yield* insertEntry(inode, entries, vmf.pgoff, level, level === LEVEL_PTE ? ram.zeroPfn : ram.hugeZeroPfn, DAX_ZERO, dirty);
+  const { ram, profile } = inode.fs.platform;
+  yield* insertEntry(inode, entries, vmf.pgoff, level, level === LEVEL_PTE ? ram.zeroPfn : ram.hugeZeroPfn, DAX_ZERO, profile.readFaultDirties);
   return insertZeroPage(vmf, level);
 }
 
 function* mapBlocks(inode: Inode, entries: DaxEntries, vmf: Vmf, level: number, pfn: Pfn, write: boolean): Sleepable<number> {
   const { profile } = inode.fs.platform;
   const sync = write && vmf.vma.has(VM_SYNC) && inode.metadataDirty;
-  const dirty = !sync && (write || profile.readFaultDirties);
-  yield* insertEntry(inode, entries, vmf.pgoff, level, pfn, 0, dirty);
-  if (sync) {
-    vmf.syncPfn = pfn;
-    vmf.syncLevel = level;
-    return VM_FAULT_NEEDDSYNC;
-  }
-  return insertDevicePfn(vmf, level, pfn, write);
+  yield* insertEntry(inode, entries, vmf.pgoff, level, pfn, 0, !sync && (write || profile.readFaultDirties));
+  if (!sync) return insertDevicePfn(vmf, level, pfn, write);
+  vmf.syncPfn = pfn;
+  vmf.syncLevel = level;
+  return VM_FAULT_NEEDDSYNC;
 }
 
 /** dax_finish_sync_fault(): no writable entry before the metadata that leads to its block is durable. */
@@ -152,77 +199,8 @@ function* finishSyncFault(inode: Inode, vmf: Vmf): Sleepable<number> {
   yield* waitUnlocked(inode, entries, vmf.pgoff);
   const entry = entries.find(vmf.pgoff);
   const flags = entryFlags(entry);
-  if (entry === 0 || hasFlag(flags, DAX_ZERO | DAX_EMPTY) || entryPfn(entry) !== pfn) return VM_FAULT_NOPAGE;
+  // What the entry says must still be what was found before the sync.
+  if (entry === 0 || (flags & (DAX_ZERO | DAX_EMPTY)) !== 0 || entries.level !== level || entryPfn(entry) !== pfn) return VM_FAULT_NOPAGE;
   entries.set(entries.base, entries.level, daxEntry(pfn, flags | DAX_DIRTY));
   return insertDevicePfn(vmf, level, pfn, true);
-}
-
-/**
- * dax_insert_entry(): the entry says from now on what stands there. Where real blocks replace the page of zeroes, everyone
- * who maps that is unmapped first.
- */
-function* insertEntry(inode: Inode, entries: DaxEntries, index: number, level: number, pfn: Pfn, kind: number, dirty: boolean): Sleepable<void> {
-  const old = entries.find(index);
-  const { level: oldLevel, base } = entries;
-  const oldFlags = entryFlags(old);
-  const wasZero = old !== 0 && hasFlag(oldFlags, DAX_ZERO);
-  if (wasZero && kind !== DAX_ZERO) yield* unmapMappingRange(inode, base, base + pagesOfLevel(oldLevel), false);
-  const dirtyFlag = dirty ? DAX_DIRTY : 0;
-  if (old === 0 || wasZero || hasFlag(oldFlags, DAX_EMPTY)) {
-    const kept = hasFlag(oldFlags, DAX_DIRTY) ? DAX_DIRTY : dirtyFlag;
-    entries.set(alignDown(index, pagesOfLevel(level)), level, daxEntry(pfn, DAX_LOCKED | kind | kept));
-  } else if (dirty) {
-    entries.set(base, oldLevel, old - oldFlags + (oldFlags | DAX_DIRTY));
-  }
-}
-
-/**
- * grab_mapping_entry() for a page: waits for the entry to be free and locks it. A 2M placeholder or page of zeroes is taken
- * apart: unmapped everywhere, then removed. A real huge entry stays and is the page's entry too.
- */
-function* grabEntry(inode: Inode, entries: DaxEntries, index: number): Sleepable<void> {
-  yield* waitUnlocked(inode, entries, index);
-  let entry = entries.find(index);
-  if (entry !== 0 && entries.level > 0 && (hasFlag(entryFlags(entry), DAX_ZERO) || hasFlag(entryFlags(entry), DAX_EMPTY))) {
-    const { level, base } = entries;
-    if (hasFlag(entryFlags(entry), DAX_ZERO)) {
-      entries.set(base, level, entry + DAX_LOCKED);
-      yield* unmapMappingRange(inode, base, base + pagesOfLevel(level), false);
-    }
-    entries.remove(base, level);
-    entry = entries.find(index);
-  }
-  if (entry === 0) entries.set(index, LEVEL_PTE, daxEntry(0, DAX_EMPTY | DAX_LOCKED));
-  else entries.set(entries.base, entries.level, entry + DAX_LOCKED);
-}
-
-/** The same for a huge one; false when smaller entries are in the way. */
-function* grabHugeEntry(inode: Inode, entries: DaxEntries, first: number, level: number): Sleepable<boolean> {
-  yield* waitUnlocked(inode, entries, first);
-  if (entries.hasSmaller(first, level)) return false;
-  const entry = entries.find(first);
-  if (entry === 0) entries.set(first, level, daxEntry(0, DAX_EMPTY | DAX_LOCKED));
-  else if (entries.level !== level) return false;
-  else entries.set(first, level, entry + DAX_LOCKED);
-  return true;
-}
-
-function* waitUnlocked(inode: Inode, entries: DaxEntries, index: number): Sleepable<void> {
-  const { sched } = inode.fs.platform;
-  if (sched.concurrent) yield sched.point('DAX entry', `entries ${inode.name}`);
-  if (entryFlags(entries.find(index)) % 2 === 0) return;
-  yield* entries.changed.wait(sched, () => entryFlags(entries.find(index)) % 2 === 0);
-}
-
-/** put_unlocked_entry(): a placeholder that nothing came of goes. */
-function releaseEntry(entries: DaxEntries, index: number): void {
-  const entry = entries.find(index);
-  const flags = entryFlags(entry);
-  if (flags % 2 === 0) return;
-  if (hasFlag(flags, DAX_EMPTY)) entries.remove(entries.base, entries.level);
-  else entries.set(entries.base, entries.level, entry - DAX_LOCKED);
-}
-
-function hasFlag(flags: number, flag: number): boolean {
-  return (flags & flag) !== 0;
 }

@@ -2,6 +2,7 @@
 export * from './device.ts';
 export * from './entries.ts';
 export * from './fault.ts';
+export * from './falloc.ts';
 export * from './file.ts';
 export * from './open.ts';
 export * from './writeback.ts';

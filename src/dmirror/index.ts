@@ -1,3 +1,4 @@
 /** The dmirror room: the device that mirrors. */
 export * from './device.ts';
 export * from './modern.ts';
+export * from './legacy.ts';

@@ -2,10 +2,10 @@
  * A file system on a range of device frames: names, inodes, and the mapping from file pages to frames (iomap).
  *
  * A frame is a block here: 4 KiB each. Blocks come zeroed to whoever reads them: *written* ones have their bytes,
- * *unwritten* ones and holes read as zeroes. Check, then commit: what answers ENOSPC has changed nothing.
+ * *unwritten* ones and holes read as zeroes. Where new ones lie is place.ts. What is freed is used again after the next
+ * commit, or before ENOSPC. Check, then commit: what answers ENOSPC has changed nothing.
  */
-import { PMD_PAGES } from '../abi.ts';
-import { HmmError, InvariantError } from '../errno.ts';
+import { HmmError } from '../errno.ts';
 import { IntervalTree } from '../interval.ts';
 import type { PgMap, Platform } from '../memremap/index.ts';
 import { RwLock } from '../sched/index.ts';
@@ -13,6 +13,7 @@ import type { Pfn } from '../units.ts';
 import { BlockAllocator } from './allocator.ts';
 import { ExtentMap, FILE_PAGES_MAX } from './extents.ts';
 import type { ExtentPages, Inode } from './inode.ts';
+import { hintedSpan, placeBlocks } from './place.ts';
 import type { FsProfile } from './profile.ts';
 
 /** What a file has at a page: `npages` of one kind from `start` on. */
@@ -35,6 +36,8 @@ export class FileSystem {
   readonly inodes = new Map<string, Inode>();
   /** shut down: the device is gone, everything that needs it is EIO */
   shutDown = false;
+  /** where the next block of a small file goes, or -1 (place.ts) */
+  smallFiles: Pfn = -1;
   #nextInode = 1;
 
   constructor(platform: Platform, profile: FsProfile, pgmap: PgMap) {
@@ -46,8 +49,8 @@ export class FileSystem {
     this.allocator = new BlockAllocator(pgmap.basePfn + reserved, pgmap.npages - reserved);
   }
 
-  /** A new empty file whose blocks are aligned to `extentPages`. EEXIST. */
-  create(name: string, extentPages: ExtentPages = this.profile.alignPages): Inode {
+  /** A new empty file. With `extentPages` its blocks come in such aligned units, else as the file system places them. EEXIST. */
+  create(name: string, extentPages?: ExtentPages): Inode {
     if (this.inodes.has(name)) throw new HmmError('EEXIST', 'open', `${name} exists`);
     const id = this.#nextInode++;
     const inode: Inode = {
@@ -56,7 +59,9 @@ export class FileSystem {
       fs: this,
       size: 0,
       extents: new ExtentMap(),
-      extentPages,
+      extentPages: extentPages ?? this.profile.alignPages,
+      hinted: extentPages !== undefined,
+      placed: { windows: [] },
       rwsem: new RwLock(`i_rwsem ${this.name}:${name}`),
       invalidateLock: new RwLock(`invalidate_lock ${this.name}:${name}`),
       mappings: new IntervalTree(),
@@ -92,53 +97,42 @@ export class FileSystem {
   }
 
   /**
-   * Makes pages `[index, index + npages)` written blocks: holes are allocated, unwritten ones converted; new ones read zero.
-   * Returns what page `index` is then part of. ENOSPC with nothing changed.
+   * What a write or a write fault at page `index` finds, looking no further than `index + npages`: where there are no written
+   * blocks, the first run of the hole or of the unwritten ones gets them, reading zero. ENOSPC with nothing changed.
    */
-  allocateWritten(inode: Inode, index: number, npages: number): Iomap {
-    this.allocate(inode, index, npages);
+  allocateRun(inode: Inode, index: number, npages: number): Iomap {
     const end = index + npages;
-    let fresh = false;
-    for (let at = index; at < end; ) {
-      const map = this.iomap(inode, at, end);
-      const upTo = Math.min(map.start + map.npages, end);
-      if (map.kind === 'unwritten') {
-        this.platform.arena.content.zero((map.pfn + (at - map.start)) * 4096, (upTo - at) * 4096);
-        inode.extents.convert(at, upTo - at, 'mapped');
-        inode.metadataDirty = true;
-        fresh = true;
-      }
-      at = upTo;
-    }
-    return { ...this.iomap(inode, index, end), fresh };
+    const map = this.iomap(inode, index, end);
+    if (map.kind === 'mapped') return map;
+    const upTo = Math.min(map.start + map.npages, end);
+    if (map.kind === 'hole') this.#fill(inode, index, upTo, true);
+    this.#write(inode, index, upTo);
+    const made = this.iomap(inode, index, end);
+    return { kind: made.kind, start: made.start, npages: made.npages, pfn: made.pfn, fresh: true };
+  }
+
+  /** Makes all of pages `[index, index + npages)` written blocks: holes are allocated, unwritten ones converted. ENOSPC with nothing changed. */
+  allocateWritten(inode: Inode, index: number, npages: number): void {
+    this.#fill(inode, index, index + npages, true);
+    this.#write(inode, index, index + npages);
   }
 
   /** fallocate(2): gives holes in `[index, index + npages)` unwritten blocks. ENOSPC with nothing changed. */
   allocate(inode: Inode, index: number, npages: number): void {
-    if (this.shutDown) throw new HmmError('EIO', 'allocate', `${this.name} is shut down`);
-    const holes = this.#holes(inode, index, npages);
-    const taken: { index: number; pfn: Pfn; npages: number }[] = [];
-    for (const hole of holes) {
-      const runs = this.#take(inode, hole);
-      if (runs === null) {
-        for (const run of taken) this.allocator.free(run.pfn, run.npages);
-        throw new HmmError('ENOSPC', 'allocate', `${hole.npages} blocks for ${inode.name}, ${this.allocator.freePages} free on ${this.name}`);
-      }
-      taken.push(...runs);
-    }
-    for (const run of taken) {
-      inode.extents.insert(run.index, run.pfn, run.npages, 'unwritten');
-      inode.metadataDirty = true;
-      const { bus } = this.platform;
-      if (bus.on) bus.emit({ type: 'blocks', file: inode.name, index: run.index, pfn: run.pfn, npages: run.npages, freed: false });
-    }
+    this.#fill(inode, index, index + npages, false);
+  }
+
+  /** Makes `[index, end)` read as zeroes: what has blocks there becomes unwritten. Holes stay. */
+  makeUnwritten(inode: Inode, index: number, end: number): void {
+    if (inode.extents.convert(index, end - index, 'unwritten') > 0) inode.metadataDirty = true;
   }
 
   /** Gives back the blocks of pages `[index, end)`. Their bytes stay as they are, as on a real device. */
   freeBlocks(inode: Inode, index: number, end: number): void {
+    inode.placed.windows = [];
     if (index >= end) return;
     for (const piece of inode.extents.punch(index, Math.min(end, FILE_PAGES_MAX) - index)) {
-      this.allocator.free(piece.pfn, piece.npages);
+      this.allocator.freeLater(piece.pfn, piece.npages);
       inode.metadataDirty = true;
       const { bus } = this.platform;
       if (bus.on) bus.emit({ type: 'blocks', file: inode.name, index: piece.block, pfn: piece.pfn, npages: piece.npages, freed: true });
@@ -152,9 +146,10 @@ export class FileSystem {
     if (bus.on) bus.emit({ type: 'size', file: inode.name, size });
   }
 
-  /** A journal commit: the file's metadata is durable. */
+  /** A journal commit: the file's metadata is durable, and what any file has freed may be used again. */
   commit(inode: Inode): void {
     inode.metadataDirty = false;
+    this.allocator.settle();
   }
 
   /** Pages of the file that have blocks. */
@@ -164,51 +159,62 @@ export class FileSystem {
 
   // ── inside ──
 
-  /** The holes in a range, grown to whole allocation units where the file system does so. */
-  #holes(inode: Inode, index: number, npages: number): { start: number; npages: number }[] {
-    const unit = this.profile.allocatesUnit || inode.extentPages > this.profile.alignPages ? inode.extentPages : 1;
-    const from = index - (index % unit);
-    const to = Math.ceil((index + npages) / unit) * unit;
-    const holes: { start: number; npages: number }[] = [];
-    for (let at = from; at < to; ) {
-      const run = inode.extents.lookup(at, to);
-      const upTo = Math.min((run.hole ? run.start : run.block) + run.npages, to);
-      if (run.hole) holes.push({ start: at, npages: upTo - at });
+  /** Gives the holes in `[index, end)` unwritten blocks, all or none. `ahead`: for a write. A hinted file gets whole units if it can. */
+  #fill(inode: Inode, index: number, end: number, ahead: boolean): void {
+    if (this.shutDown) throw new HmmError('EIO', 'allocate', `${this.name} is shut down`);
+    const span = hintedSpan(inode, index, end);
+    const made = this.#tryFill(inode, span.index, span.end, ahead) ?? this.#tryFill(inode, index, end, ahead);
+    if (made === null) throw new HmmError('ENOSPC', 'allocate', `${end - index} blocks for ${inode.name}, ${this.allocator.freePages} free on ${this.name}`);
+    if (made.length > 0) inode.metadataDirty = true;
+    const { bus } = this.platform;
+    if (bus.on) for (const { index: first, npages } of made) this.#tell(inode, first, npages);
+  }
+
+  /** The runs that it gave blocks, or null with nothing changed. */
+  #tryFill(inode: Inode, index: number, end: number, ahead: boolean): { index: number; npages: number }[] | null {
+    const made: { index: number; npages: number }[] = [];
+    for (let at = index; at < end; ) {
+      const run = inode.extents.lookup(at, end);
+      const upTo = Math.min((run.hole ? run.start : run.block) + run.npages, end);
+      if (!run.hole) {
+        at = upTo;
+        continue;
+      }
+      const blocks = placeBlocks(this, inode, { index: at, npages: upTo - at, ahead });
+      if (blocks === null) {
+        this.#undo(inode, made);
+        return null;
+      }
+      inode.extents.insert(at, blocks.pfn, blocks.npages, 'unwritten');
+      made.push({ index: at, npages: blocks.npages });
+      at += blocks.npages;
+    }
+    return made;
+  }
+
+  #undo(inode: Inode, made: readonly { index: number; npages: number }[]): void {
+    inode.placed.windows = [];
+    for (const { index, npages } of made) {
+      for (const piece of inode.extents.punch(index, npages)) this.allocator.free(piece.pfn, piece.npages);
+    }
+  }
+
+  /** Unwritten blocks in `[index, end)` become written ones that read zero. */
+  #write(inode: Inode, index: number, end: number): void {
+    for (let at = index; at < end; ) {
+      const map = this.iomap(inode, at, end);
+      const upTo = Math.min(map.start + map.npages, end);
+      if (map.kind === 'unwritten') {
+        this.platform.arena.content.zero((map.pfn + (at - map.start)) * 4096, (upTo - at) * 4096);
+        inode.extents.convert(at, upTo - at, 'mapped');
+        inode.metadataDirty = true;
+      }
       at = upTo;
     }
-    return holes;
   }
 
-  #take(inode: Inode, hole: { start: number; npages: number }): { index: number; pfn: Pfn; npages: number }[] | null {
-    const unit = inode.extentPages;
-    const aligned = unit > 1 && hole.npages >= unit && hole.start % unit === 0;
-    const goal = this.#goal(inode, hole.start);
-    const runs = this.allocator.alloc(hole.npages, { align: aligned ? unit : 1, ...(goal === null ? {} : { goal }) });
-    if (runs === null) return null;
-    if (unit === 1) this.#skew(runs, hole.start);
-    let index = hole.start;
-    return runs.map((run: { pfn: Pfn; npages: number }) => {
-      const piece = { index, pfn: run.pfn, npages: run.npages };
-      index += run.npages;
-      return piece;
-    });
-  }
-
-  /** A file that asks for 4K extents gets none that a 2M entry could map: a run that would be congruent moves on by a block. */
-  #skew(runs: { pfn: Pfn; npages: number }[], index: number): void {
-    const [run] = runs;
-    if (runs.length !== 1 || run === undefined || run.npages < PMD_PAGES || (run.pfn - index) % PMD_PAGES !== 0) return;
-    this.allocator.free(run.pfn, run.npages);
-    const moved = this.allocator.alloc(run.npages, { align: 1, goal: run.pfn + 1 });
-    if (moved === null) throw new InvariantError('blocks just freed cannot be allocated');
-    runs.splice(0, 1, ...moved);
-  }
-
-  /** Where the block before `index` lies, so that the next follows it. */
-  #goal(inode: Inode, index: number): Pfn | null {
-    if (index === 0) return null;
-    const before = inode.extents.lookup(index - 1, index);
-    return before.hole ? null : before.pfn + (index - before.block);
+  #tell(inode: Inode, index: number, npages: number): void {
+    const map = this.iomap(inode, index, index + npages);
+    this.platform.bus.emit({ type: 'blocks', file: inode.name, index, pfn: map.pfn + (index - map.start), npages, freed: false });
   }
 }
-

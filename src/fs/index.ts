@@ -4,4 +4,5 @@ export * from './profile.ts';
 export * from './fileSystem.ts';
 export * from './extents.ts';
 export * from './allocator.ts';
+export { hintedSpan, placeBlocks, type Wanted } from './place.ts';
 export * from './backing.ts';

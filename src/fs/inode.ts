@@ -5,6 +5,7 @@ import type { ExtentMap } from './extents.ts';
 import type { IntervalTree } from '../interval.ts';
 import type { RwLock } from '../sched/index.ts';
 import type { FileSystem } from './fileSystem.ts';
+import type { PlaceMemory } from './place.ts';
 
 export type ExtentPages = 1 | 512 | 262144;
 
@@ -23,6 +24,10 @@ export interface Inode extends Mappable {
   readonly extents: ExtentMap;
   /** pages to which this file's allocations are aligned: 1, 512 or 262144 */
   readonly extentPages: ExtentPages;
+  /** the file asked for `extentPages` itself and has them; else the file system places its blocks as its kernel's does */
+  readonly hinted: boolean;
+  /** what the allocator remembers of it */
+  readonly placed: PlaceMemory;
   /** i_rwsem: writes, truncate */
   readonly rwsem: RwLock;
   /** mapping->invalidate_lock (XFS: MMAPLOCK): faults for reading, what takes blocks away for writing */

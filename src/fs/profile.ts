@@ -1,23 +1,61 @@
 /**
  * FsProfile: what differs between file systems as seen from a mapping, as data.
  *
- * Sources: recorded scenarios on ext4 and XFS with DAX; fs/ext4/inode.c, fs/xfs/xfs_iomap.c.
+ * Sources: recorded scenarios on ext4 and XFS with DAX, both made for 2 MiB stripes; fs/ext4/mballoc.c, fs/ext4/inode.c,
+ * fs/ext4/extents.c, fs/xfs/libxfs/xfs_bmap.c, fs/xfs/xfs_file.c, xfs_bmap_util.c, v6.1. The two kernels do not differ here.
  */
 import type { ExtentPages } from './inode.ts';
 
 export interface FsProfile {
   readonly name: string;
-  /** pages to which larger allocations are aligned (stripe or extent size hint) */
+  /** pages of a stripe: larger allocations are aligned to it */
   readonly alignPages: ExtentPages;
-  /** a write into a hole allocates the whole aligned unit, not just the pages written */
-  readonly allocatesUnit: boolean;
-  /** pages before the first data block: superblock, journal */
+  /** who chooses blocks: ext4's multi-block allocator, or XFS, near what the file has (place.ts) */
+  readonly allocator: 'mballoc' | 'near';
+  /** pages before the first data block: superblock, tables, first inodes */
   readonly metadataPages: number;
+  /** pages of a block group, and how many at its start are not for data */
+  readonly groupPages: number;
+  readonly groupHeadPages: number;
+  /** ZERO_RANGE makes the blocks unwritten, or frees them and takes new ones */
+  readonly zeroRange: 'converted' | 'replaced';
+  /** punch and zero range unmap and forget the pages wholly inside the range, or all that it touches */
+  readonly punchDrops: 'inside' | 'touched';
+  /** punch writes dirty entries back before the layout break, or after it */
+  readonly punchFlushes: 'first' | 'unmapped';
+  /** fallocate(2) breaks the layout even when it only adds blocks */
+  readonly allocateBreaks: boolean;
+  /** a write beyond the end of a file that has a stripe allocates up to the next stripe */
+  readonly growsByStripe: boolean;
 }
 
 export const FS_PROFILES = {
-  ext4: { name: 'ext4', alignPages: 512, allocatesUnit: false, metadataPages: 512 },
-  xfs: { name: 'xfs', alignPages: 512, allocatesUnit: true, metadataPages: 512 },
+  ext4: {
+    name: 'ext4',
+    alignPages: 512,
+    allocator: 'mballoc',
+    metadataPages: 297,
+    groupPages: 32768,
+    groupHeadPages: 97,
+    zeroRange: 'converted',
+    punchDrops: 'inside',
+    punchFlushes: 'first',
+    allocateBreaks: false,
+    growsByStripe: false,
+  },
+  xfs: {
+    name: 'xfs',
+    alignPages: 512,
+    allocator: 'near',
+    metadataPages: 85,
+    groupPages: 49152,
+    groupHeadPages: 12,
+    zeroRange: 'replaced',
+    punchDrops: 'touched',
+    punchFlushes: 'unmapped',
+    allocateBreaks: true,
+    growsByStripe: true,
+  },
 } as const satisfies Record<string, FsProfile>;
 
 export type FsName = keyof typeof FS_PROFILES;

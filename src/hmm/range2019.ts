@@ -64,6 +64,7 @@ export function newRange2019(options: Range2019Options): Range2019 {
  */
 export function hmmRangeRegister(range: Range2019, mm: Mm, start: Vpn, end: Vpn, pageShift = PAGE_SHIFT): 'EINVAL' | 'EFAULT' | null {
   if (range.hmm !== null) throw new TypeError('hmm_range_register: the range is registered already');
+  if (!Number.isInteger(pageShift) || pageShift < PAGE_SHIFT || pageShift > 30) throw new RangeError(`hmm_range_register: page_shift ${pageShift} is not one of 12 to 30`);
   const step = 2 ** (pageShift - PAGE_SHIFT);
   range.valid = false;
   if (start % step !== 0 || end % step !== 0) return 'EINVAL';

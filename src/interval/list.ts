@@ -12,7 +12,6 @@
  *
  * For the rooms' own use: arguments are not checked here, the classes in front of it do.
  */
-
 import { SLOT, Slots, widened } from './slots.ts';
 
 export class IntervalList<T> {
@@ -20,7 +19,7 @@ export class IntervalList<T> {
   // by position, in order of address
   #order = new Int32Array(1);
   #lastEnds = new Float64Array(1);
-  /** no gap before any interval of the slot is wider */
+  /** no gap before an interval of that slot is wider */
   #gapMax = new Float64Array(1);
   /** slots in order */
   #used = 0;
@@ -167,7 +166,7 @@ export class IntervalList<T> {
     return true;
   }
 
-  /** Forgets all, in no more time than one search. */
+  /** Forgets all, at once. */
   clear(): void {
     if (this.#count === 0) return;
     this.#slots = new Slots();

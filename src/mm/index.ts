@@ -5,6 +5,7 @@ export * from './access.ts';
 export * from './mprotect.ts';
 export * from './vma.ts';
 export * from './mmap.ts';
+export * from './madvise.ts';
 export * from './fault.ts';
 export * from './insert.ts';
 export * from './rmap.ts';

@@ -8,7 +8,7 @@
 import { LEVEL_PTE, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROTNONE, PTE_PSE, PTE_RW, PTE_SPECIAL, PTE_USER } from '../abi.ts';
 import { HI_NX, framePfn, isPresent } from '../pgtable/index.ts';
 import { alignDown, pagesOfLevel, type Pfn } from '../units.ts';
-import { VM_EXEC, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_READ, VM_WRITE, type Vmf } from './vma.ts';
+import { VM_ACCESS, VM_EXEC, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_WRITE, type Vmf } from './vma.ts';
 
 /**
  * Maps the leaf at `level` around `vmf` to `pfn` (the frame of its first page). `write`: at once writable and dirty;
@@ -46,7 +46,7 @@ function insertLeaf(vmf: Vmf, level: number, pfn: Pfn, write: boolean, kindLo: n
 /** Low bits of a leaf for a VMA with these flags; `write`: writable (where the VMA allows it) and dirty. */
 export function vmaFlagsLo(vmFlags: number, level: number, write: boolean): number {
   const size = level === LEVEL_PTE ? 0 : PTE_PSE;
-  if ((vmFlags & (VM_READ | VM_WRITE)) === 0) return PTE_PROTNONE | PTE_ACCESSED | size;
+  if ((vmFlags & VM_ACCESS) === 0) return PTE_PROTNONE | PTE_ACCESSED | size;
   const writable = write && (vmFlags & VM_WRITE) !== 0;
   return PTE_PRESENT | PTE_USER | PTE_ACCESSED | size | (writable ? PTE_RW | PTE_DIRTY : 0);
 }

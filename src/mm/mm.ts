@@ -51,8 +51,10 @@ export class Mm {
  * listens. Blockable: it cannot be refused.
  */
 export function* invalidateStart(mm: Mm, event: NotifierEvent, start: Vpn, end: Vpn, owner: object | null = null): Sleepable<NotifierRange | null> {
-  mm.platform.counts.invalidations++;
-  if (!mm.notifiers.heard && !mm.platform.bus.on) return null;
+  const { counts, bus, sched } = mm.platform;
+  counts.invalidations++;
+  // Where others can run somebody may begin to listen before the end.
+  if (!mm.notifiers.heard && !bus.on && !sched.concurrent) return null;
   const range: NotifierRange = { event, start, end, blockable: true, owner };
   yield* mm.notifiers.start(range);
   return range;

@@ -1,8 +1,9 @@
 /**
- * mmap, munmap, mprotect, madvise and the rules by which VMAs split and merge (mm/mmap.c, mm/mprotect.c, mm/madvise.c).
+ * mmap, munmap, mprotect, exit and the rules by which VMAs split and merge (mm/mmap.c, mm/mprotect.c).
  *
- * Check, then commit: what throws has changed nothing. Bounds are page numbers; the facade checks addresses. Each takes
- * mmap_lock for writing (madvise: reading) itself.
+ * Check, then commit: what throws has changed nothing, but for the areas cut so far where a later cut is refused, and for what
+ * mprotect did below a gap; a kernel leaves these too. Bounds are page numbers; the facade checks addresses. Each takes
+ * mmap_lock for writing itself.
  */
 import { LEVEL_PMD, LEVEL_PUD } from '../abi.ts';
 import { HmmError } from '../errno.ts';
@@ -12,10 +13,10 @@ import { protectRange } from './mprotect.ts';
 import { invalidateEnd, invalidateStart, MAX_MAP_COUNT, MIN_VPN, MMAP_BASE_VPN, TASK_SIZE_VPN, type Mm } from './mm.ts';
 import { linkVma, unlinkVma } from './rmap.ts';
 import {
-  VM_ACCESS, VM_LOCKED, VM_MAYEXEC, VM_MAYREAD, VM_MAYSHARE, VM_MAYWRITE, VM_NOHUGEPAGE, VM_HUGEPAGE, VM_PFNMAP, VM_SHARED,
+  VM_ACCESS, VM_MAYEXEC, VM_MAYREAD, VM_MAYSHARE, VM_MAYWRITE, VM_NOHUGEPAGE, VM_HUGEPAGE, VM_SHARED,
   VM_SOFTDIRTY, VM_SPECIAL, VM_SYNC, VM_WRITE, Vma, protString, type MappedFile,
 } from './vma.ts';
-import { splitHugeAt, zapPageRangeSingle, zapRange } from './zap.ts';
+import { splitHugeForCut, zapRange } from './zap.ts';
 
 export interface MmapRequest {
   readonly npages: number;
@@ -89,56 +90,13 @@ export function* mprotect(mm: Mm, start: Vpn, npages: number, prot: number): Sle
       const flags = (vma.flags & ~VM_ACCESS) | prot;
       if ((flags & ~(flags >>> 4) & VM_ACCESS) !== 0) throw new HmmError('EACCES', 'mprotect', `the mapping at ${hex(addrOf(at))} may not become ${protString(prot)}`, addrOf(at));
       const upTo = Math.min(end, vma.end);
-      if (flags !== vma.flags) yield* changeProtection(mm, vma, at, upTo, flags);
+      if (flags !== vma.flags) {
+        const old = vma.flags;
+        yield* protectRange(yield* changeFlags(mm, vma, at, upTo, flags, 'mprotect'), at, upTo, old, flags);
+      }
       at = upTo;
     }
     if (mm.platform.bus.on) mm.platform.bus.emit({ type: 'mprotect', mm: mm.id, start, end, prot: protString(prot) });
-  } finally {
-    mm.mmapLock.writeUnlock(sched);
-  }
-}
-
-/** madvise(2) of MADV_DONTNEED: the entries of each area go (CLEAR), the areas stay. ENOMEM for gaps, after the rest is done. */
-export function* madviseDontneed(mm: Mm, start: Vpn, npages: number): Sleepable<void> {
-  const end = start + npages;
-  const { sched } = mm.platform;
-  if (!mm.mmapLock.tryRead(sched)) yield* mm.mmapLock.read(sched);
-  try {
-    requireAlive(mm, 'madvise');
-    let gap = false;
-    let at = start;
-    for (let vma = mm.vmas.find(start); at < end; vma = mm.vmas.find(at)) {
-      if (vma === null || vma.start >= end) {
-        gap = true;
-        break;
-      }
-      if (vma.start > at) gap = true;
-      if (vma.has(VM_LOCKED | VM_PFNMAP)) throw new HmmError('EINVAL', 'madvise', 'DONTNEED of a locked or device mapping', addrOf(vma.start));
-      const upTo = Math.min(end, vma.end);
-      yield* zapPageRangeSingle(vma, Math.max(at, vma.start), upTo);
-      at = upTo;
-    }
-    if (gap) throw new HmmError('ENOMEM', 'madvise', 'part of the range is not mapped', addrOf(start));
-  } finally {
-    mm.mmapLock.readUnlock(sched);
-  }
-}
-
-/** madvise(2) of MADV_HUGEPAGE and MADV_NOHUGEPAGE: changes the flag of the areas. EINVAL for special ones, ENOMEM for gaps. */
-export function* madviseHuge(mm: Mm, start: Vpn, npages: number, huge: boolean): Sleepable<void> {
-  const end = start + npages;
-  const { sched } = mm.platform;
-  if (!mm.mmapLock.tryWrite(sched)) yield* mm.mmapLock.write(sched);
-  try {
-    requireAlive(mm, 'madvise');
-    let at = start;
-    for (let vma = mm.vmas.find(start); at < end; vma = mm.vmas.find(at)) {
-      if (vma === null || vma.start > at) throw new HmmError('ENOMEM', 'madvise', `nothing is mapped at ${hex(addrOf(at))}`, addrOf(at));
-      const upTo = Math.min(end, vma.end);
-      const flags = huge ? (vma.flags & ~VM_NOHUGEPAGE) | VM_HUGEPAGE : (vma.flags & ~VM_HUGEPAGE) | VM_NOHUGEPAGE;
-      if (flags !== vma.flags) mergeAround(mm, yield* isolate(mm, vma, at, upTo, 'madvise'), flags);
-      at = upTo;
-    }
   } finally {
     mm.mmapLock.writeUnlock(sched);
   }
@@ -160,7 +118,8 @@ export function* exitMm(mm: Mm): Sleepable<void> {
   }
 }
 
-function requireAlive(mm: Mm, op: string): void {
+/** EFAULT once the process has exited. */
+export function requireAlive(mm: Mm, op: string): void {
   if (!mm.alive) throw new HmmError('EFAULT', op, `process ${mm.name} has exited`);
 }
 
@@ -220,12 +179,12 @@ function mergeAround(mm: Mm, vma: Vma, flags: number): Vma {
   vma.flags = flags;
   let merged = vma;
   const before = mm.vmas.prev(merged);
-  if (before !== null && before.end === merged.start && mergeable(before, merged)) {
+  if (before !== null && before.end === merged.start && mergeable(before, before.flags, merged, merged.flags, merged.pgoff)) {
     absorb(mm, before, merged);
     merged = before;
   }
   const after = mm.vmas.next(merged);
-  if (after !== null && after.start === merged.end && mergeable(merged, after)) absorb(mm, merged, after);
+  if (after !== null && after.start === merged.end && mergeable(merged, merged.flags, after, after.flags, after.pgoff)) absorb(mm, merged, after);
   return merged;
 }
 
@@ -238,16 +197,16 @@ function absorb(mm: Mm, low: Vma, high: Vma): void {
   linkVma(low);
 }
 
-/** is_mergeable_vma(): equal flags, file and consecutive pages of it; special areas never. */
-function mergeable(low: Vma, high: Vma): boolean {
-  if ((low.flags & ~VM_SOFTDIRTY) !== (high.flags & ~VM_SOFTDIRTY) || (low.flags & VM_SPECIAL) !== 0) return false;
+/** is_mergeable_vma() of two that meet: equal flags, file and consecutive pages of it; special areas never. */
+function mergeable(low: Vma, lowFlags: number, high: Vma, highFlags: number, highPgoff: number): boolean {
+  if ((lowFlags & ~VM_SOFTDIRTY) !== (highFlags & ~VM_SOFTDIRTY) || (lowFlags & VM_SPECIAL) !== 0) return false;
   if (low.file?.inode !== high.file?.inode || low.ops !== high.ops) return false;
-  return low.pgoff + low.npages === high.pgoff;
+  return low.pgoff + low.npages === highPgoff;
 }
 
-/** Cuts `vma` at `at`; both sides keep their rights. A huge leaf across the cut is dropped first, with a CLEAR of its own. */
+/** Cuts `vma` at `at`; both sides keep their rights. What is huge across the cut is dropped first, with a CLEAR of its own. */
 function* splitVma(mm: Mm, vma: Vma, at: Vpn): Sleepable<Vma> {
-  yield* splitHugeAt(vma, at);
+  yield* splitHugeForCut(vma, at);
   const high = new Vma(mm, at, vma.end, vma.flags, vma.file, vma.pgoffOf(at));
   high.anon = vma.anon;
   unlinkVma(vma);
@@ -258,45 +217,58 @@ function* splitVma(mm: Mm, vma: Vma, at: Vpn): Sleepable<Vma> {
   return high;
 }
 
+/** May `vma` be cut at `at`? EINVAL where the driver forbids it. */
+function checkSplit(vma: Vma, at: Vpn, op: string): void {
+  if (vma.ops?.maySplit !== undefined && !vma.ops.maySplit(vma, at)) throw new HmmError('EINVAL', op, `the mapping cannot be split at ${hex(addrOf(at))}`, addrOf(at));
+}
+
+/** ENOMEM when there is no area left for one more. */
+function checkCount(mm: Mm, op: string, at: Vpn): void {
+  if (mm.vmas.count >= MAX_MAP_COUNT) throw new HmmError('ENOMEM', op, `more than ${MAX_MAP_COUNT} areas`, addrOf(at));
+}
+
 /**
- * May `vma` be cut at the ends of `[start, end)` that lie inside it? EINVAL where the driver forbids it, ENOMEM when that is
- * one area too many; `unmapping`: only where a part on each side is left. Throws before anything has changed.
+ * Gives `[start, end)` of `vma` new flags: cut out, and merged with what it then equals (split_vma, vma_merge). Where a
+ * neighbour takes the part over, its bound only moves: that needs no further area and nobody's leave. EINVAL, ENOMEM; a
+ * first cut stays when the second is refused, as in a kernel.
  */
-function checkSplits(mm: Mm, vma: Vma, start: Vpn, end: Vpn, op: string, unmapping: boolean): void {
-  const cuts = [start, end].filter((at) => at > vma.start && at < vma.end);
-  for (const at of cuts) {
-    if (vma.ops?.maySplit !== undefined && !vma.ops.maySplit(vma, at)) throw new HmmError('EINVAL', op, `the mapping cannot be split at ${hex(addrOf(at))}`, addrOf(at));
-  }
-  const more = unmapping ? cuts.length - 1 : cuts.length;
-  if (more > 0 && mm.vmas.count + more > MAX_MAP_COUNT) throw new HmmError('ENOMEM', op, `more than ${MAX_MAP_COUNT} areas`, addrOf(start));
-}
-
-/** The part `[start, end)` of `vma` as an area of its own. */
-function* isolate(mm: Mm, vma: Vma, start: Vpn, end: Vpn, op: string): Sleepable<Vma> {
-  checkSplits(mm, vma, start, end, op, false);
+export function* changeFlags(mm: Mm, vma: Vma, start: Vpn, end: Vpn, flags: number, op: string): Sleepable<Vma> {
+  const before = start === vma.start ? mm.vmas.prev(vma) : null;
+  const after = end === vma.end ? mm.vmas.next(vma) : null;
+  const joinsBefore = before !== null && before.end === start && mergeable(before, before.flags, vma, flags, vma.pgoff);
+  const joinsAfter = after !== null && after.start === end && mergeable(vma, flags, after, after.flags, after.pgoff);
   let part = vma;
-  if (start > part.start) part = yield* splitVma(mm, part, start);
-  if (end < part.end) yield* splitVma(mm, part, end);
-  return part;
-}
-
-function* changeProtection(mm: Mm, vma: Vma, start: Vpn, end: Vpn, flags: number): Sleepable<void> {
-  const part = yield* isolate(mm, vma, start, end, 'mprotect');
-  const old = part.flags;
-  const merged = mergeAround(mm, part, flags);
-  yield* protectRange(merged, start, end, old, flags);
+  if (start > part.start) {
+    if (!joinsAfter) {
+      checkCount(mm, op, start);
+      checkSplit(part, start, op);
+    }
+    part = yield* splitVma(mm, part, start);
+  }
+  if (end < part.end) {
+    if (!joinsBefore) {
+      checkCount(mm, op, end);
+      checkSplit(part, end, op);
+    }
+    yield* splitVma(mm, part, end);
+  }
+  return mergeAround(mm, part, flags);
 }
 
 /** Unmaps `[start, end)`: the areas are cut at its edges, then one UNMAP around all of it, and they are gone. */
 function* unmapRange(mm: Mm, start: Vpn, end: Vpn, op: string): Sleepable<void> {
   const first = mm.vmas.find(start);
   if (first === null || first.start >= end) return;
-  const last = lastBelow(mm, end) ?? first;
-  checkSplits(mm, first, start, end, op, true);
-  if (last !== first) checkSplits(mm, last, start, end, op, true);
-  if (first.start < start) yield* splitVma(mm, first, start);
-  const tail = lastBelow(mm, end);
-  if (tail !== null && tail.end > end) yield* splitVma(mm, tail, end);
+  if (first.start < start) {
+    if (first.end > end) checkCount(mm, op, start); // a hole in the middle; cutting an end off needs no further area
+    checkSplit(first, start, op);
+    yield* splitVma(mm, first, start);
+  }
+  const last = lastBelow(mm, end);
+  if (last !== null && last.end > end) {
+    checkSplit(last, end, op);
+    yield* splitVma(mm, last, end);
+  }
 
   const doomed: Vma[] = [];
   for (let vma = mm.vmas.find(start); vma !== null && vma.start < end; vma = mm.vmas.next(vma)) doomed.push(vma);

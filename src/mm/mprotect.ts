@@ -5,95 +5,85 @@
  * differs between kernels (`profile.mprotectEventLevel`). A 1G leaf is changed in place or, by kernels that do not know it
  * there, cleared without telling anyone (`profile.mprotectPud`).
  */
-import { LEVEL_PMD, LEVEL_PUD, PTE_DIRTY, PTE_PRESENT, PTE_PROTNONE, PTE_RW, PTE_USER } from '../abi.ts';
+import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PTE_DIRTY, PTE_PRESENT, PTE_PROTNONE, PTE_RW, PTE_USER, PUD_PAGES } from '../abi.ts';
 import { DEVICE_BASE_PFN, PAGE_EXCLUSIVE } from '../page/index.ts';
-import { HI_NX, framePfn } from '../pgtable/index.ts';
+import { HI_NX, framePfn, isLeafEntry } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
 import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
-import { VM_EXEC, VM_READ, VM_WRITE, type Vma } from './vma.ts';
-import { dropHuge } from './zap.ts';
-
-/** Pages under one top-level entry: events are raised for each such stretch apart. */
-const P4D_SPAN = 2 ** 27;
+import { VM_ACCESS, VM_EXEC, VM_WRITE, type Vma } from './vma.ts';
+import { splitHugeEdges } from './zap.ts';
 
 /** Applies `vma`'s flags to its entries in `[start, end)`. */
 export function* protectRange(vma: Vma, start: Vpn, end: Vpn, oldFlags: number, flags: number): Sleepable<void> {
-  if (((oldFlags ^ flags) & (VM_READ | VM_WRITE | VM_EXEC)) === 0) return;
+  if (((oldFlags ^ flags) & VM_ACCESS) === 0) return;
+  // The event is raised by the loop over one table of the level that looks: anew for each GiB, or each 512 GiB.
+  const span = PUD_PAGES * (vma.mm.platform.profile.mprotectEventLevel === 'pmd' ? 1 : 512);
   for (let at = start; at < end; ) {
-    const upTo = Math.min(end, alignDown(at, P4D_SPAN) + P4D_SPAN);
-    yield* protectStretch(vma, at, upTo, flags);
+    const upTo = Math.min(end, alignDown(at, span) + span);
+    yield* protectStretch(vma, at, upTo, oldFlags, flags);
     at = upTo;
   }
 }
 
-function* protectStretch(vma: Vma, start: Vpn, end: Vpn, flags: number): Sleepable<void> {
+function* protectStretch(vma: Vma, start: Vpn, end: Vpn, oldFlags: number, flags: number): Sleepable<void> {
   const { mm } = vma;
   const { profile, sched } = mm.platform;
   if (profile.mprotectPud === 'cleared') clearBadPuds(mm, start, end);
-  const first = firstPopulated(mm, start, end, profile.mprotectEventLevel === 'pmd' ? LEVEL_PMD : LEVEL_PUD);
+  const first = mm.pageTable.nextEntry(start, end, profile.mprotectEventLevel === 'pmd' ? LEVEL_PMD : LEVEL_PUD);
   if (first < 0) return;
   const range = yield* invalidateStart(mm, 'PROTECTION_VMA', first, end);
   if (sched.concurrent) yield sched.point('mprotect', mm.touches);
-  yield* dropCutLeaves(vma, start, end);
-  rewriteEach(mm, start, end, flags, vma.isShared);
+  let dropped = true;
+  while (dropped) dropped = yield* splitHugeEdges(vma, start, end);
+  if ((oldFlags ^ flags) === VM_WRITE && (flags & VM_WRITE) === 0 && (flags & VM_ACCESS) !== 0) mm.pageTable.protect(start, end - start, PTE_RW, 0);
+  else rewriteEach(vma, start, end, flags);
   invalidateEnd(mm, range);
 }
 
 /** change_pud_range() of kernels without PUD support: a 1G leaf is a "bad pud", cleared with no event. */
 function clearBadPuds(mm: Mm, start: Vpn, end: Vpn): void {
   const pt = mm.pageTable;
-  for (let vpn = alignDown(start, pagesOfLevel(LEVEL_PUD)); vpn < end; vpn += pagesOfLevel(LEVEL_PUD)) {
+  for (let vpn = alignDown(start, PUD_PAGES); vpn < end; vpn += PUD_PAGES) {
     pt.look(vpn);
     if (pt.level === LEVEL_PUD && !pt.none && (pt.lo & PTE_PRESENT) !== 0) pt.setRaw(0, 0);
   }
 }
 
-/** Where the first entry of `level` stands that has something under it: the start of its span, not before `start`. */
-function firstPopulated(mm: Mm, start: Vpn, end: Vpn, level: number): Vpn | -1 {
-  return mm.pageTable.nextEntry(start, end, level);
-}
-
-/** A huge leaf of which only a part changes rights is dropped (a DAX one; the next touch faults again). */
-function* dropCutLeaves(vma: Vma, start: Vpn, end: Vpn): Sleepable<void> {
-  for (const edge of [start, end]) {
-    const pt = vma.mm.pageTable;
-    pt.look(edge);
-    if (pt.none || pt.level === 0 || pt.level > LEVEL_PUD) continue;
-    const npages = pagesOfLevel(pt.level);
-    const base = alignDown(edge, npages);
-    if (base < start ? base + npages > start : edge === end && base < end) yield* dropHuge(vma, base, npages);
-  }
-}
-
 /** Every leaf by itself, with rights as the VMA's. Write comes back at once only where nothing has to be told of it. */
-function rewriteEach(mm: Mm, start: Vpn, end: Vpn, flags: number, shared: boolean): void {
-  const pt = mm.pageTable;
+function rewriteEach(vma: Vma, start: Vpn, end: Vpn, flags: number): void {
+  const pt = vma.mm.pageTable;
   for (let vpn = pt.nextEntry(start, end, 0); vpn >= 0; ) {
     pt.look(vpn);
     const { level, lo, hi } = pt;
     const next = alignDown(vpn, pagesOfLevel(level)) + pagesOfLevel(level);
-    const pfn = framePfn(lo, hi);
-    const rights = rightsOf(mm, level, lo, pfn, flags, shared);
-    const kept = lo & ~(PTE_PRESENT | PTE_RW | PTE_USER | PTE_PROTNONE) & 0xfff;
-    const hiFlags = keepHi(hi, (lo & PTE_PRESENT) === 0, (flags & VM_EXEC) !== 0);
-    writeLeaf(mm, pfn, kept | rights, hiFlags);
-    if (next >= end) break;
-    vpn = pt.nextEntry(next, end, 0);
+    if (isLeafEntry(level, lo)) {
+      const pfn = framePfn(lo, hi);
+      const rights = rightsOf(vma, level, lo, pfn, flags);
+      const kept = lo & ~(PTE_PRESENT | PTE_RW | PTE_USER | PTE_PROTNONE) & 0xfff;
+      writeLeaf(vma.mm, pfn, kept | rights, keepHi(hi, (lo & PTE_PRESENT) === 0, (flags & VM_EXEC) !== 0));
+    }
+    vpn = next >= end ? -1 : pt.nextEntry(next, end, 0);
   }
 }
 
-function rightsOf(mm: Mm, level: number, lo: number, pfn: number, flags: number, shared: boolean): number {
-  if ((flags & (VM_READ | VM_WRITE | VM_EXEC)) === 0) return PTE_PROTNONE;
-  let rights = PTE_PRESENT | PTE_USER;
+/**
+ * P and RW of a leaf under `flags`. Who wants to hear of the first write (a DAX file) or has to copy gets write back only
+ * for what was written before: can_change_pte_writable().
+ */
+function rightsOf(vma: Vma, level: number, lo: number, pfn: number, flags: number): number {
+  if ((flags & VM_ACCESS) === 0) return PTE_PROTNONE;
+  const rights = PTE_PRESENT | PTE_USER;
   if ((flags & VM_WRITE) === 0) return rights;
   if ((lo & PTE_RW) !== 0) return rights | PTE_RW;
-  const { profile, records } = mm.platform;
+  const { profile, records } = vma.mm.platform;
   const dirty = (lo & PTE_DIRTY) !== 0;
-  if (shared) {
-    if (dirty && (level === 0 || profile.mprotectPmdWritable)) rights |= PTE_RW;
-  } else if (pfn < DEVICE_BASE_PFN && (records.flags(pfn) & PAGE_EXCLUSIVE) !== 0 && dirty) rights |= PTE_RW;
-  return rights;
+  if (vma.isShared) {
+    const asked = vma.ops?.pfnMkwrite !== undefined;
+    return !asked || (dirty && (level === LEVEL_PTE || profile.mprotectPmdWritable)) ? rights | PTE_RW : rights;
+  }
+  const own = pfn < DEVICE_BASE_PFN && (records.flags(pfn) & PAGE_EXCLUSIVE) !== 0;
+  return own && (dirty || profile.mprotectCleanWritable) ? rights | PTE_RW : rights;
 }
 
 function keepHi(hi: number, inverted: boolean, executable: boolean): number {

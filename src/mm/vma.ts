@@ -64,11 +64,16 @@ export interface Vmf {
   syncLevel: number;
 }
 
+/** Answer of the quick fault path: the fault would have to wait, or to tell a mirror, and nothing has changed: go the long way. */
+export const FAULT_SLEEPS = -1;
+
 /** What a driver or a file system does for its mappings (struct vm_operations_struct). mm calls these and knows nothing of dax. */
 export interface VmOps {
   readonly name: string;
   /** the VMA is one of a DAX file or device: pages without a normal struct page, huge entries of its own */
   readonly dax: boolean;
+  /** `fault` or `hugeFault` where it takes neither a wait nor a notifier; else FAULT_SLEEPS. Called only while nobody else can run. */
+  quickFault(vmf: Vmf, level: number): number;
   fault(vmf: Vmf): Sleepable<number>;
   /** LEVEL_PMD or LEVEL_PUD; VM_FAULT_FALLBACK: not at this size */
   hugeFault?(vmf: Vmf, level: number): Sleepable<number>;

@@ -4,8 +4,9 @@
  *
  * Device pages have no reference from a mapping (up to 6.14), so a DAX entry just goes. Anonymous pages lose one.
  */
-import { pagesOfLevel, type Vpn } from '../units.ts';
-import { framePfn, isPresent, isSpecial } from '../pgtable/index.ts';
+import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PMD_PAGES, PUD_PAGES } from '../abi.ts';
+import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
+import { framePfn, isLeafEntry, isPresent, isSpecial } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
 import type { Vma } from './vma.ts';
@@ -24,8 +25,9 @@ export interface ZapOptions {
 export function* zapRange(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions = {}): Sleepable<void> {
   const { mm } = vma;
   const { sched, bus } = mm.platform;
-  yield* splitHugeEdges(vma, start, end);
   if (sched.concurrent) yield sched.point(`zap ${mm.name}`, mm.touches);
+  let dropped = true;
+  while (dropped) dropped = yield* splitHugeEdges(vma, start, end); // while it slept another may have come
   const pt = mm.pageTable;
   let leaves = 0;
   if (options.keepCows === true && vma.isCow) leaves = zapFilePages(mm, start, end);
@@ -41,33 +43,51 @@ export function* zapPageRangeSingle(vma: Vma, start: Vpn, end: Vpn, options: Zap
   invalidateEnd(vma.mm, range);
 }
 
-/** Drops huge leaves that `start` or `end` cuts (split_huge_pmd and split_huge_pud of a VMA that is not anonymous). */
-export function* splitHugeEdges(vma: Vma, start: Vpn, end: Vpn): Sleepable<void> {
-  yield* splitHugeAt(vma, start);
-  yield* splitHugeAt(vma, end);
+/** Drops huge leaves that `start` or `end` cuts (zap_pmd_range and zap_pud_range of a VMA that is not anonymous). True when there was one. */
+export function* splitHugeEdges(vma: Vma, start: Vpn, end: Vpn): Sleepable<boolean> {
+  const pt = vma.mm.pageTable;
+  let dropped = false;
+  for (const edge of [start, end]) {
+    pt.look(edge);
+    if (pt.none || pt.level === LEVEL_PTE || pt.level > LEVEL_PUD || !isLeafEntry(pt.level, pt.lo)) continue;
+    const npages = pagesOfLevel(pt.level);
+    const base = alignDown(edge, npages);
+    if (base === edge) continue;
+    yield* dropHuge(vma, base, npages);
+    dropped = true;
+  }
+  return dropped;
 }
 
-/** Where a huge leaf lies across `vpn`: CLEAR over all of it, and it is gone; the next touch faults again. */
-export function* splitHugeAt(vma: Vma, vpn: Vpn): Sleepable<void> {
-  const { mm } = vma;
-  const pt = mm.pageTable;
-  pt.look(vpn);
-  if (pt.none || pt.level === 0 || pt.level > 2) return;
-  if (!isPresent(pt.level, pt.lo)) return;
-  const npages = pagesOfLevel(pt.level);
-  const base = vpn - (vpn % npages);
-  if (base === vpn) return;
-  yield* dropHuge(vma, base, npages);
+/**
+ * Before an area is cut at `at` (vma_adjust_trans_huge). A 2M that the cut goes through, all of it in the area, is split if
+ * it is huge, and invalidated with CLEAR whether or not: it is enough that there is a pmd for it. A 1G leaf across the cut
+ * is dropped.
+ */
+export function* splitHugeForCut(vma: Vma, at: Vpn): Sleepable<void> {
+  const pt = vma.mm.pageTable;
+  pt.look(at);
+  if (pt.level === LEVEL_PUD && !pt.none && isLeafEntry(LEVEL_PUD, pt.lo) && at % PUD_PAGES !== 0) {
+    yield* dropHuge(vma, alignDown(at, PUD_PAGES), PUD_PAGES);
+    return;
+  }
+  const base = alignDown(at, PMD_PAGES);
+  if (at === base || base < vma.start || base + PMD_PAGES > vma.end || pt.level > LEVEL_PMD) return;
+  yield* dropHuge(vma, base, PMD_PAGES);
 }
 
-/** CLEAR over a huge leaf and its removal. */
+/** CLEAR over a huge leaf's pages, and the leaf is gone if there is one. */
 export function* dropHuge(vma: Vma, base: Vpn, npages: number): Sleepable<void> {
   const { mm } = vma;
+  const { sched, bus } = mm.platform;
   const range = yield* invalidateStart(mm, 'CLEAR', base, base + npages);
-  if (mm.platform.sched.concurrent) yield mm.platform.sched.point('split huge', mm.touches);
+  if (sched.concurrent) yield sched.point('split huge', mm.touches);
   const pt = mm.pageTable;
   pt.look(base);
-  if (pt.level > 0 && !pt.none) pt.zap(base, npages);
+  if (pagesOfLevel(pt.level) === npages && isLeafEntry(pt.level, pt.lo)) {
+    pt.setRaw(0, 0);
+    if (bus.on) bus.emit({ type: 'zap', mm: mm.id, start: base, end: base + npages, leaves: 1 });
+  }
   invalidateEnd(mm, range);
 }
 

@@ -61,7 +61,7 @@ export class Buddy {
     this.#gibs = new Array<Gib | null>(ngibs).fill(null);
     this.#top.fill(ORDER_MAX + 1, this.#topLeaf, this.#topLeaf + ngibs);
     this.#clip();
-    buildUp(this.#top, this.#topHeight, ORDER_MAX, ORDER_MAX);
+    buildUp(this.#top, this.#topHeight, ORDER_MAX);
     this.#freePages = npages;
   }
 
@@ -86,7 +86,7 @@ export class Buddy {
     if (order >= SECTION_ORDER) {
       const depth = ORDER_MAX - order;
       const node = leftmostFit(gib.tree, depth, need);
-      setNode(gib.tree, node, 0, order, ORDER_MAX);
+      setNode(gib.tree, node, 0, order);
       this.#setGib(g, gib.tree[1]!);
       return first + (node - (1 << depth)) * (1 << order);
     }
@@ -107,7 +107,7 @@ export class Buddy {
     if (order === ORDER_MAX) {
       this.#setGib(g, ORDER_MAX + 1);
     } else if (order >= SECTION_ORDER) {
-      setNode(gib.tree, nodeOf(page, order, ORDER_MAX), order + 1, order, ORDER_MAX);
+      setNode(gib.tree, nodeOf(page, order, ORDER_MAX), order + 1, order);
       this.#setGib(g, gib.tree[1]!);
     } else {
       this.#setSection(g, gib, page >>> SECTION_ORDER, nodeOf(page % LEAVES, order, SECTION_ORDER), order + 1, order);
@@ -180,13 +180,13 @@ export class Buddy {
   }
 
   #setGib(g: number, value: number): void {
-    setNode(this.#top, this.#topLeaf + g, value, ORDER_MAX, ORDER_MAX);
+    setNode(this.#top, this.#topLeaf + g, value, ORDER_MAX);
   }
 
   #setSection(g: number, gib: Gib, s: number, node: number, value: number, order: number): void {
     const section = gib.sections[s]!;
-    setNode(section, node, value, order, ORDER_MAX);
-    setNode(gib.tree, LEAVES + s, section[1]!, SECTION_ORDER, ORDER_MAX);
+    setNode(section, node, value, order);
+    setNode(gib.tree, LEAVES + s, section[1]!, SECTION_ORDER);
     this.#setGib(g, gib.tree[1]!);
   }
 
@@ -226,11 +226,11 @@ export class Buddy {
       } else if (to - from < LEAVES) {
         const section = this.#makeSection(gib, s);
         section.fill(0, LEAVES).fill(1, LEAVES + from, LEAVES + to);
-        buildUp(section, SECTION_ORDER, 0, ORDER_MAX);
+        buildUp(section, SECTION_ORDER, 0);
         gib.tree[LEAVES + s] = section[1]!;
       }
     }
-    buildUp(gib.tree, SECTION_ORDER, SECTION_ORDER, ORDER_MAX);
+    buildUp(gib.tree, SECTION_ORDER, SECTION_ORDER);
     this.#setGib(g, gib.tree[1]!);
   }
 }

@@ -33,6 +33,8 @@ export class PageTable {
   lo = 0;
   hi = 0;
   readonly #req: number;
+  /** arena offset of the records that zap tells its visitor from, or 0 */
+  #records = 0;
 
   /** Throws ENOMEM when there is no frame for the top table. */
   constructor(arena: Arena, levels: 4 | 5) {
@@ -103,36 +105,39 @@ export class PageTable {
     return this.arena.u32[(this.#req + STOP_REASON) >>> 2] as number;
   }
 
+  /** Makes room for what `zap` tells a visitor, once for this table, so that zapping cannot fail. False when the arena is full. */
+  reserveVisits(): boolean {
+    if (this.#records === 0) this.#records = this.arena.blockAlloc(COLLECT_RECORDS * COLLECT_STRIDE);
+    return this.#records !== 0;
+  }
+
   /**
-   * Clears every leaf in the range and returns how many there were. `visit` sees each; `partial` is called where the range
-   * cuts a huge leaf and must see to it that none is there afterwards.
+   * Clears every leaf in the range and returns how many there were. `visit` sees each (after `reserveVisits`); `partial` is
+   * called where the range cuts a huge leaf and must see to it that none is there afterwards.
    */
   zap(vpn: Vpn, npages: number, options: { visit?: ZapVisitor; partial?: PartialLeaf; freeTables?: boolean } = {}): number {
     const end = vpn + npages;
     const { visit, partial, freeTables = false } = options;
-    const window = visit === undefined ? null : this.arena.window((COLLECT_RECORDS * COLLECT_STRIDE) / 8);
+    const records = visit === undefined ? 0 : this.#records;
+    invariant(visit === undefined || records !== 0, 'zap has no room for what it is to tell');
     let cleared = 0;
-    try {
-      for (let at = vpn; at < end; ) {
-        const r = this.#begin(at, end - at, (window === null ? 0 : WALK_COLLECT) | (freeTables ? WALK_FREE_TABLES : 0));
-        this.arena.u32[(r + REQ_OUT) >>> 2] = window?.offset ?? 0;
-        this.arena.u32[(r + REQ_CAPACITY) >>> 2] = window === null ? 0 : COLLECT_RECORDS;
-        this.arena.walker.zap(r);
-        const reason = this.stopReason;
-        const stopVpn = this.arena.f64[(r + STOP_VPN) >>> 3] as number;
-        const stopLevel = this.arena.u32[(r + STOP_LEVEL) >>> 2] as number;
-        const changed = this.arena.u32[(r + STOP_CHANGED) >>> 2] as number;
-        cleared += changed;
-        if (window !== null && visit !== undefined) this.#visitCollected(window.offset, changed, visit);
-        if (reason === STOP_DONE_ALL) break;
-        if (reason === STOP_PARTIAL) {
-          invariant(partial !== undefined, 'zap cuts a huge leaf');
-          partial(alignDown(stopVpn, pagesOfLevel(stopLevel)), stopLevel);
-        } else invariant(reason === STOP_FULL, `zap stopped for reason ${reason}`);
-        at = stopVpn;
-      }
-    } finally {
-      window?.free();
+    for (let at = vpn; at < end; ) {
+      const r = this.#begin(at, end - at, (records === 0 ? 0 : WALK_COLLECT) | (freeTables ? WALK_FREE_TABLES : 0));
+      this.arena.u32[(r + REQ_OUT) >>> 2] = records;
+      this.arena.u32[(r + REQ_CAPACITY) >>> 2] = records === 0 ? 0 : COLLECT_RECORDS;
+      this.arena.walker.zap(r);
+      const reason = this.stopReason;
+      const stopVpn = this.arena.f64[(r + STOP_VPN) >>> 3] as number;
+      const stopLevel = this.arena.u32[(r + STOP_LEVEL) >>> 2] as number;
+      const changed = this.arena.u32[(r + STOP_CHANGED) >>> 2] as number;
+      cleared += changed;
+      if (visit !== undefined) this.#visitCollected(records, changed, visit);
+      if (reason === STOP_DONE_ALL) break;
+      if (reason === STOP_PARTIAL) {
+        invariant(partial !== undefined, 'zap cuts a huge leaf');
+        partial(alignDown(stopVpn, pagesOfLevel(stopLevel)), stopLevel);
+      } else invariant(reason === STOP_FULL, `zap stopped for reason ${reason}`);
+      at = stopVpn;
     }
     return cleared;
   }
@@ -211,6 +216,8 @@ export class PageTable {
   /** Gives all frames back; the handle is dead. Leaves are not looked at. */
   destroy(): void {
     this.arena.walker.freeSpace(this.root, this.levels);
+    if (this.#records !== 0) this.arena.blockFree(this.#records, COLLECT_RECORDS * COLLECT_STRIDE);
+    this.#records = 0;
   }
 
   /** Fills in what every range call needs and returns the request's offset. */

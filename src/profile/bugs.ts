@@ -1,26 +1,32 @@
 /**
  * Bug switches: named deviations from what the code means to do. Data only; each names where it stands.
  *
- * The seed's own faults (spec of the 2019 API, confirmed on a v5.2.1 kernel) are on in profile v5.2.
- * The deliberate ones break a mirror on purpose, so that checks can be shown to catch them.
+ * The seed's own faults (spec of the 2019 API, confirmed on a v5.2.1 kernel) are on in profile v5.2, where its answers are a real
+ * kernel's; off, the API does what its documentation meant. The deliberate ones break a mirror on purpose, so that checks can
+ * be shown to catch them.
  */
 export const SEED_BUGS = [
-  'leak-pgmap-on-special', // mm/hmm.c: a walk that leaves by a special or poisoned pte keeps its dev_pagemap reference
-  'valid-aba', // range->valid becomes true again after an invalidation that the driver never saw
-  'overlap-inclusive', // an update that ends where a range starts invalidates it
-  'valid-per-mm', // a range stays invalid until no invalidation of the whole mm is in flight
-  'mirror-eagain-lost', // a mirror's -EAGAIN is shadowed: the core hears 0
-  'nonblock-count-leak', // a failed non-blockable start leaves the count of invalidations raised
-  'snapshot-ignores-walk', // hmm_range_snapshot() throws the walk's error away
-  'fault-wipes-marker', // a failing fault overwrites the ERROR or SPECIAL word it has just written
-  'count-stops-at-hole', // the count returned leaves out a trailing page-table hole
-  'block-may-drop-lock', // block = true still allows the fault to drop mmap_sem
+  // walks (mm/hmm.c: hmm_vma_walk_pud, _pmd, _pte)
+  'leak-pgmap-on-special', // a walk that leaves by a special or poisoned pte keeps its dev_pagemap reference: the device cannot be unbound any more
+  'zero-page-special', // the 4K page of zeroes (untouched memory, a DAX hole) cannot be mirrored; the 2M one can
+  'protnone-valid', // a PROT_NONE pte (a NUMA hint) counts as present
+  'dying-pagemap-retries', // a dying dev_pagemap answers the code for "again": a fault spins until somebody unmaps
+  // faults (hmm_vma_walk_hole_, hmm_vma_do_fault)
+  'chunk-faulting', // a page that asks has everything faulted up to the end of its 2M chunk, or of its hole, and requests in there are lost
+  'block-may-drop-lock', // block = true still allows the handler to drop mmap_sem
+  'fault-ignores-vm-write', // a write fault of a read-only area is taken, and taken again
   'fault-under-pud-lock', // the pud handler faults with the pud's spinlock held
-  'gap-fault-without-vma', // faulting a gap below a VMA calls the fault handler with no VMA
-  'fault-ignores-vm-write', // a write fault on a read-only VMA is taken and taken again
-  'dying-pagemap-retries', // a dying dev_pagemap answers the retry code
-  'chunk-faulting', // one asked page faults on to the end of its chunk
-  'protnone-valid', // a PROT_NONE or NUMA hinted pte counts as present
+  'gap-fault-without-vma', // a fault of a gap below an area calls the fault handler with no area
+  // answers (hmm_range_snapshot, hmm_range_fault)
+  'snapshot-ignores-walk', // a snapshot throws its walk's error away
+  'fault-wipes-marker', // a failing fault overwrites the ERROR or SPECIAL word that it has just written
+  'count-stops-at-hole', // the count leaves out a hole at the end that has no page table
+  // notifiers (hmm_invalidate_range_start, _end)
+  'valid-aba', // range->valid becomes true again after an invalidation that the driver never saw
+  'valid-per-mm', // a range stays invalid until no invalidation of the whole space is in flight
+  'overlap-inclusive', // an update that ends where a range starts invalidates it
+  'mirror-eagain-lost', // a mirror's -EAGAIN is shadowed: the core hears 0 and goes on
+  'nonblock-count-leak', // a failed start that might not block leaves the count of invalidations raised for ever
 ] as const;
 
 export const DEVICE_BUGS = [

@@ -16,8 +16,10 @@ export interface KernelProfile {
   readonly readFaultDirties: boolean;
   /** mprotect raises its event from the first populated entry of this level on */
   readonly mprotectEventLevel: 'pmd' | 'pud';
-  /** giving write back to a dirty shared 2M entry makes it writable at once */
+  /** giving write back to a dirty shared 2M entry of a file makes it writable at once */
   readonly mprotectPmdWritable: boolean;
+  /** giving write back to an anonymous page of one's own makes it writable at once, dirty or not */
+  readonly mprotectCleanWritable: boolean;
   /** mprotect of a 1G device leaf: changed in place, or cleared as a bad entry without an event */
   readonly mprotectPud: 'changed' | 'cleared';
   /** a private write under a huge read-only DAX entry asks the file system for a huge page once more, and splits twice */
@@ -37,6 +39,7 @@ const V6_1: KernelProfile = {
   readFaultDirties: true,
   mprotectEventLevel: 'pmd',
   mprotectPmdWritable: false,
+  mprotectCleanWritable: false,
   mprotectPud: 'cleared',
   privateWriteAsksHuge: true,
   daxMirror: 'mirrored',
@@ -44,21 +47,24 @@ const V6_1: KernelProfile = {
   bugs: [],
 };
 
+const V6_12: KernelProfile = {
+  ...V6_1,
+  name: 'v6.12',
+  devmapBit: 57,
+  readFaultDirties: false,
+  mprotectEventLevel: 'pud',
+  mprotectPmdWritable: true,
+  mprotectCleanWritable: true,
+  mprotectPud: 'changed',
+  privateWriteAsksHuge: false,
+};
+
 export const PROFILES = {
   'v6.1': V6_1,
-  'v6.12': {
-    ...V6_1,
-    name: 'v6.12',
-    devmapBit: 57,
-    readFaultDirties: false,
-    mprotectEventLevel: 'pud',
-    mprotectPmdWritable: true,
-    mprotectPud: 'changed',
-    privateWriteAsksHuge: false,
-  },
+  'v6.12': V6_12,
   'v5.2': { ...V6_1, name: 'v5.2', bugs: SEED_BUGS },
   /** no recorded kernel: v6.12 whose file systems map 1 GiB extents with PUD leaves; the main job and the benches use it */
-  lab: { ...V6_1, name: 'lab', readFaultDirties: false, mprotectEventLevel: 'pud', mprotectPmdWritable: true, mprotectPud: 'changed', privateWriteAsksHuge: false, fsdaxPud: true },
+  lab: { ...V6_12, name: 'lab', fsdaxPud: true },
 } as const satisfies Record<string, KernelProfile>;
 
 export type ProfileName = keyof typeof PROFILES;

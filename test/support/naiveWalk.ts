@@ -43,8 +43,8 @@ export interface WalkAnswer {
 
 const U64 = (1n << 64n) - 1n;
 
-/** Walks `space` and writes `words` (one a page of the range) in place, and A and D with WALK_ACCESSED. */
-export function naiveWalk(space: NaiveSpace, pgmaps: readonly Pgmap[], r: WalkRequest, words: bigint[]): WalkAnswer {
+/** Walks `space` and writes `words` (that of the range's first page at `base`) in place, and A and D with WALK_ACCESSED. */
+export function naiveWalk(space: NaiveSpace, pgmaps: readonly Pgmap[], r: WalkRequest, words: bigint[], base: number): WalkAnswer {
   const has = (bit: number): boolean => (r.mode & bit) !== 0;
   const end = r.vpn + BigInt(r.npages);
   const answer: WalkAnswer = {
@@ -53,11 +53,12 @@ export function naiveWalk(space: NaiveSpace, pgmaps: readonly Pgmap[], r: WalkRe
 
   const request = (vpn: bigint): { fault: boolean; write: boolean } => {
     if (!has(WALK_FAULT)) return { fault: false, write: false };
-    const own = has(WALK_PER_PAGE) ? (words[Number(vpn - r.vpn)] as bigint) & r.flagsMask : 0n;
+    const own = has(WALK_PER_PAGE) ? (words[base + Number(vpn - r.vpn)] as bigint) & r.flagsMask : 0n;
     const fault = ((own | r.preset) & r.reqFault) !== 0n;
     return { fault, write: fault && ((own | r.preset) & r.reqWrite) !== 0n };
   };
   const anyAsks = (from: bigint, to: bigint, what: 'fault' | 'write'): boolean => {
+    if (!has(WALK_PER_PAGE)) return request(from)[what];
     for (let vpn = from; vpn < to; vpn++) if (request(vpn)[what]) return true;
     return false;
   };
@@ -72,7 +73,7 @@ export function naiveWalk(space: NaiveSpace, pgmaps: readonly Pgmap[], r: WalkRe
   const put = (vpn: bigint, pfn: bigint, writable: boolean, level: number): void => {
     if (has(WALK_NO_FILL)) return;
     const order = r.orderShift === 0 ? 0n : BigInt(9 * level) << BigInt(r.orderShift);
-    words[Number(vpn - r.vpn)] = ((pfn << BigInt(r.pfnShift)) | r.valid | (writable ? r.write : 0n) | order) & U64;
+    words[base + Number(vpn - r.vpn)] = ((pfn << BigInt(r.pfnShift)) | r.valid | (writable ? r.write : 0n) | order) & U64;
   };
   const stopped = (reason: number, vpn: bigint, chunkEnd: bigint, found: Found | null): WalkAnswer => {
     answer.reason = reason;
@@ -106,7 +107,7 @@ export function naiveWalk(space: NaiveSpace, pgmaps: readonly Pgmap[], r: WalkRe
       if (level > 0) answer.last = vpn;
       if (anyAsks(vpn, chunkEnd, 'fault')) return stopped(STOP_NEEDS_FAULT, vpn, chunkEnd, found);
       if (has(WALK_STOP_AT_HOLES)) return stopped(STOP_HOLE, vpn, chunkEnd, found);
-      if (!has(WALK_NO_FILL)) for (let v = vpn; v < chunkEnd; v++) words[Number(v - r.vpn)] = r.none;
+      if (!has(WALK_NO_FILL)) for (let v = vpn; v < chunkEnd; v++) words[base + Number(v - r.vpn)] = r.none;
     } else if (found.kind !== 'leaf') {
       return stopped(found.kind === 'bad' ? STOP_BAD : STOP_NONPRESENT, vpn, chunkEnd, found);
     } else {

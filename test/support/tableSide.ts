@@ -6,7 +6,6 @@ import {
   REQ_MODE, REQ_NONE_WORD, REQ_NPAGES, REQ_OR, REQ_OR_IF_DIRTY, REQ_OUT, REQ_PFN, REQ_PFN_SHIFT, REQ_ROOT, REQ_VALID_WORD, REQ_VPN, REQ_WRITE_WORD,
   STOP_CHANGED, STOP_DONE, STOP_DONE_ALL, STOP_ENTRY, STOP_FREED, STOP_LEAVES, STOP_LEVEL, STOP_REASON, STOP_VPN, WALK_COLLECT, WALK_FREE_TABLES,
 } from '../../src/abi.ts';
-import { pagesOf } from './naiveSpace.ts';
 import type { Answer, InstallWords, Record } from './naiveTables.ts';
 import type { BareArena } from './wasm.ts';
 

@@ -115,10 +115,10 @@ describe('Blocks over Sections', () => {
             expect(blocks.allocRun(n)).toBe(at);
           } else if (kind === 'freeRun' && runs.length > 0) {
             const at = runs[pick % runs.length]!;
-            const length = naive.runs.get(at)!;
-            expect(() => blocks.freeRun(at, length + 1)).toThrow(InvariantError);
+            const count = naive.runs.get(at)!;
+            expect(() => blocks.freeRun(at, count + 1)).toThrow(InvariantError);
             naive.freeRun(at);
-            blocks.freeRun(at, length);
+            blocks.freeRun(at, count);
           }
           expect(blocks.usedBytes).toBe(naive.usedBytes);
         }
@@ -170,6 +170,22 @@ describe('Blocks over Sections', () => {
     expect(() => blocks.free(block, SECTION)).toThrow(InvariantError);
     blocks.freeRun(run, 1);
     expect(() => blocks.freeRun(run, 1)).toThrow(InvariantError);
+  });
+
+  test('what was handed out in pieces is not freed as a whole, nor the other way round', () => {
+    const blocks = new Blocks(new Sections({ limit: 16 * MiB, floor: () => 0 }));
+    for (const [whole, piece] of [[128, 64], [4096, 64], [8192, 4096], [SECTION, 4096], [SECTION, MiB]] as const) {
+      blocks.reset();
+      const offsets = Array.from({ length: whole / piece }, () => blocks.alloc(piece));
+      const first = Math.min(...offsets);
+      expect(first % whole).toBe(0);
+      expect(() => blocks.free(first, whole), `${whole} in pieces of ${piece}`).toThrow(InvariantError);
+      for (const offset of offsets) blocks.free(offset, piece);
+      const block = blocks.alloc(whole);
+      expect(block).toBe(first);
+      expect(() => blocks.free(first, piece)).toThrow(InvariantError);
+      expect(blocks.usedBytes).toBe(whole);
+    }
   });
 
   test('a port that has nothing left changes nothing', () => {

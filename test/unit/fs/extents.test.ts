@@ -81,7 +81,7 @@ describe('ExtentMap', () => {
           } else if (kind === 'punch' || kind === 'truncate') {
             const end = kind === 'punch' ? start + npages : Infinity;
             expect(kind === 'punch' ? map.punch(start, npages) : map.truncate(start)).toEqual(file.extents(start, end));
-            for (const block of [...file.pages.keys()]) if (block >= start && block < end) file.pages.delete(block);
+            for (const block of file.pages.keys()) if (block >= start && block < end) file.pages.delete(block);
           } else if (kind === 'convert') {
             expect(map.convert(start, npages, state)).toBe(file.change(start, npages, { state }));
           } else if (kind === 'share') {

@@ -88,28 +88,49 @@ describe('IntervalList', () => {
     );
   });
 
-  test('finds gaps right when searches and changes take turns (the slots\' bounds follow)', () => {
+  test('finds gaps right when searches and changes take turns, while it fills and while it empties', () => {
+    const turn = fc.record({ npages: fc.integer({ min: 1, max: 6 }), wide: fc.integer({ min: 7, max: 60 }), up: fc.boolean(), pick: fc.nat(), remove: fc.nat(9) });
     fc.assert(
-      fc.property(fc.array(fc.record({ npages: fc.integer({ min: 1, max: 6 }), up: fc.boolean(), pick: fc.nat(), remove: fc.nat(9) }), { minLength: 300, maxLength: 600, size: 'max' }), (turns) => {
+      fc.property(fc.array(turn, { minLength: 300, maxLength: 600, size: 'max' }), (turns) => {
         const list = new IntervalList<null>();
         const items: Item[] = [];
-        for (const { npages, up, pick, remove } of turns) {
-          if (remove < 4 && items.length > 0) {
-            const [item] = items.splice(pick % items.length, 1);
-            list.seek(item!.start);
-            list.remove();
-          }
+        const find = (npages: number, up: boolean): number => {
           const all = fits(taken(items, 0), 0, npages, 0, SPACE, 1, 0);
           const at = up ? list.gapUp(npages, 0, SPACE, 1, 0) : list.gapDown(npages, 0, SPACE, 1, 0);
           expect(at).toBe((up ? all[0] : all.at(-1)) ?? -1);
-          if (at >= 0) {
-            expect(list.insert(at, at + npages, null)).toBe(true);
-            items.push({ start: at, end: at + npages, value: 0 });
+          return at;
+        };
+        turns.forEach(({ npages, wide, up, pick, remove }, i) => {
+          const emptying = 2 * i > turns.length;
+          for (let k = emptying ? 3 : Number(remove < 2); k > 0 && items.length > 0; k--) {
+            const [item] = items.splice((pick + k) % items.length, 1);
+            list.seek(item!.start);
+            list.remove();
           }
-        }
+          find(wide, !up);
+          const at = find(npages, up);
+          if (at < 0) return;
+          expect(list.insert(at, at + npages, null)).toBe(true);
+          items.push({ start: at, end: at + npages, value: 0 });
+        });
       }),
-      { numRuns: 25 },
+      { numRuns: 20 },
     );
+  });
+
+  test('knows the room that a moved bound leaves before the next interval, in its slot and across two', () => {
+    const list = new IntervalList<number>();
+    for (let i = 0; i < 200; i++) list.insert(i * 10, i * 10 + 10, i);
+    for (let i = 0; i < 199; i++) {
+      list.seek(i * 10);
+      expect(list.setBounds(i * 10, i * 10 + 4)).toBe(true);
+      expect(list.gapUp(6, 0, 2000, 1, 0)).toBe(i * 10 + 4);
+      expect(list.gapDown(6, 0, 2000, 1, 0)).toBe(i * 10 + 4);
+      list.seek(i * 10);
+      expect(list.setBounds(i * 10, i * 10 + 10)).toBe(true);
+      expect(list.gapUp(1, 0, 2000, 1, 0)).toBe(-1);
+      expect(list.gapDown(1, 0, 2000, 1, 0)).toBe(-1);
+    }
   });
 
   test('empties from either end and from the middle, and fills again', () => {

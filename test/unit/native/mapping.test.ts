@@ -180,6 +180,7 @@ describe('release', () => {
       const { worker } = await inWorker(\`
         import(workerData.loader).then(({ loadNative }) => {
           loadNative({ env: {} }).native.mapFile(new Uint8Array(workerData.memory.buffer), 65536, 4096, workerData.file, 0);
+          parentPort.on("message", () => {}); // stays until it is ended
           parentPort.postMessage(0);
         });\`, { memory, file: process.argv[1] });
       const mapped = bytes[65536 + 1];

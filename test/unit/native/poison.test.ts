@@ -131,6 +131,7 @@ describe('with the guard in place', () => {
         import(workerData.loader).then(({ loadNative }) => {
           const memory = new Uint8Array(new WebAssembly.Memory({ initial: 4, maximum: 4, shared: true }).buffer);
           loadNative({ env: {} }).native.mapFile(memory, 65536, 4096, workerData.file, 0);
+          parentPort.on("message", () => {}); // stays until it is ended
           parentPort.postMessage(0);
         });\`, { file: process.argv[1] });
       await worker.terminate();

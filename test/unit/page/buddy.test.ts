@@ -6,9 +6,13 @@ import { Buddy, ORDER_MAX } from '../../../dist/page/buddy.js';
 /** Every page one by one; blocks by first pfn. */
 class NaiveBuddy {
   readonly blocks = new Map<number, number>();
+  readonly base: number;
+  readonly npages: number;
   readonly #free: Uint8Array;
 
-  constructor(readonly base: number, readonly npages: number) {
+  constructor(base: number, npages: number) {
+    this.base = base;
+    this.npages = npages;
     this.#free = new Uint8Array(npages).fill(1);
   }
 

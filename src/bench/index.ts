@@ -1,0 +1,9 @@
+/** The bench room: workloads as data, measured side by side. No printing: that is cli's. */
+export * from './workload.ts';
+export * from './clock.ts';
+export * from './spread.ts';
+export * from './measure.ts';
+export * from './report.ts';
+export * from './musts.ts';
+export * from './suite.ts';
+export * from './run.ts';

@@ -1,0 +1,83 @@
+/**
+ * What has to be reached: bounds as data, and the judgement of a report by them. Ratios are medians over rounds.
+ *
+ * A must whose rows were not run is not judged; one whose rows ran and have no number (a peer is missing, a row was refused) is not known
+ * to hold, and says why.
+ */
+import { GiB, MiB } from '../units.ts';
+import type { Row } from './report.ts';
+
+/** What of the workload's base row is held against the bound. */
+export type Quantity =
+  | { readonly kind: 'time against'; readonly peer: string }
+  | { readonly kind: 'speed over'; readonly peer: string }
+  | { readonly kind: 'per second' }
+  | { readonly kind: 'ns' }
+  | { readonly kind: 'bytes'; readonly size: string };
+
+export interface Must {
+  readonly workload: string;
+  readonly quantity: Quantity;
+  readonly atLeast?: number;
+  readonly atMost?: number;
+}
+
+export const MUSTS: readonly Must[] = [
+  { workload: 'fill 4K, 1 GiB, 512 KiB window', quantity: { kind: 'speed over', peer: 'plain' }, atLeast: 3 },
+  { workload: 'fill 4K, 1 GiB, 512 KiB window', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 1.6 },
+  { workload: 'fill 2M, 1 GiB, 512 KiB window', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 2.2 },
+  { workload: 'fill 1G, 1 GiB, 512 KiB window', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 2.2 },
+  { workload: 'fill 2M, 64 GiB, 128 MiB of words', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 1.15 },
+  { workload: 'fill 1G, 64 GiB, 128 MiB of words', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 1.15 },
+  { workload: 'fault 4K, one call a page', quantity: { kind: 'per second' }, atLeast: 300e3 },
+  { workload: 'fault 4K, one call over 2 MiB', quantity: { kind: 'per second' }, atLeast: 1e6 },
+  { workload: 'fault 2M, one call a leaf', quantity: { kind: 'per second' }, atLeast: 150e3 },
+  { workload: 'create a machine', quantity: { kind: 'ns' }, atMost: 2e6 },
+  { workload: 'create a machine', quantity: { kind: 'bytes', size: 'rssBytes' }, atMost: 10 * MiB },
+  { workload: 'reset a machine', quantity: { kind: 'ns' }, atMost: 40e3 },
+  { workload: 'populate 4K, 1 TiB, first touch', quantity: { kind: 'per second' }, atLeast: 50e6 },
+  { workload: 'populate 4K, 1 TiB, first touch', quantity: { kind: 'bytes', size: 'tableBytes' }, atMost: 2.1 * GiB },
+];
+
+/** A must beside what was measured. `holds` is null where nothing could be; `reason` then says why. */
+export interface Judgement extends Must {
+  readonly measured: number | null;
+  readonly holds: boolean | null;
+  readonly reason: string | null;
+}
+
+/** Judges the musts whose workloads are among the rows. */
+export function judge(rows: readonly Row[], musts: readonly Must[] = MUSTS): Judgement[] {
+  return musts.flatMap((must): Judgement[] => {
+    const own = rows.filter((row) => row.workload === must.workload);
+    const base = own[0];
+    if (base === undefined) return [];
+    const measured = quantityOf(base, must.quantity);
+    if (measured === null) return [{ ...must, measured, holds: null, reason: lack(base, own, must.quantity) }];
+    return [{ ...must, measured, holds: measured >= (must.atLeast ?? -Infinity) && measured <= (must.atMost ?? Infinity), reason: null }];
+  });
+}
+
+function quantityOf(row: Row, quantity: Quantity): number | null {
+  if (row.ns === null) return null;
+  switch (quantity.kind) {
+    case 'time against':
+      return row.ratios[quantity.peer]?.median ?? null;
+    case 'speed over': {
+      const ratio = row.ratios[quantity.peer]?.median;
+      return ratio === undefined ? null : 1 / ratio;
+    }
+    case 'per second':
+      return 1e9 / row.ns.median;
+    case 'ns':
+      return row.ns.median;
+    case 'bytes':
+      return row.sizes[quantity.size] ?? null;
+  }
+}
+
+function lack(base: Row, own: readonly Row[], quantity: Quantity): string {
+  if (base.reason !== null) return base.reason;
+  const peer = 'peer' in quantity ? quantity.peer : '';
+  return own.find((row) => row.contender === peer)?.reason ?? `no ${peer}`;
+}

@@ -1,0 +1,140 @@
+/**
+ * The report: what `daxmirror bench --json` prints, and what tables are made from. Plain data, JSON as it stands.
+ *
+ * A change of meaning or of a field's name is a new REPORT_VERSION; new fields are not.
+ */
+import { arch, cpus, platform, release, totalmem } from 'node:os';
+import type { PageSize } from '../units.ts';
+import type { Clock } from './clock.ts';
+import type { Outcome } from './measure.ts';
+import { judge, type Judgement } from './musts.ts';
+import { ratioSpread, spreadOf, type Spread } from './spread.ts';
+import { TABLES, TABLE_NAMES, type BenchContext, type Model, type TableName, type Work, type Workload } from './workload.ts';
+
+export const REPORT_SCHEMA = 'daxmirror-bench';
+export const REPORT_VERSION = 1;
+
+export interface Row {
+  readonly workload: string;
+  readonly pageSize: PageSize | null;
+  readonly contender: string;
+  /** the base once more: its ratio is noise */
+  readonly isNull: boolean;
+  readonly status: 'measured' | 'missing' | 'refused';
+  /** why there are no numbers; null where there are */
+  readonly reason: string | null;
+  /** what `ns` is for one of */
+  readonly unit: string;
+  /** host time a unit, over the rounds */
+  readonly ns: Spread | null;
+  /** whose time every row of the workload is set in relation to */
+  readonly against: readonly string[];
+  /** `ns` of this row / `ns` of another in the same round, by that one's name: the base, and those of `against` that were measured */
+  readonly ratios: Readonly<Record<string, Spread>>;
+  /** output, at the median */
+  readonly gbPerSecond: number | null;
+  readonly rounds: number;
+  readonly clock: Clock['kind'];
+  /** modelled, exact; null where there is nothing to model */
+  readonly model: Model | null;
+  /** bytes, of the base row only */
+  readonly sizes: Readonly<Record<string, number>>;
+}
+
+export interface Table {
+  readonly name: TableName;
+  readonly title: string;
+  readonly rows: readonly Row[];
+}
+
+export interface Report {
+  readonly schema: typeof REPORT_SCHEMA;
+  readonly version: typeof REPORT_VERSION;
+  readonly quick: boolean;
+  /** ISO 8601 */
+  readonly date: string;
+  readonly host: Host;
+  readonly clocks: readonly { readonly kind: Clock['kind']; readonly resolutionNs: number }[];
+  /** why there are no native peers; null when there are */
+  readonly nativeReason: string | null;
+  readonly tables: readonly Table[];
+  /** of the workloads that were run */
+  readonly musts: readonly Judgement[];
+}
+
+export interface Host {
+  readonly cpu: string;
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly system: string;
+  readonly node: string;
+  readonly v8: string;
+}
+
+export function hostOf(): Host {
+  const all = cpus();
+  return {
+    cpu: all[0]?.model.trim() ?? 'unknown',
+    cpus: all.length,
+    memoryBytes: totalmem(),
+    system: `${platform()} ${release()} ${arch()}`,
+    node: process.versions.node,
+    v8: process.versions.v8,
+  };
+}
+
+/** Rows of one workload from its outcomes. */
+export function rowsOf(workload: Workload, work: Work, outcomes: readonly Outcome[], clock: Clock): Row[] {
+  const base = outcomes[0]?.contender;
+  const sizes = work.sizes?.() ?? {};
+  return outcomes.map((outcome): Row => {
+    const { contender } = outcome;
+    const common = {
+      workload: workload.name,
+      pageSize: workload.pageSize,
+      contender: contender.name,
+      isNull: contender.isNull === true,
+      unit: work.unit,
+      against: work.against,
+      clock: clock.kind,
+      model: work.model ?? null,
+      sizes: contender === base ? sizes : {},
+    };
+    if (outcome.status !== 'measured') return { ...common, status: outcome.status, reason: outcome.reason, ns: null, ratios: {}, gbPerSecond: null, rounds: 0 };
+    const ns = spreadOf(outcome.ns);
+    const output = work.outputBytesPerRun === undefined ? null : work.outputBytesPerRun / (ns.median * work.unitsPerRun);
+    return { ...common, status: 'measured', reason: null, ns, ratios: ratiosOf(outcome.ns, work, outcomes), gbPerSecond: output, rounds: outcome.ns.length };
+  });
+}
+
+/** One row in place of all: the workload could not be set up. */
+export function refusedRow(workload: Workload, reason: string, clock: Clock): Row {
+  return {
+    workload: workload.name, pageSize: workload.pageSize, contender: 'walker', isNull: false, status: 'refused', reason, unit: 'run', against: [], ns: null, ratios: {},
+    gbPerSecond: null, rounds: 0, clock: clock.kind, model: null, sizes: {},
+  };
+}
+
+/** To the base, so that noise shows in the null row, and to what the workload names. */
+function ratiosOf(ns: readonly number[], work: Work, outcomes: readonly Outcome[]): Record<string, Spread> {
+  const names = new Set([work.contenders[0]?.name ?? '', ...work.against]);
+  const ratios: Record<string, Spread> = {};
+  for (const other of outcomes) if (other.status === 'measured' && names.has(other.contender.name)) ratios[other.contender.name] = ratioSpread(ns, other.ns);
+  return ratios;
+}
+
+export function reportOf(rows: readonly { readonly table: TableName; readonly row: Row }[], quick: boolean, clocks: readonly Clock[], context: BenchContext): Report {
+  const tables = TABLE_NAMES.map((name) => ({ name, title: TABLES[name], rows: rows.filter(({ table }) => table === name).map(({ row }) => row) }));
+  const musts = judge(rows.map(({ row }) => row));
+  return {
+    schema: REPORT_SCHEMA,
+    version: REPORT_VERSION,
+    quick,
+    date: new Date().toISOString(),
+    host: hostOf(),
+    clocks: clocks.map(({ kind, resolutionNs }) => ({ kind, resolutionNs })),
+    nativeReason: context.nativeReason,
+    tables: tables.filter((table) => table.rows.length > 0),
+    musts,
+  };
+}

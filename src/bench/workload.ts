@@ -1,0 +1,94 @@
+/**
+ * What a bench is made of: workloads as data, contenders that do the same work, and what they are compared with.
+ *
+ * A workload says what is done and to how much; `setup` builds the ground it needs and the contenders on it. Nothing here
+ * measures (measure.ts) and nothing prints (cli).
+ */
+import type { Native } from '../native/load.ts';
+import type { PageSize } from '../units.ts';
+
+/** One way to do a workload's work. */
+export interface Contender {
+  readonly name: string;
+  /** the same as the workload's `base`, once more: what its ratio shows is noise */
+  readonly isNull?: boolean;
+  /** why it cannot run here; then nothing else of it is used */
+  readonly missing?: string;
+  /** What its output lacks, as 'differs at word 7', or null. Asked before it is timed. */
+  check?(): string | null;
+  /** Untimed, before each timed stretch. */
+  before?(): void | Promise<void>;
+  /** The work, `times` times over. Always 1 in workloads that are `single`. */
+  run(times: number): void | Promise<void>;
+  /** ns of each run that are not the work's, taken off */
+  readonly freeNs?: number;
+}
+
+/** Exact values of the model; never time. */
+export interface Model {
+  /** leaves under the range */
+  readonly leaves: number;
+  /** page tables of the space */
+  readonly tableBytes: number;
+  /** entries that a walk of the range, or of one address, looks at; null where no walk is measured */
+  readonly entries: number | null;
+}
+
+/** A workload, ready to run. */
+export interface Work {
+  /** what is counted: 'page', 'fault', 'machine' */
+  readonly unit: string;
+  readonly unitsPerRun: number;
+  /** the first is the base: ours, and what the null contender repeats */
+  readonly contenders: readonly Contender[];
+  /** contenders to which every row's time is set in relation */
+  readonly against: readonly string[];
+  /** bytes of output a run */
+  readonly outputBytesPerRun?: number;
+  readonly model?: Model;
+  /** by wall time in any case */
+  readonly wall?: boolean;
+  /** a run needs its own `before`: stretches of one run are added up to a sample */
+  readonly single?: boolean;
+  /** of each contender, before the rounds (default 20 ms): JavaScript needs more than WASM */
+  readonly warmupMs?: number;
+  /** fewer or more than the suite's */
+  readonly rounds?: number;
+  /** Bytes that the base took, by name; asked after the rounds. */
+  sizes?(): Readonly<Record<string, number>>;
+  /** Gives back what it holds outside the JavaScript heap. */
+  dispose?(): void;
+}
+
+/** What a workload may use of the world. */
+export interface BenchContext {
+  readonly native: Native | null;
+  /** why there is none; null when there is one */
+  readonly nativeReason: string | null;
+}
+
+export interface Workload {
+  /** unique, and what musts name it by */
+  readonly name: string;
+  /** the table it stands in */
+  readonly table: TableName;
+  readonly pageSize: PageSize | null;
+  /** part of `--quick` */
+  readonly quick: boolean;
+  /** Throws HmmError (ENOMEM) where the machine is too small for it. */
+  setup(context: BenchContext): Promise<Work>;
+}
+
+/** The tables, in the order in which they are shown, and what a row of each is. */
+export const TABLES = {
+  walk: 'walk alone: every entry of the range is looked at, no word written',
+  fill: 'walk + fill: a pfn word for every page of the range',
+  translate: 'one address to its frame, pages picked at random in 1 GiB',
+  populate: 'page tables filled with leaves',
+  fault: 'DAX faults through hmm_range_fault: warm tables, allocated extents, no content touched',
+  machine: 'machines: made while others live, and reset after 64 KiB were touched',
+  scheduler: 'an empty path: generators in a row that never sleep',
+} as const;
+
+export type TableName = keyof typeof TABLES;
+export const TABLE_NAMES = Object.keys(TABLES) as readonly TableName[];

@@ -1,0 +1,78 @@
+#!/usr/bin/env node
+/**
+ * The command line. Exit codes: 0 all held, 1 a check failed, 2 bad input; a failure is one line on stderr, never a stack trace.
+ *
+ * A command is a file beside this one that makes a `Command`; what they throw is judged here.
+ */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { HmmError } from '../errno.ts';
+import { BadInput } from './badInput.ts';
+import { benchCommand } from './bench.ts';
+import { mirrorCommand } from './mirror.ts';
+
+const EXIT_FAILED = 1;
+const EXIT_BAD_INPUT = 2;
+
+function newProgram(): Command {
+  const { version, description } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string; description: string };
+  const program = new Command('daxmirror')
+    .description(description)
+    .version(version)
+    .exitOverride()
+    .configureOutput({ outputError: () => {} })
+    .showSuggestionAfterError()
+    .helpOption('-h, --help', 'show this help')
+    .addHelpText('after', '\nExit codes: 0 every check held, 1 a check failed, 2 bad input.');
+  for (const command of [mirrorCommand(), benchCommand()]) program.addCommand(command.copyInheritedSettings(program));
+  return program;
+}
+
+/** What commander says, as one line: `unknown option '--pge' (did you mean --page?)`. */
+function oneLine(message: string): string {
+  return message
+    .replace(/^error: /, '')
+    .replace(/\s*\n\(Did you mean ([^)]*)\?\)\s*$/, ' (did you mean $1?)')
+    .split('\n')
+    .join(' ');
+}
+
+/** The exit code of a failure, and its line on stderr. */
+function failed(error: unknown): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0;
+    complain(oneLine(error.message));
+    return EXIT_BAD_INPUT;
+  }
+  if (error instanceof BadInput) {
+    complain(error.message);
+    return error.exitCode;
+  }
+  if (HmmError.is(error)) {
+    complain(error.message.split('\n')[0] as string);
+    return EXIT_BAD_INPUT;
+  }
+  complain(`unexpected: ${error instanceof Error ? `${error.name}: ${error.message.split('\n')[0]}` : String(error)}`);
+  if (process.env['DAXMIRROR_TRACE'] === '1' && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  return EXIT_FAILED;
+}
+
+function complain(line: string): void {
+  process.stderr.write(`daxmirror: ${line}\n`);
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  // A reader that goes away (`| head`) is no failure of ours.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+  const program = newProgram();
+  try {
+    if (argv.length === 0) throw new BadInput(`no command given (known: ${program.commands.map((command) => command.name()).join(', ')}; --help tells more)`);
+    await program.parseAsync(argv, { from: 'user' });
+  } catch (error) {
+    process.exitCode = failed(error);
+  }
+}
+
+await main(process.argv.slice(2));

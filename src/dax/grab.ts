@@ -1,0 +1,77 @@
+/**
+ * Taking and filling entries of the DAX page cache (fs/dax.c: grab_mapping_entry, dax_insert_entry, put_unlocked_entry).
+ *
+ * An entry is locked while a fault works on it; whoever else wants it waits. Placeholders (EMPTY) stand while the first fault
+ * of a page is under way and go if nothing came of it.
+ */
+import { LEVEL_PTE } from '../abi.ts';
+import type { Inode } from '../fs/index.ts';
+import { unmapMappingRange } from '../mm/index.ts';
+import type { Sleepable } from '../sched/index.ts';
+import { alignDown, pagesOfLevel, type Pfn } from '../units.ts';
+import { DAX_DIRTY, DAX_EMPTY, DAX_LOCKED, DAX_ZERO, daxEntry, entryFlags, entryPfn, type DaxEntries } from './entries.ts';
+
+/**
+ * For a page: waits for its entry to be free and locks it. A 2M placeholder or page of zeroes is taken apart: unmapped
+ * everywhere, then removed. A real huge entry stays and is the page's entry too.
+ */
+export function* grabEntry(inode: Inode, entries: DaxEntries, index: number): Sleepable<void> {
+  yield* waitUnlocked(inode, entries, index);
+  let entry = entries.find(index);
+  if (entry !== 0 && entries.level > LEVEL_PTE && hasFlag(entry, DAX_ZERO | DAX_EMPTY)) {
+    const { level, base } = entries;
+    if (hasFlag(entry, DAX_ZERO)) {
+      entries.set(base, level, entry + DAX_LOCKED);
+      yield* unmapMappingRange(inode, base, base + pagesOfLevel(level), false);
+    }
+    entries.remove(base, level);
+    entry = entries.find(index);
+  }
+  if (entry === 0) entries.set(index, LEVEL_PTE, daxEntry(0, DAX_EMPTY | DAX_LOCKED));
+  else entries.set(entries.base, entries.level, entry + DAX_LOCKED);
+}
+
+/** The same for a huge one; false when smaller entries are in the way. */
+export function* grabHugeEntry(inode: Inode, entries: DaxEntries, first: number, level: number): Sleepable<boolean> {
+  if (entries.hasSmaller(first, level)) return false;
+  yield* waitUnlocked(inode, entries, first);
+  if (entries.hasSmaller(first, level)) return false;
+  const entry = entries.find(first);
+  if (entry === 0) entries.set(first, level, daxEntry(0, DAX_EMPTY | DAX_LOCKED));
+  else if (entries.level < level) return false;
+  else entries.set(entries.base, entries.level, entry + DAX_LOCKED);
+  return true;
+}
+
+export function* waitUnlocked(inode: Inode, entries: DaxEntries, index: number): Sleepable<void> {
+  const { sched } = inode.fs.platform;
+  if (sched.concurrent) yield sched.point('DAX entry', entries.touches);
+  if (!hasFlag(entries.find(index), DAX_LOCKED)) return;
+  yield* entries.changed.wait(sched, () => !hasFlag(entries.find(index), DAX_LOCKED));
+}
+
+/** The fault that locked the entry is done with it: unlocked, or gone where it is still a placeholder. */
+export function releaseEntry(entries: DaxEntries, index: number): void {
+  const entry = entries.find(index);
+  if (!hasFlag(entry, DAX_LOCKED)) return;
+  if (hasFlag(entry, DAX_EMPTY)) entries.remove(entries.base, entries.level);
+  else entries.set(entries.base, entries.level, entry - DAX_LOCKED);
+}
+
+/**
+ * dax_insert_entry(): the locked entry says from now on what stands there. Where real blocks replace the page of zeroes,
+ * everyone who maps that is unmapped first.
+ */
+export function* insertEntry(inode: Inode, entries: DaxEntries, index: number, level: number, pfn: Pfn, kind: number, dirty: boolean): Sleepable<void> {
+  const old = entries.find(index);
+  const { level: oldLevel, base } = entries;
+  const wasZero = hasFlag(old, DAX_ZERO);
+  if (wasZero && kind !== DAX_ZERO) yield* unmapMappingRange(inode, base, base + pagesOfLevel(oldLevel), false);
+  const kept = hasFlag(old, DAX_DIRTY) || dirty ? DAX_DIRTY : 0;
+  if (wasZero || hasFlag(old, DAX_EMPTY)) entries.set(alignDown(index, pagesOfLevel(level)), level, daxEntry(pfn, DAX_LOCKED | kind | kept));
+  else entries.set(base, oldLevel, daxEntry(entryPfn(old), DAX_LOCKED | kept));
+}
+
+function hasFlag(entry: number, flags: number): boolean {
+  return (entryFlags(entry) & flags) !== 0;
+}

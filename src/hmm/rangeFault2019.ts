@@ -1,0 +1,166 @@
+/**
+ * hmm_range_snapshot() and hmm_range_fault() of the 2019 API: area by area over a registered range (mm/hmm.c, v5.2).
+ *
+ * Guarantee: where a call answers a count, the words before it said what the CPU page table maps while it ran; whether they still
+ * do is `range.valid`, asked under the driver's lock. Nothing is referenced.
+ *
+ * Answers, besides the count of pages from the start of the range:
+ *
+ * | errno  | means                                                                                                    |
+ * |--------|----------------------------------------------------------------------------------------------------------|
+ * | EFAULT | the process has exited; nothing there, or device memory; a page that cannot be had                        |
+ * | EAGAIN | the range is not valid: a fault has then dropped mmap_lock; or a handler dropped it to wait                |
+ * | EINVAL | `pageShift` of huge pages in an area of others; a DAX area under profile field daxMirror 'refused'         |
+ * | EPERM  | an area without read access; write asked for in a read-only area                                           |
+ * | EBUSY  | a fault went well, or a dev_pagemap is dying, and the range is not valid any more                          |
+ *
+ * A fault walks again for as long as the walk answers EBUSY and the range is valid. Where that changes nothing any more and
+ * nobody else can change it, it throws Livelock. Bug switches: snapshot-ignores-walk, fault-wipes-marker,
+ * count-stops-at-hole, block-may-drop-lock.
+ *
+ * Concurrency: the caller holds mmap_lock for reading, and afterwards still does unless the answer says `dropped`.
+ */
+import { HDR_TABLES_CHANGED, PAGE_SHIFT } from '../abi.ts';
+import { HmmError, Livelock, checkOptions } from '../errno.ts';
+import { VM_IO, VM_MIXEDMAP, VM_PFNMAP, VM_READ, type Vma } from '../mm/index.ts';
+import type { Sleepable } from '../sched/index.ts';
+import { addrOf, hex, type Vpn } from '../units.ts';
+import type { Walk2019 } from './fault2019.ts';
+import type { Hmm2019 } from './mirror2019.ts';
+import { PFN_VALUE_NONE, PFN_VALUE_SPECIAL } from './need2019.ts';
+import type { Range2019 } from './range2019.ts';
+import { newWalk2019, walkPageRange } from './walk2019.ts';
+
+export type RangeErrno = 'EINVAL' | 'EPERM' | 'EFAULT' | 'EAGAIN' | 'EBUSY';
+
+export interface RangeAnswer {
+  /** pages from the start of the range, or what went wrong */
+  readonly result: number | RangeErrno;
+  /** mmap_lock is not held any more */
+  readonly dropped: boolean;
+}
+
+/** So many walks that end at the same entry, unchanged, are enough to call it standing still; or so many that end at one place. */
+const SAME_STOPS = 3;
+const SAME_PLACES = 64;
+
+/** hmm_range_snapshot(): looks, and faults nothing in. */
+export function* hmmRangeSnapshot(range: Range2019): Sleepable<RangeAnswer> {
+  const hmm = registered(range, 'hmm_range_snapshot');
+  const { bugs } = hmm.mm.platform;
+  let last = range.start;
+  for (let start = range.start; start < range.end; ) {
+    const vma = areaFor(hmm, range, start);
+    if (typeof vma === 'string') return held(vma);
+    const end = Math.min(range.end, vma.end);
+    const w = newWalk2019(range, hmm.mm, start, false, false);
+    const answer = yield* walkPageRange(w, vma, start, end);
+    if (answer !== null && !bugs.has('snapshot-ignores-walk')) return held(failed(w, answer));
+    last = countedTo(w, answer === null ? end : w.last);
+    start = end;
+  }
+  return held(last - range.start);
+}
+
+/** hmm_range_fault(): brings in what is asked for. `block`: the fault handler is not to drop mmap_lock (default true). */
+export function* hmmRangeFault2019(range: Range2019, options: { readonly block?: boolean } = {}): Sleepable<RangeAnswer> {
+  checkOptions('hmm_range_fault', options, ['block']);
+  const hmm = registered(range, 'hmm_range_fault');
+  const { mm } = hmm;
+  const { sched, bugs } = mm.platform;
+  const allowRetry = !(options.block ?? true) || bugs.has('block-may-drop-lock');
+  let last = range.start;
+  for (let start = range.start; start < range.end; ) {
+    const vma = areaFor(hmm, range, start);
+    if (vma === 'EAGAIN') {
+      mm.mmapLock.readUnlock(sched);
+      return { result: 'EAGAIN', dropped: true };
+    }
+    if (typeof vma === 'string') return held(vma);
+    const end = Math.min(range.end, vma.end);
+    const w = newWalk2019(range, mm, start, true, allowRetry);
+    const answer = yield* walkUntilSettled(w, vma, start, end);
+    if (answer !== null) return { result: failed(w, answer), dropped: answer === 'EAGAIN' };
+    last = countedTo(w, end);
+    start = end;
+  }
+  return held(last - range.start);
+}
+
+function registered(range: Range2019, op: string): Hmm2019 {
+  if (range.hmm === null) throw new TypeError(`${op}: the range is not registered`);
+  return range.hmm;
+}
+
+function held(result: number | RangeErrno): RangeAnswer {
+  return { result, dropped: false };
+}
+
+/** The area that `start` lies in or below, or why it cannot be walked: in the order in which the kernel asks. */
+function areaFor(hmm: Hmm2019, range: Range2019, start: Vpn): Vma | RangeErrno {
+  const { mm } = hmm;
+  if (hmm.dead) return 'EFAULT';
+  if (!range.valid) return 'EAGAIN';
+  const vma = mm.vmas.find(start);
+  if (vma === null || vma.has(VM_IO | VM_PFNMAP | VM_MIXEDMAP)) return 'EFAULT';
+  if (vma.isDax && mm.platform.profile.daxMirror === 'refused') {
+    range.words.fill(range.values[PFN_VALUE_SPECIAL], 0, range.end - range.start);
+    return 'EINVAL';
+  }
+  if (range.pageShift !== PAGE_SHIFT) return 'EINVAL';
+  if (!vma.has(VM_READ)) {
+    range.words.fill(range.values[PFN_VALUE_NONE], 0, range.end - range.start);
+    return 'EPERM';
+  }
+  return vma;
+}
+
+/** Walks again while pages were faulted in and the range is valid. */
+function* walkUntilSettled(w: Walk2019, vma: Vma, start: Vpn, end: Vpn): Sleepable<RangeErrno | null> {
+  const before = { ...w.stop };
+  let sameStops = 0;
+  let samePlaces = 0;
+  for (let at = start; ; at = w.last) {
+    const answer = yield* walkPageRange(w, vma, at, end);
+    if (answer !== 'EBUSY' || !w.range.valid) return answer;
+    samePlaces = w.stop.vpn === before.vpn ? samePlaces + 1 : 0;
+    sameStops = samePlaces > 0 && w.stop.reason === before.reason && w.stop.lo === before.lo && w.stop.hi === before.hi ? sameStops + 1 : 0;
+    Object.assign(before, w.stop);
+    if (sameStops < SAME_STOPS && samePlaces < SAME_PLACES) continue;
+    yield* awaitChange(w);
+    sameStops = samePlaces = 0;
+  }
+}
+
+/**
+ * The loop stands at its head with nothing changed: it goes on when somebody else changes something. A kernel would spin here;
+ * that nobody can is what the scheduler calls a wait for ever.
+ */
+function* awaitChange(w: Walk2019): Sleepable<void> {
+  const { mm, range } = w;
+  const { arena, pgmaps } = mm.platform;
+  const tables = arena.u32[HDR_TABLES_CHANGED >>> 2];
+  const maps = pgmaps.all;
+  const changed = (): boolean => !range.valid || arena.u32[HDR_TABLES_CHANGED >>> 2] !== tables || pgmaps.all !== maps;
+  const what = `hmm_range_fault at ${hex(addrOf(w.stop.vpn))}`;
+  try {
+    yield { kind: 'wait', what, touches: `${mm.touches},notifier ${mm.id}`, ready: changed, holder: () => null, deadlineNs: Infinity };
+  } catch (error) {
+    throw HmmError.is(error, 'EDEADLK') ? new Livelock(what) : error;
+  }
+}
+
+/** Where the count is counted to after an area: the era's code leaves out a hole at its end that has no page table. */
+function countedTo(w: Walk2019, end: Vpn): Vpn {
+  return w.mm.platform.bugs.has('count-stops-at-hole') ? w.last : end;
+}
+
+/** A walk has failed: words from there on are NONE, but for the one that names the error, which the era's code wipes too. */
+function failed(w: Walk2019, answer: RangeErrno): RangeErrno {
+  const { range, marked } = w;
+  const keeps = marked >= w.last && !w.mm.platform.bugs.has('fault-wipes-marker');
+  const word = keeps ? (range.words[marked - range.start] as bigint) : 0n;
+  range.words.fill(range.values[PFN_VALUE_NONE], w.last - range.start, range.end - range.start);
+  if (keeps) range.words[marked - range.start] = word;
+  return answer;
+}
