@@ -4,7 +4,7 @@
  */
 import {
   COLLECT_ENTRY, COLLECT_LEVEL, COLLECT_STRIDE, COLLECT_VPN, LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PAGE_SHIFT, PTE_PFN_MASK, PTE_PRESENT, PTE_PROTNONE,
-  PTE_PSE, REQ_AND, REQ_CAPACITY, REQ_LEVELS, REQ_MODE, REQ_NPAGES, REQ_OR, REQ_OR_IF_DIRTY, REQ_OUT, REQ_ROOT, REQ_VPN, STOP_BAD, STOP_CHANGED,
+  PTE_PSE, REQ_AND, REQ_CAPACITY, REQ_LEVELS, REQ_MODE, REQ_NPAGES, REQ_OR, REQ_OR_IF_DIRTY, REQ_OUT, REQ_ROOT, REQ_SCRATCH, REQ_VPN, STOP_BAD, STOP_CHANGED,
   STOP_DONE_ALL, STOP_FREED, STOP_FULL, STOP_HOLE, STOP_NO_MEMORY, STOP_PARTIAL, TABLE_ENTRIES, WALK_COLLECT, WALK_FREE_TABLES,
 } from '../src/abi';
 import { begin, loadPage, stop, storePage } from './answer';
@@ -14,6 +14,8 @@ import { frameAlloc, frameFree, tablesChanged } from './frames';
 import { countEntries, rewriteRun, rewritten, zeroPrefix } from './runs';
 import { freeEmpty } from './tables';
 import { fillSequence } from './words';
+
+const S_PRESENT = REQ_SCRATCH; // a constant, in memory so that it stays outside of the loop
 
 @inline
 function addTo(req: u32, field: u32, count: u32): void {
@@ -231,7 +233,7 @@ export function harvest(req: u32): u32 {
     const count = <u32>(chunkEnd - at);
     const bit = <u32>(at - first);
     if (level == LEVEL_PTE) {
-      changed(req, harvestRun(offset, count, mask, bitmap, bit));
+      changed(req, harvestRun(req, offset, count, mask, bitmap, bit));
     } else if (isBad(entry, level)) {
       return stop(req, STOP_BAD, at, chunkEnd, found);
     } else if (isLeaf(entry, level) && (entry & mask) != 0) {
@@ -245,60 +247,49 @@ export function harvest(req: u32): u32 {
 }
 
 /** harvest for `count` ptes at `from`, the first of which is bit `bit`. Returns how many were cleared. */
-function harvestRun(from: u32, count: u32, mask: u64, bitmap: u32, bit: u32): u32 {
+function harvestRun(req: u32, from: u32, count: u32, mask: u64, bitmap: u32, bit: u32): u32 {
   let cleared: u32 = 0;
-  let i: u32 = 0;
-  while (i < count) {
-    let bits: u32 = 0;
-    let wide: u32 = 1;
-    if (ASC_FEATURE_SIMD && count - i >= 8) {
-      bits = harvestEight(from, mask);
-      wide = 8;
-    } else {
-      bits = harvestOne(from, mask);
+  const end = bit + count;
+  if (ASC_FEATURE_SIMD) {
+    store<u64>(req, PTE_PRESENT, S_PRESENT);
+    const masks = v128.load_splat<u64>(req, REQ_OR);
+    const present = v128.load_splat<u64>(req, S_PRESENT);
+    const whole = (bit & 7) == 0;
+    for (; end - bit >= 8; bit += 8) {
+      const a = hits(v128.load(from), masks, present);
+      const b = hits(v128.load(from, 16), masks, present);
+      const c = hits(v128.load(from, 32), masks, present);
+      const d = hits(v128.load(from, 48), masks, present);
+      if (v128.any_true(v128.or(v128.or(a, b), v128.or(c, d)))) {
+        v128.store(from, v128.andnot(v128.load(from), v128.and(a, masks)));
+        v128.store(from, v128.andnot(v128.load(from, 16), v128.and(b, masks)), 16);
+        v128.store(from, v128.andnot(v128.load(from, 32), v128.and(c, masks)), 32);
+        v128.store(from, v128.andnot(v128.load(from, 48), v128.and(d, masks)), 48);
+        const bits = (i64x2.bitmask(a) | (i64x2.bitmask(b) << 2)) | ((i64x2.bitmask(c) << 4) | (i64x2.bitmask(d) << 6));
+        cleared += popcnt(bits);
+        if (whole) store<u8>(bitmap + (bit >> 3), bits);
+        else orBits(bitmap, bit, bits);
+      }
+      from += 64;
     }
-    if (bits != 0) {
-      cleared += popcnt(bits);
-      orBits(bitmap, bit + i, bits);
+  }
+  for (; bit != end; bit++) {
+    const entry = load<u64>(from);
+    if ((entry & PTE_PRESENT) != 0 && (entry & mask) != 0) {
+      store<u64>(from, entry & ~mask);
+      orBits(bitmap, bit, 1);
+      cleared++;
     }
-    from += wide << 3;
-    i += wide;
+    from += 8;
   }
   return cleared;
 }
 
-@inline
-function harvestOne(from: u32, mask: u64): u32 {
-  const entry = load<u64>(from);
-  if ((entry & PTE_PRESENT) == 0 || (entry & mask) == 0) return 0;
-  store<u64>(from, entry & ~mask);
-  return 1;
-}
-
-@inline
-function harvestEight(from: u32, mask: u64): u32 {
-  const masks = i64x2.splat(mask);
-  const a = v128.load(from);
-  const b = v128.load(from, 16);
-  const c = v128.load(from, 32);
-  const d = v128.load(from, 48);
-  if (!v128.any_true(v128.and(v128.or(v128.or(a, b), v128.or(c, d)), masks))) return 0;
-  const hitA = hits(a, masks);
-  const hitB = hits(b, masks);
-  const hitC = hits(c, masks);
-  const hitD = hits(d, masks);
-  v128.store(from, v128.andnot(a, v128.and(hitA, masks)));
-  v128.store(from, v128.andnot(b, v128.and(hitB, masks)), 16);
-  v128.store(from, v128.andnot(c, v128.and(hitC, masks)), 32);
-  v128.store(from, v128.andnot(d, v128.and(hitD, masks)), 48);
-  return i64x2.bitmask(hitA) | (i64x2.bitmask(hitB) << 2) | (i64x2.bitmask(hitC) << 4) | (i64x2.bitmask(hitD) << 6);
-}
-
 /** Lanes that are present and have a bit of the mask, as ones. */
 @inline
-function hits(entry: v128, masks: v128): v128 {
-  const present = i64x2.splat(PTE_PRESENT);
-  return v128.and(i64x2.eq(v128.and(entry, present), present), i64x2.ne(v128.and(entry, masks), i64x2.splat(0)));
+function hits(entry: v128, masks: v128, present: v128): v128 {
+  const zero = i64x2.splat(0);
+  return v128.andnot(i64x2.eq(v128.and(entry, present), present), i64x2.eq(v128.and(entry, masks), zero));
 }
 
 /** Ors up to eight `bits` into the bitmap from bit `bit` on; bytes without a bit are not touched. */

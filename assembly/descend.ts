@@ -20,6 +20,12 @@ export function slotLevel(slot: u32): u32 {
  * present or bad, which is the caller's to tell apart. Never fails.
  */
 export function seek(root: u32, levels: u32, vpn: u64, level: u32): u32 {
+  return seekInline(root, levels, vpn, level);
+}
+
+/** seek for loops that live on it; with a constant level the tests of it fold away. */
+@inline
+export function seekInline(root: u32, levels: u32, vpn: u64, level: u32): u32 {
   let table = root;
   // One level after the other, not a loop: shifts by constants.
   if (levels > <u32>LEVEL_PGD) {

@@ -31,12 +31,14 @@ export function isNonPresent(entry: u64, level: u32): bool {
   return level <= <u32>LEVEL_PUD && (entry & PTE_PRESENT) == 0 && !isNone(entry);
 }
 
-/** Arena offset of the table that `entry` (above pte level) points to; 0 unless it is a plausible one. */
+/**
+ * Arena offset of the table that `entry` (above pte level) points to; 0 unless it is a plausible one: P, no PSE, and a
+ * frame from [FRAMES, HDR_FRAME_NEXT). A difference with low bits left over is too large once these are on top.
+ */
 @inline
 export function tableOf(entry: u64): u32 {
-  if ((entry & (PTE_PRESENT | PTE_PSE)) != PTE_PRESENT) return 0;
-  const address = entry & PTE_PFN_MASK;
-  return address >= <u64>FRAMES && address < <u64>load<u32>(HDR_FRAME_NEXT) ? <u32>address : 0;
+  const d = (entry & (PTE_PFN_MASK | PTE_PSE | PTE_PRESENT)) - (FRAMES | PTE_PRESENT);
+  return rotr(d, PAGE_SHIFT) < <u64>((load<u32>(HDR_FRAME_NEXT) - FRAMES) >> PAGE_SHIFT) ? <u32>d + FRAMES : 0;
 }
 
 /** 4 KiB pages under one entry at `level`. */

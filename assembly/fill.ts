@@ -13,12 +13,12 @@ import { countLeaves, loadPage } from './answer';
 import { holesRun, mixedRun, sparseRun, uniformRun } from './cores';
 import { firstFrame, isNone } from './entry';
 import { tablesChanged } from './frames';
+import { markRun } from './runs';
 import {
   KIND_PER_PAGE, KIND_VECTORS, SPAN_MAX, SPAN_MIN, S_ASKS, S_DEVMAP, S_KIND, S_SPAN, S_TEMPLATE, S_TEMPLATE_PGMAP, TEMPLATE_SPARSE,
   findPgmap, fitTemplate, putPgmap,
 } from './template';
 import { mark } from './translate';
-import { markRun } from './runs';
 import { ASK_FAULT, ASK_WRITE, asksOf, quietPrefix } from './words';
 
 /** Entries to look at one by one before vectors are tried again; grows while they keep failing. */
@@ -31,7 +31,11 @@ const LONG: u32 = 64;
 /** Fills `count` words at `to` from the ptes at `from`. Returns how many; fewer only with the reason in STOP_REASON. */
 export function fillTable(req: u32, from: u32, to: u32, count: u32): u32 {
   const done = count >= FEW && (load<u32>(req, S_KIND) & KIND_VECTORS) != 0 ? fillRuns(req, from, to, count) : lookAtEach(req, from, to, count);
-  if (load<u32>(req, REQ_MODE) & WALK_ACCESSED) tablesChanged(markRun(req, from, done, (load<u32>(req, S_ASKS) & ASK_WRITE) != 0));
+  if (load<u32>(req, REQ_MODE) & WALK_ACCESSED) {
+    // Where every page asks for write, none but writable entries were passed. What single pages ask, lookAtEach has seen to.
+    const writes = (load<u32>(req, S_ASKS) & ASK_WRITE) != 0;
+    tablesChanged(markRun(req, from, done, writes ? <u64>PTE_DIRTY : 0));
+  }
   return done;
 }
 

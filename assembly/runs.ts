@@ -2,7 +2,7 @@
  * Runs of entries within one table: count them, clear them, rewrite them. Nothing here knows what a run means.
  */
 import {
-  PAGE_SIZE, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, REQ_AND, REQ_OR, REQ_OR_IF_DIRTY, REQUEST_STRIDE,
+  PAGE_SIZE, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, REQ_AND, REQ_OR, REQ_OR_IF_DIRTY, REQUEST_STRIDE,
 } from '../src/abi';
 import { ACCESS_BITS, isNone } from './entry';
 
@@ -41,19 +41,14 @@ export function countEntries(req: u32, at: u32, count: u32): u32 {
     const notNone = v128.load_splat<u64>(req, S_MASK);
     let counts = i64x2.splat(0);
     for (; end - at >= 64; at += 64) {
-      const low = i64x2.add(noneLanes(v128.load(at), notNone), noneLanes(v128.load(at, 16), notNone));
-      const high = i64x2.add(noneLanes(v128.load(at, 32), notNone), noneLanes(v128.load(at, 48), notNone));
+      const low = i64x2.add(zeroLanes(v128.and(v128.load(at), notNone)), zeroLanes(v128.and(v128.load(at, 16), notNone)));
+      const high = i64x2.add(zeroLanes(v128.and(v128.load(at, 32), notNone)), zeroLanes(v128.and(v128.load(at, 48), notNone)));
       counts = i64x2.add(counts, i64x2.add(low, high));
     }
     none = <u32>-(i64x2.extract_lane(counts, 0) + i64x2.extract_lane(counts, 1));
   }
   for (; at != end; at += 8) none += <u32>isNone(load<u64>(at));
   return count - none;
-}
-
-@inline
-function noneLanes(entry: v128, notNone: v128): v128 {
-  return i64x2.eq(v128.and(entry, notNone), i64x2.splat(0));
 }
 
 /** Rewrites present entries as `(entry & and) | or`, and `| orIfDirty` where it is dirty. Returns how many changed. */
@@ -68,16 +63,25 @@ export function rewriteRun(req: u32, at: u32, count: u32, and: u64, or: u64, orI
     const dirties = v128.load_splat<u64>(req, REQ_OR_IF_DIRTY);
     const present = v128.load_splat<u64>(req, S_MASK);
     const dirty = v128.load_splat<u64>(req, S_MASK_2);
-    for (; end - at >= 32; at += 32) {
+    let counts = i64x2.splat(0); // the unchanged
+    for (; end - at >= 64; at += 64) {
       const a = v128.load(at);
       const b = v128.load(at, 16);
+      const c = v128.load(at, 32);
+      const d = v128.load(at, 48);
       const flipA = flips(a, ands, ors, dirties, present, dirty);
       const flipB = flips(b, ands, ors, dirties, present, dirty);
-      if (!v128.any_true(v128.or(flipA, flipB))) continue;
+      const flipC = flips(c, ands, ors, dirties, present, dirty);
+      const flipD = flips(d, ands, ors, dirties, present, dirty);
+      if (!v128.any_true(v128.or(v128.or(flipA, flipB), v128.or(flipC, flipD)))) continue;
       v128.store(at, v128.xor(a, flipA));
       v128.store(at, v128.xor(b, flipB), 16);
-      changed += popcnt(i64x2.bitmask(i64x2.ne(flipA, i64x2.splat(0)))) + popcnt(i64x2.bitmask(i64x2.ne(flipB, i64x2.splat(0))));
+      v128.store(at, v128.xor(c, flipC), 32);
+      v128.store(at, v128.xor(d, flipD), 48);
+      counts = i64x2.add(counts, i64x2.add(i64x2.add(zeroLanes(flipA), zeroLanes(flipB)), i64x2.add(zeroLanes(flipC), zeroLanes(flipD))));
+      changed += 8;
     }
+    changed += <u32>(i64x2.extract_lane(counts, 0) + i64x2.extract_lane(counts, 1));
   }
   for (; at != end; at += 8) {
     const entry = load<u64>(at);
@@ -87,6 +91,12 @@ export function rewriteRun(req: u32, at: u32, count: u32, and: u64, or: u64, orI
     changed++;
   }
   return changed;
+}
+
+/** Lanes that are zero, as minus one. */
+@inline
+function zeroLanes(bits: v128): v128 {
+  return i64x2.eq(bits, i64x2.splat(0));
 }
 
 /** Bits that rewriting changes in two entries. */
@@ -103,11 +113,10 @@ export function rewritten(entry: u64, and: u64, or: u64, orIfDirty: u64): u64 {
   return entry & PTE_PRESENT ? (entry & and) | or | (entry & PTE_DIRTY ? orIfDirty : 0) : entry;
 }
 
-/** Sets A in the present ptes among `count` at `at`, and D in writable ones where `writes`. Returns how many changed. */
-export function markRun(req: u32, at: u32, count: u32, writes: bool): u32 {
+/** Sets A, and D where `dirty` is that bit, in the present ptes among `count` at `at`. Returns how many changed. */
+export function markRun(req: u32, at: u32, count: u32, dirty: u64): u32 {
   let changed: u32 = 0;
   const end = at + (count << 3);
-  const dirty = writes ? <u64>PTE_DIRTY : 0;
   if (ASC_FEATURE_SIMD) {
     store<u64>(req, PTE_ACCESSED, S_MASK);
     store<u64>(req, dirty, S_MASK_2);
@@ -125,7 +134,7 @@ export function markRun(req: u32, at: u32, count: u32, writes: bool): u32 {
   for (; at != end; at += 8) {
     const entry = load<u64>(at);
     if ((entry & PTE_PRESENT) == 0) continue;
-    const marked = entry | PTE_ACCESSED | (entry & PTE_RW ? dirty : 0);
+    const marked = entry | PTE_ACCESSED | dirty;
     if (marked == entry) continue;
     store<u64>(at, marked);
     changed++;
@@ -133,12 +142,12 @@ export function markRun(req: u32, at: u32, count: u32, writes: bool): u32 {
   return changed;
 }
 
-/** A and D that two entries lack: P moved to where A is, P and RW to where D is. */
+/** A and D that two entries lack, each where P is set. */
 @inline
 function unmarked(entry: v128, accesseds: v128, dirties: v128): v128 {
-  const p = i64x2.shl(entry, A_ABOVE_P);
-  const prw = v128.and(i64x2.shl(entry, D_ABOVE_P), p);
-  return v128.andnot(v128.or(v128.and(p, accesseds), v128.and(prw, dirties)), entry);
+  const a = v128.and(i64x2.shl(entry, A_ABOVE_P), accesseds);
+  const d = v128.and(i64x2.shl(entry, D_ABOVE_P), dirties);
+  return v128.andnot(v128.or(a, d), entry);
 }
 
 /** Ors `bits` into two entries; returns how many of them got any. */

@@ -3,10 +3,10 @@
  * ACCESS_MARK it leaves A (and D for a write) behind, without it nothing.
  */
 import {
-  ACCESS_MARK, ACCESS_WRITE, PTE_ACCESSED, PTE_DIRTY, PTE_RW, REQ_ACCESS, REQ_CAPACITY, REQ_IN, REQ_LEVELS, REQ_OUT, REQ_ROOT, STOP_BAD, STOP_HOLE,
-  STOP_NEEDS_WRITE, STOP_NONPRESENT,
+  ACCESS_MARK, ACCESS_WRITE, LEVEL_PTE, PAGE_SHIFT, PTE_ACCESSED, PTE_DIRTY, PTE_PFN_MASK, PTE_PRESENT, PTE_RW, REQ_ACCESS, REQ_CAPACITY, REQ_IN,
+  REQ_LEVELS, REQ_OUT, REQ_ROOT, STOP_BAD, STOP_HOLE, STOP_NEEDS_WRITE, STOP_NONPRESENT,
 } from '../src/abi';
-import { seek, slotLevel, slotOffset } from './descend';
+import { seekInline, slotLevel, slotOffset } from './descend';
 import { firstFrame, isLeaf, isNonPresent, isNone, pagesAt } from './entry';
 import { tablesChanged } from './frames';
 
@@ -17,16 +17,17 @@ export function translate(root: u32, levels: u32, vpn: f64, access: u32): f64 {
 
 @inline
 function resolve(root: u32, levels: u32, vpn: u64, access: u32): f64 {
-  const slot = seek(root, levels, vpn, 0);
+  const slot = seekInline(root, levels, vpn, LEVEL_PTE);
   const level = slotLevel(slot);
   const offset = slotOffset(slot);
   const entry = load<u64>(offset);
-  if (!isLeaf(entry, level)) return failure(entry, level);
+  if ((entry & PTE_PRESENT) == 0 || (level != LEVEL_PTE && !isLeaf(entry, level))) return failure(entry, level);
   if (access != 0) {
     const writes = (access & ACCESS_WRITE) != 0;
     if (writes && (entry & PTE_RW) == 0) return -(<f64>STOP_NEEDS_WRITE);
     if (access & ACCESS_MARK) mark(offset, entry, writes);
   }
+  if (level == LEVEL_PTE) return <f64><i64>((entry & PTE_PFN_MASK) >> PAGE_SHIFT);
   return <f64><i64>(firstFrame(entry, level) + (vpn & (pagesAt(level) - 1)));
 }
 

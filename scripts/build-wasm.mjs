@@ -12,7 +12,10 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const ASC = /** @type {string} */ ('assemblyscript/asc');
 
 /** Memory is imported and may have any size up to 4 GiB, so one page is all that is asked for. */
-const COMMON = ['--runtime', 'stub', '--noAssert', '-O3', '--importMemory', '--initialMemory', '1', '--noExportMemory', '--disable', 'nontrapping-f2i', '--disable', 'mutable-globals'];
+const COMMON = [
+  '--runtime', 'stub', '--noAssert', '-O3', '--importMemory', '--initialMemory', '1', '--noExportMemory',
+  '--disable', 'nontrapping-f2i', '--disable', 'mutable-globals',
+];
 
 /** asc flags by build */
 export const WASM_BUILDS = {

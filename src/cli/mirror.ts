@@ -20,6 +20,8 @@ interface MirrorFlags {
   readonly bug?: BugSwitch;
 }
 
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 const HELP = `
 For each page size and API: the file's bytes are put on simulated persistent memory, a process maps them, a device mirrors the
 process, and while the file is written, write-protected, punched, truncated and unmapped the device must see exactly what the file
@@ -59,9 +61,11 @@ async function mirror(file: string | undefined, flags: MirrorFlags): Promise<Mir
   const progress = progressOn(process.stderr, !json);
   const interrupt = new AbortController();
   const onSignal = (): void => interrupt.abort();
-  const host = new HostFile(file ?? process.execPath, write);
-  if (write) for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+  // Before the file is opened: from then on a signal must not end the process with something still to be put back.
+  if (write) for (const signal of SIGNALS) process.on(signal, onSignal);
+  let host: HostFile | null = null;
   try {
+    host = new HostFile(file ?? process.execPath, write);
     const report = await runJob({
       host,
       pages: page === undefined ? LEVEL_SIZES : [page],
@@ -79,8 +83,8 @@ async function mirror(file: string | undefined, flags: MirrorFlags): Promise<Mir
     return report;
   } finally {
     progress.clear();
-    host.close();
-    if (write) for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, onSignal);
+    host?.close();
+    for (const signal of SIGNALS) process.off(signal, onSignal);
   }
 }
 

@@ -78,9 +78,9 @@ function replaceBlocks(inode: Inode, first: number, last: number, others: boolea
 
 /** Under i_rwsem, the invalidate_lock and after write-back, as far as the file system has these. */
 function* changeBlocks(inode: Inode, op: string, offset: number, length: number, change: () => Sleepable<void>): Sleepable<void> {
-  const { sched } = inode.fs.platform;
+  const { sched, profile } = inode.fs.platform;
   requireDevice(inode, op);
-  if (op === 'punch' && inode.fs.profile.punchFlushes === 'first') yield* cleanRange(inode, Math.floor(offset / 4096), pagesFor(offset + length));
+  if (op === 'punch' && inode.fs.profile.punchFlushes === 'first' && profile.punchWritesBack) yield* cleanRange(inode, Math.floor(offset / 4096), pagesFor(offset + length));
   if (!inode.rwsem.tryWrite(sched)) yield* inode.rwsem.write(sched);
   try {
     requireDevice(inode, op);

@@ -14,6 +14,9 @@ import { PageTable } from '../pgtable/index.ts';
 import { RwLock, type Sleepable } from '../sched/index.ts';
 import { addrOf, alignDown, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
 
+/** 8 TiB: a request to the walkers counts its pages in 32 bits, and a space has 35 or 44 bits of them. */
+const DROP_PAGES = 2 ** 31;
+
 /** How one API brings pages into a device's table. */
 export interface MirrorPort {
   /** makes `[start, end)` accessible, or throws: EFAULT, EPERM, EBUSY after the timeout, ENOMEM */
@@ -150,13 +153,17 @@ export class DeviceMirror {
 
   /** Drops entries; a larger leaf that the range cuts goes whole: it is filled again when touched. */
   drop(start: Vpn, end: Vpn): void {
-    const cleared = this.table.zap(start, end - start, {
-      partial: (vpn) => {
-        this.table.look(vpn);
-        this.table.setRaw(0, 0);
-      },
-      freeTables: true,
-    });
+    const { table } = this;
+    const partial = (vpn: Vpn): void => {
+      table.look(vpn);
+      table.setRaw(0, 0);
+    };
+    let cleared = 0;
+    for (let at = start; at >= 0 && at < end; ) {
+      const upTo = Math.min(end, at + DROP_PAGES);
+      cleared += table.zap(at, upTo - at, { partial, freeTables: true });
+      at = upTo < end ? table.nextEntry(upTo, end, 0) : -1;
+    }
     const { bus } = this.platform;
     if (bus.on && cleared > 0) bus.emit({ type: 'device-unmap', device: this.name, mm: this.mm.id, start, end });
   }

@@ -99,9 +99,9 @@ function findBlocks(fs: FileSystem, inode: Inode, { index, npages, ahead }: Want
     if (goal >= 0 && (npages !== stripe || goal % stripe === 0) && freeFrom(fs, goal) >= npages) return takeAt(fs, goal, npages);
   }
   const buddy = npages >= 4 && npages <= BUDDY_PAGES_MAX && Number.isInteger(Math.log2(npages));
-  const [run] = (buddy ? allocator.alloc(npages, { align: npages, goal: groupStart(fs, 1), contiguous: true }) : null) ??
+  const [run] = (buddy ? allocator.alloc(npages, { align: npages, goal: dataStart(fs, 1), contiguous: true }) : null) ??
     (npages % stripe === 0 ? allocator.alloc(stripe, { align: stripe, goal: fs.allocator.basePfn, contiguous: true }) : null) ??
-    allocator.alloc(npages, { goal: groupStart(fs, 1) + profile.groupHeadPages, contiguous: true }) ?? [];
+    allocator.alloc(npages, { goal: dataStart(fs, 1), contiguous: true }) ?? [];
   return run ?? firstPiece(fs, npages);
 }
 
@@ -114,11 +114,11 @@ function placeSmall(fs: FileSystem, npages: number): Run | null {
   return run;
 }
 
-/** First page of block group `number`, or the first of the device where that has no such group. */
-function groupStart(fs: FileSystem, number: number): Pfn {
+/** First data page of block group `number`, or of the device where that has no such group. */
+function dataStart(fs: FileSystem, number: number): Pfn {
   const { allocator, profile, pgmap } = fs;
   const start = pgmap.basePfn + number * profile.groupPages;
-  return start + profile.groupPages <= allocator.basePfn + allocator.npages ? start : allocator.basePfn;
+  return start + profile.groupPages <= allocator.basePfn + allocator.npages ? start + profile.groupHeadPages : allocator.basePfn;
 }
 
 // ── XFS ──

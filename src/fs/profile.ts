@@ -21,7 +21,7 @@ export interface FsProfile {
   readonly zeroRange: 'converted' | 'replaced';
   /** punch and zero range unmap and forget the pages wholly inside the range, or all that it touches */
   readonly punchDrops: 'inside' | 'touched';
-  /** punch writes dirty entries back before the layout break, or after it */
+  /** punch writes dirty entries back before the layout break (where the kernel has that at all), or after it */
   readonly punchFlushes: 'first' | 'unmapped';
   /** fallocate(2) breaks the layout even when it only adds blocks */
   readonly allocateBreaks: boolean;

@@ -13,11 +13,12 @@ import {
 } from '../abi.ts';
 import { Livelock, invariant } from '../errno.ts';
 import {
-  FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, handleMmFault, type IntervalSub, type Mm, type Vma,
+  FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_ERROR, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, handleMmFault, quickMmFault, type IntervalSub, type Mm,
+  type Vma,
 } from '../mm/index.ts';
-import { isProtNone } from '../pgtable/index.ts';
+import { framePfn, isProtNone } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
-import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
+import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
 import { RangeWalk, type WalkEncoding } from './walker.ts';
 
 export const HMM_PFN_VALID = 1n << 63n;
@@ -64,29 +65,42 @@ export function modernPfnMask(orderShift: number): bigint {
  */
 export function* hmmRangeFault(range: HmmRange): Sleepable<HmmErrno | null> {
   const { mm } = range;
-  const walk = new RangeWalk(mm, range.start, range.out, modernEncoding(mm.platform.profile.hmmOrderShift), WALK_ZERO_OK);
-  const state: WalkState = { range, walk, last: range.start, idleRounds: 0 };
+  const { sched, profile } = mm.platform;
+  const walk = new RangeWalk(mm, range.start, range.out, modernEncoding(profile.hmmOrderShift), WALK_ZERO_OK);
+  const state: WalkState = { range, walk, last: range.start, idleRounds: 0, vma: null, faultEnd: 0, faultFlags: 0 };
   for (;;) {
-    if (mm.platform.sched.concurrent) yield mm.platform.sched.point('hmm_range_fault', `${mm.touches},notifier ${mm.id}`);
+    if (sched.concurrent) yield sched.point('hmm_range_fault', `${mm.touches},notifier ${mm.id}`);
     if (mm.notifiers.readRetry(range.notifier, range.seq)) return 'EBUSY';
     const from = state.last;
-    const answer = yield* walkRange(state);
-    if (answer !== 'EBUSY') return answer;
+    const answer = walkRange(state);
+    if (answer !== NEEDS_FAULT) return answer;
+    const { vma, last, faultEnd, faultFlags } = state;
+    invariant(vma !== null, 'a fault is to be taken in no area');
+    const slept = quickFaultPages(vma, last, faultEnd, faultFlags);
+    if (slept < 0 || (slept < faultEnd && !(yield* faultPages(vma, slept, faultEnd, faultFlags)))) return 'EFAULT';
     state.idleRounds = state.last === from ? state.idleRounds + 1 : 0;
     if (state.idleRounds > MAX_IDLE_ROUNDS) throw new Livelock('hmm_range_fault');
   }
 }
 
+/** What the plain part of the walk answers where pages have to be faulted in before it can go on; which ones is in its state. */
+const NEEDS_FAULT = 'fault';
+type WalkAnswer = HmmErrno | typeof NEEDS_FAULT | null;
+
 interface WalkState {
   readonly range: HmmRange;
   readonly walk: RangeWalk;
-  /** words before it are answers */
+  /** words before it are answers; with NEEDS_FAULT where the faulting begins */
   last: Vpn;
   idleRounds: number;
+  /** with NEEDS_FAULT: the area, where the faulting ends, FAULT_FLAG_ bits */
+  vma: Vma | null;
+  faultEnd: Vpn;
+  faultFlags: number;
 }
 
-/** One walk from `last` on, VMA by VMA. EBUSY: something was faulted in, walk again. */
-function* walkRange(state: WalkState): Sleepable<HmmErrno | null> {
+/** One walk from `last` on, VMA by VMA. */
+function walkRange(state: WalkState): WalkAnswer {
   const { range, walk } = state;
   const { mm, end } = range;
   walk.prepare(range.defaultFlags, range.pfnFlagsMask);
@@ -95,7 +109,7 @@ function* walkRange(state: WalkState): Sleepable<HmmErrno | null> {
     const inside = vma !== null && vma.start <= at;
     const upTo = Math.min(end, vma === null ? end : inside ? vma.end : vma.start);
     const readable = inside && vma.has(VM_READ) && !vma.has(VM_IO | VM_PFNMAP);
-    const answer = readable ? yield* walkArea(state, vma, at, upTo) : refuseArea(state, at, upTo);
+    const answer = readable ? walkArea(state, vma, at, upTo) : refuseArea(state, at, upTo);
     if (answer !== null) return answer;
     at = upTo;
   }
@@ -112,23 +126,23 @@ function refuseArea(state: WalkState, start: Vpn, end: Vpn): HmmErrno | null {
   return null;
 }
 
-function* walkArea(state: WalkState, vma: Vma, start: Vpn, end: Vpn): Sleepable<HmmErrno | null> {
+function walkArea(state: WalkState, vma: Vma, start: Vpn, end: Vpn): WalkAnswer {
   const { range, walk } = state;
   for (let at = start; at < end; ) {
     const reason = walk.run(at, end);
     if (reason === STOP_DONE_ALL) return null;
-    const { stopVpn, stopEnd, stopLevel, entryLo } = walk;
+    const { stopVpn, stopEnd, stopLevel, entryLo, entryHi } = walk;
     if (reason === STOP_BUDGET) {
       at = stopVpn;
       continue;
     }
-    if (reason === STOP_NEEDS_FAULT || reason === STOP_NEEDS_WRITE) return yield* faultChunk(state, vma, stopVpn, stopEnd, chunkEnd(stopVpn, stopEnd, end));
+    if (reason === STOP_NEEDS_FAULT || reason === STOP_NEEDS_WRITE) return wantFault(state, vma, stopVpn, stopEnd, chunkEnd(stopVpn, stopEnd, end));
     invariant(reason === STOP_NONPRESENT || reason === STOP_SPECIAL || reason === STOP_BAD, `range walk stopped for reason ${reason}`);
     const wanted = asks(range, stopVpn, stopEnd);
     if (reason === STOP_NONPRESENT && isProtNone(entryLo)) {
-      // Not accessible now (a NUMA hint): like nothing there, faulted when asked for.
-      if (wanted) return yield* faultChunk(state, vma, stopVpn, stopEnd, chunkEnd(stopVpn, stopEnd, end));
-      fill(range, stopVpn, stopEnd, 0n);
+      // Not accessible now (a NUMA hint): faulted when asked for, else its frames without VALID.
+      if (wanted) return wantFault(state, vma, stopVpn, stopEnd, chunkEnd(stopVpn, stopEnd, end));
+      fillFrames(range, stopVpn, stopEnd, framePfn(entryLo, entryHi) + (stopVpn % pagesOfLevel(stopLevel)));
     } else {
       if (wanted) {
         state.last = stopVpn;
@@ -150,12 +164,15 @@ function chunkEnd(start: Vpn, spanEnd: Vpn, end: Vpn): Vpn {
   return Math.max(spanEnd, Math.min(end, alignDown(start, PMD_PAGES) + PMD_PAGES));
 }
 
-/** hmm_vma_fault(): faults `[start, end)` as the pages of `[start, spanEnd)` ask; EBUSY when that went well. */
-function* faultChunk(state: WalkState, vma: Vma, start: Vpn, spanEnd: Vpn, end: Vpn): Sleepable<HmmErrno> {
+/** hmm_vma_fault() of `[start, end)` as the pages of `[start, spanEnd)` ask: EPERM, or it is to be done. */
+function wantFault(state: WalkState, vma: Vma, start: Vpn, spanEnd: Vpn, end: Vpn): WalkAnswer {
   const write = asksWrite(state.range, start, spanEnd);
   state.last = start;
   if (write && !vma.has(VM_WRITE)) return 'EPERM';
-  return (yield* faultPages(vma, start, end, FAULT_FLAG_REMOTE | (write ? FAULT_FLAG_WRITE : 0))) ? 'EBUSY' : 'EFAULT';
+  state.vma = vma;
+  state.faultEnd = end;
+  state.faultFlags = FAULT_FLAG_REMOTE | (write ? FAULT_FLAG_WRITE : 0);
+  return NEEDS_FAULT;
 }
 
 /**
@@ -164,18 +181,37 @@ function* faultChunk(state: WalkState, vma: Vma, start: Vpn, spanEnd: Vpn, end: 
  */
 export function* faultPages(vma: Vma, start: Vpn, end: Vpn, flags: number): Sleepable<boolean> {
   const { counts } = vma.mm.platform;
-  const pt = vma.mm.pageTable;
   for (let vpn = start; vpn < end; ) {
     counts.hmmFaults++;
     if (((yield* handleMmFault(vma, vpn, flags)) & VM_FAULT_ERROR) !== 0) return false;
-    let next = vpn + 1;
-    if (next < end && pt.look(vpn) && pt.level > LEVEL_PTE && ((flags & FAULT_FLAG_WRITE) === 0 || (pt.lo & PTE_RW) !== 0)) {
-      next = Math.min(end, alignDown(vpn, pagesOfLevel(pt.level)) + pagesOfLevel(pt.level));
-      counts.hmmFaults += next - vpn - 1;
-    }
-    vpn = next;
+    vma.mm.pageTable.look(vpn);
+    vpn = afterFaulted(vma, vpn, end, flags);
   }
   return true;
+}
+
+/** The same by the quick path: `end`; or the first page whose fault may sleep, none of it done; or -1 where one failed. */
+export function quickFaultPages(vma: Vma, start: Vpn, end: Vpn, flags: number): number {
+  const { counts, sched } = vma.mm.platform;
+  if (sched.concurrent) return start;
+  for (let vpn = start; vpn < end; ) {
+    const result = quickMmFault(vma, vpn, flags);
+    if (result === FAULT_SLEEPS) return vpn;
+    counts.hmmFaults++;
+    if ((result & VM_FAULT_ERROR) !== 0) return -1;
+    vpn = afterFaulted(vma, vpn, end, flags);
+  }
+  return end;
+}
+
+/** The page to fault after `vpn`, whose entry the page table has found: the next, or the first beyond a huge leaf with the rights asked for. */
+function afterFaulted(vma: Vma, vpn: Vpn, end: Vpn, flags: number): Vpn {
+  const pt = vma.mm.pageTable;
+  const next = vpn + 1;
+  if (next >= end || pt.level === LEVEL_PTE || !pt.look(vpn) || ((flags & FAULT_FLAG_WRITE) !== 0 && (pt.lo & PTE_RW) === 0)) return next;
+  const beyond = Math.min(end, alignDown(vpn, pagesOfLevel(pt.level)) + pagesOfLevel(pt.level));
+  vma.mm.platform.counts.hmmFaults += beyond - next;
+  return beyond;
 }
 
 /** Does anyone ask for a page in `[start, end)`? */
@@ -202,3 +238,6 @@ function fill(range: HmmRange, start: Vpn, end: Vpn, word: bigint): void {
   range.words.fill(word, start - range.start, end - range.start);
 }
 
+function fillFrames(range: HmmRange, start: Vpn, end: Vpn, pfn: Pfn): void {
+  for (let vpn = start; vpn < end; vpn++) range.words[vpn - range.start] = BigInt(pfn + (vpn - start));
+}

@@ -319,16 +319,21 @@ export class IntervalList<T> {
   }
 }
 
+/** How far `page` is above the last number that is `offset` modulo `align`. Exact below 2^52, and faster than `%`, which is a call on such numbers. */
+function excess(page: number, align: number, offset: number): number {
+  const distance = page - offset;
+  return distance - Math.floor(distance / align) * align;
+}
+
 /** `page` raised to the next number that is `offset` modulo `align`. */
 function alignUp(page: number, align: number, offset: number): number {
-  const over = (page - offset) % align;
-  return over === 0 ? page : over < 0 ? page - over : page + align - over;
+  const over = excess(page, align, offset);
+  return over === 0 ? page : page + align - over;
 }
 
 /** The highest page of [low, high) with room for `npages` up to `high` and the right remainder, or -1. */
 function lastFit(npages: number, low: number, high: number, align: number, offset: number): number {
   if (high - low < npages) return -1;
-  const over = align === 1 ? 0 : (high - npages - offset) % align;
-  const page = high - npages - (over < 0 ? over + align : over);
+  const page = high - npages - (align === 1 ? 0 : excess(high - npages, align, offset));
   return page >= low ? page : -1;
 }

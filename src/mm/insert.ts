@@ -30,8 +30,7 @@ function insertLeaf(vmf: Vmf, level: number, pfn: Pfn, write: boolean, kindLo: n
   const { vma } = vmf;
   const pt = vma.mm.pageTable;
   const { bus } = vma.mm.platform;
-  const base = alignDown(vmf.vpn, pagesOfLevel(level));
-  if (!pt.slot(base, level)) return VM_FAULT_OOM;
+  if (!pt.slot(vmf.vpn, level)) return VM_FAULT_OOM;
   if (pt.level !== level) return VM_FAULT_NOPAGE; // a larger leaf has come: the access is tried again
   if (!pt.none) {
     if (!write || !isPresent(level, pt.lo) || framePfn(pt.lo, pt.hi) !== pfn) return VM_FAULT_NOPAGE;
@@ -39,7 +38,7 @@ function insertLeaf(vmf: Vmf, level: number, pfn: Pfn, write: boolean, kindLo: n
   } else {
     pt.set(pfn, vmaFlagsLo(vma.flags, level, write) | kindLo, kindHi + (vma.has(VM_EXEC) ? 0 : HI_NX));
   }
-  if (bus.on) bus.emit({ type: 'entry', mm: vma.mm.id, vpn: base, level, pfn, write });
+  if (bus.on) bus.emit({ type: 'entry', mm: vma.mm.id, vpn: alignDown(vmf.vpn, pagesOfLevel(level)), level, pfn, write });
   return VM_FAULT_NOPAGE;
 }
 

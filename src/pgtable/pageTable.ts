@@ -5,7 +5,7 @@
  * once: fault paths create no objects. Addresses are page numbers, ranges `[vpn, vpn + npages)`.
  */
 import {
-  COLLECT_ENTRY, COLLECT_LEVEL, COLLECT_STRIDE, COLLECT_VPN, REQ_AND, REQ_CAPACITY, REQ_IN, REQ_LEVEL, REQ_LEVELS, REQ_MODE, REQ_NPAGES,
+  COLLECT_ENTRY, COLLECT_LEVEL, COLLECT_STRIDE, COLLECT_VPN, HDR_TABLES_CHANGED, REQ_AND, REQ_CAPACITY, REQ_IN, REQ_LEVEL, REQ_LEVELS, REQ_MODE, REQ_NPAGES,
   REQ_OR, REQ_OR_IF_DIRTY, REQ_OUT, REQ_PFN, REQ_PFN_SHIFT, REQ_ROOT, REQ_VALID_WORD, REQ_VPN, REQ_WRITE_WORD, REQ_NONE_WORD,
   STOP_CHANGED, STOP_DONE_ALL, STOP_FULL, STOP_LEAVES, STOP_LEVEL, STOP_NO_MEMORY, STOP_PARTIAL, STOP_REASON, STOP_VPN, WALK_COLLECT, WALK_FREE_TABLES,
 } from '../abi.ts';
@@ -35,6 +35,9 @@ export class PageTable {
   readonly #req: number;
   /** arena offset of the records that zap tells its visitor from, or 0 */
   #records = 0;
+  /** the page that `look` was asked for last, and the arena's count of changed entries then */
+  #lookedAt: Vpn = -1;
+  #changesThen = 0;
 
   /** Throws ENOMEM when there is no frame for the top table. */
   constructor(arena: Arena, levels: 4 | 5) {
@@ -53,8 +56,10 @@ export class PageTable {
   /** Finds the entry at which the walk to `vpn` ends; true when the processor could use it as a leaf. */
   look(vpn: Vpn): boolean {
     const found = this.arena.walker.descend(this.root, this.levels, vpn) >>> 0;
-    invariant(found !== 0, `bad page table at page 0x${vpn.toString(16)}`);
+    if (found === 0) invariant(false, `bad page table at page 0x${vpn.toString(16)}`);
     this.#load(found);
+    this.#lookedAt = vpn;
+    this.#changesThen = this.arena.u32[HDR_TABLES_CHANGED >>> 2] as number;
     return isLeaf(this.level, this.lo);
   }
 
@@ -63,6 +68,8 @@ export class PageTable {
    * there is no table frame: then nothing has changed.
    */
   slot(vpn: Vpn, level: number): boolean {
+    // A fault looks first: where that ended at `level` and no entry has changed since, it is the slot.
+    if (vpn === this.#lookedAt && level === this.level && this.#changesThen === this.arena.u32[HDR_TABLES_CHANGED >>> 2]) return true;
     const found = this.arena.walker.slot(this.root, this.levels, vpn, level) >>> 0;
     if (found === 0) return false;
     this.#load(found);

@@ -14,6 +14,8 @@ export interface KernelProfile {
   readonly hmmOrderShift: number;
   /** a DAX read fault tags its page cache entry dirty (6.1 and before) */
   readonly readFaultDirties: boolean;
+  /** ext4 writes dirty entries back before it punches a hole */
+  readonly punchWritesBack: boolean;
   /** mprotect raises its event from the first populated entry of this level on */
   readonly mprotectEventLevel: 'pmd' | 'pud';
   /** giving write back to a dirty shared 2M entry of a file makes it writable at once */
@@ -37,6 +39,7 @@ const V6_1: KernelProfile = {
   devmapBit: 58,
   hmmOrderShift: 56,
   readFaultDirties: true,
+  punchWritesBack: true,
   mprotectEventLevel: 'pmd',
   mprotectPmdWritable: false,
   mprotectCleanWritable: false,
@@ -52,6 +55,7 @@ const V6_12: KernelProfile = {
   name: 'v6.12',
   devmapBit: 57,
   readFaultDirties: false,
+  punchWritesBack: false,
   mprotectEventLevel: 'pud',
   mprotectPmdWritable: true,
   mprotectCleanWritable: true,

@@ -224,7 +224,6 @@ export class NaiveTables {
         this.space.set(found.level, at, 0n);
         a.changed++;
       } else if (same(found.entry, ((frame - (at - found.first)) << 12n) | flags | PSE)) {
-        a.leaves[found.level as 0 | 1 | 2]++;
         return null;
       } else if (!this.#alloc()) return this.#stop(a, STOP_NO_MEMORY, 0n, found);
       else {

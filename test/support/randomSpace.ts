@@ -85,7 +85,8 @@ export function randomSpace(c: Chance): RandomSpace {
       if (style === 9 && c.oneIn(50)) hole = !hole;
       const isHole = (style === 8 || style === 9) && hole;
       const zero = style === 10 && !c.oneIn(30);
-      let entry = isHole ? 0n : zero ? (zeroPfn << 12n) | P | SPECIAL | (c.oneIn(40) ? RW : 0n) | noise() : (((pfn + i) & (2n ** 40n - 1n)) << 12n) | P | rw | dev | noise();
+      const usual = (((pfn + i) & (2n ** 40n - 1n)) << 12n) | P | rw | dev | noise();
+      let entry = isHole ? 0n : zero ? (zeroPfn << 12n) | P | SPECIAL | (c.oneIn(40) ? RW : 0n) | noise() : usual;
       if (style === 11 && !c.oneIn(20)) entry = odd();
       if (strange !== 0 && c.oneIn(strange)) entry = c.pick([odd, special, () => 0n])();
       if (entry !== 0n) put(0, base + i, entry);

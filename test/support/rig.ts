@@ -170,6 +170,26 @@ export class Rig {
   }
 }
 
+/** Could the device access the page now, without a fault? */
+export function maps(device: DeviceMirror, vpn: number, write = false): boolean {
+  return device.translate(vpn, write) >= 0;
+}
+
+/**
+ * Pages of `[start, end)` that the device could access though the CPU page table does not have that frame, or not that right,
+ * there: what a mirror must never have outside an invalidation.
+ */
+export function stalePages(device: DeviceMirror, start: number, end: number): number[] {
+  const stale: number[] = [];
+  for (let vpn = start; vpn < end; vpn++) {
+    for (const access of [0, 1]) {
+      const pfn = device.translate(vpn, access === 1);
+      if (pfn >= 0 && pfn !== device.mm.pageTable.translate(vpn, access) && !stale.includes(vpn)) stale.push(vpn);
+    }
+  }
+  return stale;
+}
+
 function protBits(prot: string): number {
   return (prot.includes('r') ? VM_READ : 0) | (prot.includes('w') ? VM_WRITE : 0) | (prot.includes('x') ? VM_EXEC : 0);
 }

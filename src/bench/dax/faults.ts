@@ -5,7 +5,7 @@
  * next madvise(DONTNEED) takes the leaves away again, untimed. No content is touched. Everything runs in JavaScript but the walks, so
  * it gets more time to be compiled. What was faulted is compared with the file's extents first.
  */
-import { createMachine, createMirror, type AddressSpace, type DaxFile, type Machine, type Mapping, type Mirror, type MirrorRange } from '../../api/index.ts';
+import { createMachine, createMirror, type AddressSpace, type DaxFile, type ExtentInfo, type Machine, type Mapping, type Mirror, type MirrorRange } from '../../api/index.ts';
 import { GiB, MiB, PAGE_SIZES, type PageSize } from '../../units.ts';
 import type { Contender, Work, Workload } from '../workload.ts';
 
@@ -124,23 +124,20 @@ class Scene {
     for (const range of this.#ranges) range.fault();
     const faulted = this.#machine.counts.faults - before;
     if (faulted !== this.faults) return `takes ${faulted} faults for ${this.faults} leaves`;
+    const extents = this.#file.extents();
     let word = 0;
     for (const range of this.#ranges) {
       for (const { addr, valid, write, pfn, order: found } of range) {
-        if (!valid || found !== order || write !== this.#spec.write || pfn !== this.#frameOf(addr)) return `differs at word ${word}`;
+        if (!valid || found !== order || write !== this.#spec.write || pfn !== frameAt(extents, Number(addr - this.#mapping.start))) return `differs at word ${word}`;
         word++;
       }
     }
     return null;
   }
+}
 
-  #frameOf(addr: bigint): bigint | null {
-    const offset = Number(addr - this.#mapping.start);
-    const extent = this.#extents.find((one) => one.offset <= offset && offset < one.offset + one.length);
-    return extent === undefined ? null : extent.pfn + BigInt((offset - extent.offset) / 4096);
-  }
-
-  get #extents(): ReturnType<DaxFile['extents']> {
-    return this.#file.extents();
-  }
+/** The frame that holds byte `offset` of a file, or null in a hole. */
+function frameAt(extents: readonly ExtentInfo[], offset: number): bigint | null {
+  const extent = extents.find((one) => one.offset <= offset && offset < one.offset + one.length);
+  return extent === undefined ? null : extent.pfn + BigInt((offset - extent.offset) / 4096);
 }

@@ -32,6 +32,8 @@ export interface RunResult {
   readonly page: PageSize;
   readonly api: ApiName;
   readonly passed: boolean;
+  /** where the file is mapped */
+  readonly address: string;
   /** bytes mapped: the file's, rounded up to whole leaves */
   readonly mappedBytes: number;
   /** 4 KiB pages of it */

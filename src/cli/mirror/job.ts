@@ -6,6 +6,7 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import { HmmError, InvariantError, KernelCrash, Livelock, createMachine, type BugSwitch, type Machine, type PageSize, type WasmBuild } from '../../index.ts';
+import { hex } from '../../units.ts';
 import { BadInput } from '../badInput.ts';
 import { bytesInWords } from '../words.ts';
 import type { ApiName, MirrorReport, RunResult, StepResult } from './data.ts';
@@ -124,6 +125,7 @@ function resultOf(scene: Scene, measures: Measures, steps: readonly StepResult[]
     page: scene.page,
     api: scene.api,
     passed: steps.every(({ outcome }) => outcome === 'passed'),
+    address: hex(scene.map.start),
     mappedBytes: scene.map.length,
     pages,
     cpuLeaves,

@@ -81,7 +81,8 @@ class Space {
 
 describe.each(BUILDS)('%s: a walk', (build) => {
   test('answers frame, rights and order of each leaf size', () => {
-    const s = new Space(build).set(5, LEVEL_PTE, (9n << 12n) | P | RW).set(512, LEVEL_PMD, (1024n << 12n) | P | PSE).set(262144, LEVEL_PUD, (524288n << 12n) | P | PSE | RW);
+    const s = new Space(build).set(5, LEVEL_PTE, (9n << 12n) | P | RW).set(512, LEVEL_PMD, (1024n << 12n) | P | PSE);
+    s.set(262144, LEVEL_PUD, (524288n << 12n) | P | PSE | RW);
     expect(s.walk(5, 1).reason).toBe(STOP_DONE_ALL);
     expect(s.word(0)).toBe(9n | VALID | WRITE);
     s.walk(514, 2);
@@ -138,7 +139,7 @@ describe.each(BUILDS)('%s: a walk', (build) => {
   });
 
   test('a special entry stops it, unless devmap or an allowed zero page', () => {
-    const s = new Space(build).set(0, LEVEL_PTE, (77n << 12n) | P | SPECIAL).set(1, LEVEL_PTE, (78n << 12n) | P | SPECIAL).set(2, LEVEL_PTE, (79n << 12n) | P | SPECIAL | DEVMAP);
+    const s = new Space(build).ptes(0, 2, 77n, P | SPECIAL).set(2, LEVEL_PTE, (79n << 12n) | P | SPECIAL | DEVMAP);
     expect(s.walk(0, 1)).toMatchObject({ reason: STOP_SPECIAL, vpn: 0 });
     expect(s.walk(0, 2, { mode: WALK_ZERO_OK })).toMatchObject({ reason: STOP_SPECIAL, vpn: 1 });
     expect(s.word(0)).toBe(77n | VALID);

@@ -27,11 +27,14 @@ function encoding(c: Chance): Pick<WalkRequest, 'pfnShift' | 'orderShift' | 'val
     const pfnShift = c.pick([13, 14, 20, 24, 40]);
     return { ...modern, pfnShift, orderShift: 0, valid: 1n, write: 2n, none: 4n, reqFault: 1n, reqWrite: 2n };
   }
-  if (roll === 3) return { ...modern, valid: c.bits(64), write: c.bits(64), none: c.bits(64), reqFault: c.bits(64), reqWrite: c.bits(64), pfnShift: c.below(64) };
+  if (roll === 3) {
+    return { ...modern, valid: c.bits(64), write: c.bits(64), none: c.bits(64), reqFault: c.bits(64), reqWrite: c.bits(64), pfnShift: c.below(64) };
+  }
   const pfnShift = c.below(13);
   const valid = c.oneIn(2) && pfnShift > 1 ? 1n : 1n << 61n;
   const write = c.oneIn(2) && pfnShift > 2 ? 4n : 1n << 60n;
-  return { pfnShift, orderShift: 0, valid, write: c.oneIn(6) ? write | valid : write, none: c.pick([0n, 1n << 59n, c.bits(64)]), reqFault: valid, reqWrite: write };
+  const none = c.pick([0n, 1n << 59n, c.bits(64)]);
+  return { pfnShift, orderShift: 0, valid, write: c.oneIn(6) ? write | valid : write, none, reqFault: valid, reqWrite: write };
 }
 
 interface Case {
@@ -56,7 +59,8 @@ function caseOf(seed: number): Case {
   }
   const request: WalkRequest = {
     ...e, vpn, npages, mode, preset: mode & WALK_PER_PAGE && c.oneIn(2) ? 0n : preset,
-    budget: c.pick([0, 0, 0, 1, 17, 100, 600, 5000]), devmapBit: space.devmapBit, flagsMask: c.pick([0n, (1n << 64n) - 1n, e.reqFault | e.reqWrite, e.reqFault]),
+    budget: c.pick([0, 0, 0, 1, 17, 100, 600, 5000]), devmapBit: space.devmapBit,
+    flagsMask: c.pick([0n, (1n << 64n) - 1n, e.reqFault | e.reqWrite, e.reqFault]),
     zeroPfn: space.zeroPfn, pgmap: space.pgmaps.length > 0 && c.oneIn(4) ? 1 + c.below(space.pgmaps.length) : 0,
   };
   if (request.budget !== 0 && npages > 3000) request.budget = 5000;
@@ -99,17 +103,19 @@ class Side {
     if (arena.get32(r + STOP_DONE) !== done) throw new Error(`returned ${done}, STOP_DONE ${arena.get32(r + STOP_DONE)}`);
     const slot = arena.get32(r + STOP_SLOT);
     return {
-      reason: arena.get32(r + STOP_REASON), vpn: BigInt(arena.getF(r + STOP_VPN)), end: BigInt(arena.getF(r + STOP_END)), last: BigInt(arena.getF(r + STOP_LAST)),
+      reason: arena.get32(r + STOP_REASON), vpn: BigInt(arena.getF(r + STOP_VPN)), end: BigInt(arena.getF(r + STOP_END)),
+      last: BigInt(arena.getF(r + STOP_LAST)),
       entry: arena.get64(r + STOP_ENTRY), level: arena.get32(r + STOP_LEVEL), done, steps: arena.get32(r + STOP_STEPS),
-      leaves: [arena.get32(r + STOP_LEAVES), arena.get32(r + STOP_LEAVES + 4), arena.get32(r + STOP_LEAVES + 8)], pgmap: arena.get32(r + REQ_PGMAP),
-      slotEntry: slot === 0 ? 0n : arena.get64(slot),
+      leaves: [arena.get32(r + STOP_LEAVES), arena.get32(r + STOP_LEAVES + 4), arena.get32(r + STOP_LEAVES + 8)],
+      pgmap: arena.get32(r + REQ_PGMAP), slotEntry: slot === 0 ? 0n : arena.get64(slot),
     };
   }
 
   checkWords(words: readonly bigint[], what: string): void {
     const base = this.outAt / 8;
     for (let i = 0; i < words.length; i++) {
-      if (this.arena.u64[base + i] !== words[i]) expect(`${what}, word ${i}: ${this.arena.u64[base + i]?.toString(16)}`).toBe(`${what}, word ${i}: ${words[i]?.toString(16)}`);
+      const word = this.arena.u64[base + i];
+      if (word !== words[i]) expect(`${what}, word ${i}: ${word?.toString(16)}`).toBe(`${what}, word ${i}: ${words[i]?.toString(16)}`);
     }
   }
 

@@ -65,7 +65,7 @@ describe('IntervalList', () => {
           }
         });
         expect(list.count).toBe(items.length);
-        for (let page = origin; page < origin + SPACE; page += 3) {
+        for (let page = origin; page < origin + SPACE; page += 7) {
           const expected = items.findIndex((item) => item.end > page);
           expect(list.seek(page)).toBe(expected >= 0);
           if (expected >= 0) expect(list.value).toBe(items[expected]!.value);
@@ -84,7 +84,7 @@ describe('IntervalList', () => {
           expect(list.gapDown(npages, from, to, align, offset % align)).toBe(all.at(-1) ?? -1);
         }
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
   });
 
@@ -171,6 +171,7 @@ describe('IntervalSet', () => {
         let runs = 0;
         for (let page = 0; page < SPACE; page++) {
           if (map[page] === 1 && map[page - 1] !== 1) runs++;
+          if (map[page] === map[page - 1] && page % 16 !== 0) continue; // asked at every edge, and here and there
           expect(set.has(origin + page)).toBe(map[page] === 1);
           const after = map.findIndex((other, i) => i > page && other !== map[page]);
           expect(set.boundaryAfter(origin + page, origin + SPACE)).toBe(after < 0 ? origin + SPACE : origin + after);

@@ -1,0 +1,102 @@
+/** The workloads besides range walks, on small sizes: what they do is checked, how long it takes is not. */
+import { describe, expect, it } from 'vitest';
+import { FAULTS, faultWork } from '../../../dist/bench/dax/faults.js';
+import { machineWorkloads } from '../../../dist/bench/machine/lifetimes.js';
+import { populateWork } from '../../../dist/bench/pgtable/populate.js';
+import { translateWorkloads } from '../../../dist/bench/pgtable/translate.js';
+import { chainWorkloads } from '../../../dist/bench/sched/chains.js';
+import { WORKLOADS } from '../../../dist/bench/suite.js';
+import { TABLE_NAMES, type BenchContext, type Work } from '../../../dist/bench/workload.js';
+import { addon, withAddon } from '../native/addon.ts';
+
+const compiled = withAddon(import.meta.url);
+const NO_ADDON: BenchContext = { native: null, nativeReason: 'not built' };
+const MiB = 2 ** 20;
+const GiB = 2 ** 30;
+
+/** Name and refusal of each contender that is there, each run once after its check. */
+async function runAll(work: Work): Promise<[string, string | null][]> {
+  const verdicts: [string, string | null][] = [];
+  for (const one of work.contenders.filter(({ missing }) => missing === undefined)) {
+    verdicts.push([one.name, one.check?.() ?? null]);
+    await one.before?.();
+    await one.run(1);
+  }
+  work.dispose?.();
+  return verdicts;
+}
+
+function fine(names: readonly string[]): [string, null][] {
+  return names.map((name) => [name, null]);
+}
+
+describe('DAX faults', () => {
+  it.each(FAULTS.map((spec) => [spec.name, spec] as const))('%s: as many faults as leaves, the words those of the file', async (_name, spec) => {
+    const ranges = Math.min(spec.ranges, 3);
+    const work = await faultWork({ ...spec, ranges });
+    const leaf = { '4K': 4096, '2M': 2 * MiB, '1G': GiB }[spec.pageSize];
+    expect(work.unitsPerRun).toBe(ranges * Math.max(1, spec.length / leaf));
+    expect(await runAll(work)).toEqual(fine(['walker', 'null']));
+  });
+
+  it('refuses what is not the workload: a leaf of another size', async () => {
+    const work = await faultWork({ name: 'odd', pageSize: '1G', ranges: 1, stride: 2 * MiB, length: 2 * MiB, unit: 'leaf', write: false });
+    expect(work.contenders[0]?.check?.()).toMatch(/^(differs at word 0|takes \d+ faults for 1 leaves)$/);
+  });
+});
+
+describe('translate', () => {
+  it.each(translateWorkloads.map((workload) => [workload.name, workload] as const))('%s: every build finds the frames', async (name, workload) => {
+    const builds = ['walker', 'walker simd', 'walker scalar', 'null'];
+    expect(await runAll(await workload.setup(NO_ADDON))).toEqual(fine(name.includes('batch') ? builds : [...builds, 'PageTable.translate', 'no call']));
+  });
+
+  compiled.it('the peers find the same', async () => {
+    for (const workload of translateWorkloads) {
+      const work = await workload.setup({ native: addon(), nativeReason: null });
+      const refusals = (await runAll(work)).filter(([, refusal]) => refusal !== null);
+      expect([workload.name, refusals]).toEqual([workload.name, []]);
+      expect(work.contenders.some(({ name }) => name === work.against[0])).toBe(true);
+    }
+  });
+});
+
+describe('populate', () => {
+  it.each([['4K', 64 * MiB, 16384], ['2M', GiB, 512]] as const)('%s: maps what it says, again and again', async (pageSize, range, leaves) => {
+    const work = await populateWork(pageSize, range, NO_ADDON);
+    expect(work.unitsPerRun).toBe(leaves);
+    expect(work.model).toMatchObject({ leaves, tableBytes: { '4K': 3 + 32, '2M': 3 }[pageSize] * 4096 });
+    expect(await runAll(work)).toEqual(fine(['walker', 'null']));
+  });
+});
+
+describe('machines and paths', () => {
+  it.each([...machineWorkloads, ...chainWorkloads].map((workload) => [workload.name, workload] as const))('%s: runs, and has a null contender', async (_name, workload) => {
+    const work = await workload.setup(NO_ADDON);
+    const verdicts = await runAll(work);
+    expect(verdicts.slice(0, 2)).toEqual(fine(['walker', 'null']));
+    expect(verdicts.every(([, refusal]) => refusal === null)).toBe(true);
+  });
+
+  it('weighs what a machine takes of memory', async () => {
+    const work = await (machineWorkloads.find(({ name }) => name === 'create a machine') as (typeof machineWorkloads)[number]).setup(NO_ADDON);
+    expect(Object.keys(work.sizes?.() ?? {})).toEqual(['rssBytes']);
+    work.dispose?.();
+  });
+
+});
+
+describe('the suite', () => {
+  it('names each workload once, in a table that there is', () => {
+    expect(new Set(WORKLOADS.map(({ name }) => name)).size).toBe(WORKLOADS.length);
+    expect(new Set(WORKLOADS.map(({ table }) => table))).toEqual(new Set(TABLE_NAMES));
+  });
+
+  it('has walks, fills and translations at every page size in --quick, and nothing slow', () => {
+    const quick = WORKLOADS.filter((workload) => workload.quick);
+    for (const table of ['walk', 'fill', 'translate']) {
+      expect(new Set(quick.filter((one) => one.table === table).map(({ pageSize }) => pageSize)), table).toEqual(new Set(['4K', '2M', '1G']));
+    }
+    expect(quick.every(({ name }) => !name.includes('64 GiB') && !name.includes('TiB'))).toBe(true);
+  });
+});
