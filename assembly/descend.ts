@@ -2,7 +2,7 @@
  * The way down: pgd -> p4d -> pud -> pmd -> pte. A table's address is its arena offset, so no step needs translating.
  */
 import { LEVEL_P4D, LEVEL_PGD, LEVEL_PMD, LEVEL_PTE, LEVEL_PUD } from '../src/abi';
-import { indexAt, isLeaf, isNonPresent, isNone, tableOf } from './entry';
+import { indexAt, isLeaf, isNonPresent, isNone, tableLimit, tableWithin } from './entry';
 
 /** A slot is the arena offset of an entry with its level in the low three bits, which an offset does not use. */
 @inline
@@ -20,31 +20,31 @@ export function slotLevel(slot: u32): u32 {
  * present or bad, which is the caller's to tell apart. Never fails.
  */
 export function seek(root: u32, levels: u32, vpn: u64, level: u32): u32 {
-  return seekInline(root, levels, vpn, level);
+  return seekWithin(root, levels, vpn, level, tableLimit());
 }
 
-/** seek for loops that live on it; with a constant level the tests of it fold away. */
+/** seek for loops that live on it: the tests of a constant level fold away, and the limit of tables is read once. */
 @inline
-export function seekInline(root: u32, levels: u32, vpn: u64, level: u32): u32 {
+export function seekWithin(root: u32, levels: u32, vpn: u64, level: u32, limit: u64): u32 {
   let table = root;
   // One level after the other, not a loop: shifts by constants.
   if (levels > <u32>LEVEL_PGD) {
     const slot = table + (indexAt(vpn, LEVEL_PGD) << 3);
     if (level == LEVEL_PGD) return slot | LEVEL_PGD;
-    table = tableOf(load<u64>(slot));
+    table = tableWithin(load<u64>(slot), limit);
     if (table == 0) return slot | LEVEL_PGD;
   }
   const p4d = table + (indexAt(vpn, LEVEL_P4D) << 3);
   if (level == LEVEL_P4D) return p4d | LEVEL_P4D;
-  table = tableOf(load<u64>(p4d));
+  table = tableWithin(load<u64>(p4d), limit);
   if (table == 0) return p4d | LEVEL_P4D;
   const pud = table + (indexAt(vpn, LEVEL_PUD) << 3);
   if (level == LEVEL_PUD) return pud | LEVEL_PUD;
-  table = tableOf(load<u64>(pud));
+  table = tableWithin(load<u64>(pud), limit);
   if (table == 0) return pud | LEVEL_PUD;
   const pmd = table + (indexAt(vpn, LEVEL_PMD) << 3);
   if (level == LEVEL_PMD) return pmd | LEVEL_PMD;
-  table = tableOf(load<u64>(pmd));
+  table = tableWithin(load<u64>(pmd), limit);
   return table == 0 ? pmd | LEVEL_PMD : table + (indexAt(vpn, LEVEL_PTE) << 3);
 }
 

@@ -31,14 +31,25 @@ export function isNonPresent(entry: u64, level: u32): bool {
   return level <= <u32>LEVEL_PUD && (entry & PTE_PRESENT) == 0 && !isNone(entry);
 }
 
+/** Table frames handed out so far: what tells a table from a wild pointer. */
+@inline
+export function tableLimit(): u64 {
+  return <u64>((load<u32>(HDR_FRAME_NEXT) - FRAMES) >> PAGE_SHIFT);
+}
+
 /**
- * Arena offset of the table that `entry` (above pte level) points to; 0 unless it is a plausible one: P, no PSE, and a
- * frame from [FRAMES, HDR_FRAME_NEXT). A difference with low bits left over is too large once these are on top.
+ * Arena offset of the table that `entry` (above pte level) points to; 0 unless it is a plausible one: P, no PSE, and one
+ * of the first `limit` frames. A difference with low bits left over is too large once these are on top.
  */
 @inline
-export function tableOf(entry: u64): u32 {
+export function tableWithin(entry: u64, limit: u64): u32 {
   const d = (entry & (PTE_PFN_MASK | PTE_PSE | PTE_PRESENT)) - (FRAMES | PTE_PRESENT);
-  return rotr(d, PAGE_SHIFT) < <u64>((load<u32>(HDR_FRAME_NEXT) - FRAMES) >> PAGE_SHIFT) ? <u32>d + FRAMES : 0;
+  return rotr(d, PAGE_SHIFT) < limit ? <u32>d + FRAMES : 0;
+}
+
+@inline
+export function tableOf(entry: u64): u32 {
+  return tableWithin(entry, tableLimit());
 }
 
 /** 4 KiB pages under one entry at `level`. */

@@ -7,9 +7,10 @@
  *
  *     d = (entry & KEEP) - (flags + base);  bad if d & (~(2^k - 1) | 0xfff);  word = (d >> rsh) + C
  *
- * 2^k is a power of two within the dev_pagemap around the first entry (or all of memory). The mixed form does
- * not expect RW, so that it stays in d, takes any window [base, base + size) by the sign of `last - d`, and adds DELTA
- * where RW is set.
+ * 2^k is a power of two within the dev_pagemap around the first entry (or all of memory). The mixed form does not expect
+ * RW, so that it stays in d, takes any window [base, base + size) by the sign of `last - d`, and adds DELTA where RW is
+ * set. In the sparse form lanes that are none have d = 0, and NONE_LESS_C makes REQ_NONE_WORD of C.
+ *
  * All of it is kept in the request's scratch and loaded as splats before a loop: the loads stay outside of it, while
  * splats of scalars and constants sink into loops with several exits.
  */
@@ -59,6 +60,7 @@ export const KIND_PER_PAGE: u32 = 2;
 /** flags of words never touch the frame's bits: words of neighbours differ by a constant */
 export const KIND_DISJOINT: u32 = 4;
 
+const SPAN_FIRST: u32 = 128;
 export const SPAN_MIN: u32 = 16;
 export const SPAN_MAX: u32 = 512;
 
@@ -87,7 +89,7 @@ export function prepare(req: u32): void {
   store<u32>(req, 0, S_TEMPLATE);
   store<u32>(req, 0, S_TEMPLATE_PGMAP);
   store<u32>(req, 0, S_PGMAP);
-  store<u32>(req, SPAN_MIN, S_SPAN);
+  store<u32>(req, SPAN_FIRST, S_SPAN);
   store<u64>(req, PTE_RW, S_RW);
   store<u64>(req, ~(<u64>ACCESS_BITS), S_NOT_NONE);
 }
@@ -112,8 +114,8 @@ export function findPgmap(req: u32, address: u64): u32 {
 }
 
 /**
- * Makes the template of the present pte `entry`, for who asks neither more nor less. False when it needs a look of its
- * own: no frame of a live pgmap, special, or words that templates cannot make.
+ * Makes the template that fits the pte `entry`. False, and there is none, when the entry needs a look of its own: not
+ * present, special, no frame of a live pgmap, or words that a template cannot make. Who asks for what is the caller's concern.
  */
 export function makeTemplate(req: u32, entry: u64): bool {
   store<u32>(req, 0, S_TEMPLATE);

@@ -79,9 +79,9 @@ export const REQ_NPAGES = 16; // u32: 4 KiB pages
 export const REQ_ROOT = 20; // u32: arena offset of the top table
 export const REQ_LEVELS = 24; // u32: 4 or 5
 export const REQ_OUT = 28; // u32: arena offset of the output words
-export const REQ_CAPACITY = 32; // u32: entries that fit at REQ_OUT (zap with WALK_COLLECT, batches)
+export const REQ_CAPACITY = 32; // u32: records that fit at REQ_OUT (zap with WALK_COLLECT), page numbers of a batch
 export const REQ_MODE = 36; // u32: WALK_* bits
-export const REQ_BUDGET = 40; // u32: entries to look at before STOP_BUDGET; 0 = no bound
+export const REQ_BUDGET = 40; // u32: walk: ptes, and other chunks as one each, to look at before STOP_BUDGET (exact); 0 = no bound
 export const REQ_DEVMAP_BIT = 44; // u32: 57, 58 or DEVMAP_BIT_NONE
 export const REQ_PFN_SHIFT = 48; // u32: where the frame number stands in an output word
 export const REQ_ORDER_SHIFT = 52; // u32: where the order (0, 9, 18) stands; 0 = no order
@@ -94,26 +94,26 @@ export const REQ_FLAGS_MASK = 96; // u64: pfn_flags_mask, which bits of an input
 export const REQ_DEFAULT = 104; // u64: default_flags, or-ed to what is left of the input word
 export const REQ_ZERO_PFN = 112; // f64: frame of the shared zero page; with WALK_ZERO_OK it counts as ordinary
 export const REQ_PGMAP = 120; // u32, in and out: index + 1 of the pgmap the walk holds a reference on, 0 = none
-export const REQ_LEVEL = 124; // u32: leaf level (map, next entry)
-export const REQ_AND = 128; // u64: protect: entry & AND
-export const REQ_OR = 136; // u64: protect: | OR
+export const REQ_LEVEL = 124; // u32: leaf level (map)
+export const REQ_AND = 128; // u64: protect: entry & AND; install: where the frame number stands in a word
+export const REQ_OR = 136; // u64: protect: | OR; map, install: flags of the leaves; harvest: A and/or D
 export const REQ_OR_IF_DIRTY = 144; // u64: protect: | this where the entry is dirty
 export const REQ_IN = 152; // u32: arena offset of input words (install, batch translate)
 export const REQ_ACCESS = 156; // u32: ACCESS_* bits (translate)
 // answers
 export const STOP_VPN = 192; // f64: the page at which it stopped
 export const STOP_END = 200; // f64: end of the chunk around it (one entry's worth, clipped to the range)
-export const STOP_LAST = 208; // f64: end of what was not a trailing hole; within a trailing hole, the start of its last chunk
+export const STOP_LAST = 208; // f64: end of the last chunk passed; of a hole above pte level, passed or not, its start
 export const STOP_ENTRY = 216; // u64: the entry at which it stopped
 export const STOP_REASON = 224; // u32: STOP_* below
 export const STOP_LEVEL = 228; // u32: LEVEL_* of that entry
 export const STOP_SLOT = 232; // u32: arena offset of that entry, 0 where there is no table for it
 export const STOP_DONE = 236; // u32: pages answered (or mapped, or cleared)
 export const STOP_STEPS = 240; // u32: entries looked at
-export const STOP_LEAVES = 244; // u32[3]: leaves passed, by level
-export const STOP_CHANGED = 256; // u32: entries changed (protect, zap, harvest), words written (collect)
+export const STOP_LEAVES = 244; // u32[3]: leaves passed (or mapped, or installed), by level
+export const STOP_CHANGED = 256; // u32: entries changed (protect, zap, harvest, install); of a collecting zap, records written
 export const STOP_FREED = 260; // u32: table frames freed
-export const REQ_SCRATCH = 320; // to REQUEST_STRIDE: pinned vectors of the fill loops
+export const REQ_SCRATCH = 320; // to REQUEST_STRIDE: the WASM's own, what its loops keep in memory
 
 // Walk modes
 export const WALK_FAULT = 1; // someone may ask for a page: holes are looked at with the requests

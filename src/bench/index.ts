@@ -2,6 +2,7 @@
 export * from './workload.ts';
 export * from './clock.ts';
 export * from './spread.ts';
+export * from './probe.ts';
 export * from './measure.ts';
 export * from './report.ts';
 export * from './musts.ts';

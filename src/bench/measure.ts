@@ -3,16 +3,26 @@
  *
  * A sample is the work as often as it takes to fill `sampleNs`; what counts of it is the ratio to another contender's sample of the same
  * round. Each contender answers `check` before it is timed; one that fails, or whose sample is too short for the clock, is refused with
- * the reason: a refused row has no numbers.
+ * the reason: a refused row has no numbers. Samples during which the core was shared are marked (probe.ts), and there are more rounds
+ * until enough are not.
  */
 import { RESOLUTION_STEPS_MIN, type Clock } from './clock.ts';
+import type { Probe } from './probe.ts';
 import { spreadOf } from './spread.ts';
 import type { Contender, Work } from './workload.ts';
 
-/** What came of one contender: ns a unit, one value a round, or why there are none. */
-export type Outcome =
-  | { readonly contender: Contender; readonly status: 'measured'; readonly ns: readonly number[] }
-  | { readonly contender: Contender; readonly status: 'missing' | 'refused'; readonly reason: string };
+/** A contender's rounds. */
+export interface Measured {
+  readonly contender: Contender;
+  readonly status: 'measured';
+  /** ns a unit, one value a round */
+  readonly ns: readonly number[];
+  /** the core was this contender's alone, by round */
+  readonly quiet: readonly boolean[];
+}
+
+/** What came of one contender: its rounds, or why there are none. */
+export type Outcome = Measured | { readonly contender: Contender; readonly status: 'missing' | 'refused'; readonly reason: string };
 
 export interface MeasureOptions {
   readonly clock: Clock;
@@ -20,7 +30,14 @@ export interface MeasureOptions {
   readonly rounds: number;
   /** at least as long as a sample is, where repeating can make it so (default 2 ms) */
   readonly sampleNs?: number;
+  /** without one every sample is taken for quiet */
+  readonly probe?: Probe;
+  /** in search of quiet rounds there are up to so many times as many (default 1) */
+  readonly search?: number;
 }
+
+/** Fewer say too little about a median. */
+export const ROUNDS_MIN = 9;
 
 /** Repetitions are bounded, so that an empty contender ends too. */
 const TIMES_MAX = 2 ** 26;
@@ -31,43 +48,57 @@ const WARMUP_MS = 20;
 interface Lane {
   readonly contender: Contender;
   times: number;
-  /** ns a run, by round */
+  /** by round: ns a run, and the slower probe around it */
   readonly runNs: number[];
-  /** the shortest stretch between two readings of the clock */
-  shortestNs: number;
+  readonly probeNs: number[];
+  /** what passed between two readings of the clock, each time */
+  readonly stretchNs: number[];
 }
 
 /** Checks, warms and times the contenders of `work`, in the order in which they are listed. */
 export async function measure(work: Work, options: MeasureOptions): Promise<Outcome[]> {
-  const { clock, sampleNs = 2e6 } = options;
+  const { clock, sampleNs = 2e6, probe = QUIET, search = 1 } = options;
   const rounds = work.rounds ?? options.rounds;
   const stopped = new Map<Contender, Outcome>();
   const lanes: Lane[] = [];
   for (const contender of work.contenders) {
     const reason = contender.missing ?? contender.check?.() ?? null;
-    if (reason === null) lanes.push({ contender, times: 1, runNs: [], shortestNs: Infinity });
+    if (reason === null) lanes.push({ contender, times: 1, runNs: [], probeNs: [], stretchNs: [] });
     else stopped.set(contender, { contender, status: contender.missing === undefined ? 'refused' : 'missing', reason });
   }
   for (const lane of lanes) await warmUp(work, lane, clock, sampleNs);
-  for (let round = 0; round < rounds; round++) {
+  const roundsMax = rounds < ROUNDS_MIN ? rounds : search * rounds;
+  for (let round = 0; round < rounds || (round < roundsMax && !isEnough(work, lanes, probe)); round++) {
     for (let i = 0; i < lanes.length; i++) {
       const lane = lanes[(i + round) % lanes.length] as Lane; // nobody always follows the same neighbour
+      const probeNs = probe.run();
       lane.runNs.push(work.single === true ? await stretches(lane, clock, sampleNs) : await repeats(lane, clock));
+      lane.probeNs.push(Math.max(probeNs, probe.run()));
     }
   }
-  const outcomes = new Map(lanes.map((lane) => [lane.contender, outcomeOf(work, lane, clock)]));
+  const outcomes = new Map(lanes.map((lane) => [lane.contender, outcomeOf(work, lane, clock, probe)]));
   return work.contenders.map((contender) => (stopped.get(contender) ?? outcomes.get(contender)) as Outcome);
 }
 
-function outcomeOf(work: Work, lane: Lane, clock: Clock): Outcome {
+const QUIET: Probe = { run: () => 0, isQuiet: () => true };
+
+/** Does every contender share enough quiet rounds with each of those that all are compared with? */
+function isEnough(work: Work, lanes: readonly Lane[], probe: Probe): boolean {
+  const quiet = lanes.map((lane) => lane.probeNs.map((ns) => probe.isQuiet(ns)));
+  const references = quiet.filter((_, i) => i === 0 || work.against.includes(lanes[i]?.contender.name ?? ''));
+  return quiet.every((own) => references.every((other) => own.filter((isQuiet, round) => isQuiet && other[round] === true).length >= ROUNDS_MIN));
+}
+
+function outcomeOf(work: Work, lane: Lane, clock: Clock, probe: Probe): Outcome {
   const { contender } = lane;
   const { freeNs = 0 } = contender;
-  const least = RESOLUTION_STEPS_MIN * clock.resolutionNs;
-  if (lane.shortestNs < least) {
-    return { contender, status: 'refused', reason: `too close to the timer: ${Math.round(lane.shortestNs)} ns, its step is ${Math.round(clock.resolutionNs)} ns` };
+  const stretchNs = spreadOf(lane.stretchNs).median;
+  if (stretchNs < RESOLUTION_STEPS_MIN * clock.resolutionNs) {
+    return { contender, status: 'refused', reason: `too close to the timer: ${Math.round(stretchNs)} ns, its step is ${Math.round(clock.resolutionNs)} ns` };
   }
   if (spreadOf(lane.runNs).median < 2 * freeNs) return { contender, status: 'refused', reason: 'mostly the price of its calls' };
-  return { contender, status: 'measured', ns: lane.runNs.map((ns) => (ns - freeNs) / work.unitsPerRun) };
+  const quiet = lane.probeNs.map((ns) => probe.isQuiet(ns));
+  return { contender, status: 'measured', ns: lane.runNs.map((ns) => (ns - freeNs) / work.unitsPerRun), quiet };
 }
 
 /** Runs the contender until it is compiled and the caches are its own, and finds how many runs make a sample. */
@@ -85,7 +116,7 @@ async function warmUp(work: Work, lane: Lane, clock: Clock, sampleNs: number): P
       lane.times = Math.min(TIMES_MAX, 16 * lane.times, Math.max(wanted, lane.times));
     }
   }
-  lane.shortestNs = Infinity;
+  lane.stretchNs.length = 0;
 }
 
 /** One sample of `times` runs, after an untimed one that brings its own data back into the caches. ns a run. */
@@ -117,6 +148,6 @@ async function stretch(lane: Lane, clock: Clock, times: number): Promise<number>
   const running = contender.run(times);
   if (running !== undefined) await running;
   const ns = clock.now() - start;
-  if (ns < lane.shortestNs) lane.shortestNs = ns;
+  lane.stretchNs.push(ns);
   return ns;
 }

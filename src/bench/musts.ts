@@ -6,6 +6,7 @@
  */
 import { GiB, MiB } from '../units.ts';
 import type { Row } from './report.ts';
+import type { QuietSpread } from './spread.ts';
 
 /** What of the workload's base row is held against the bound. */
 export type Quantity =
@@ -42,6 +43,8 @@ export const MUSTS: readonly Must[] = [
 /** A must beside what was measured. `holds` is null where nothing could be; `reason` then says why. */
 export interface Judgement extends Must {
   readonly measured: number | null;
+  /** false: the core was shared in too many rounds, and all of them count */
+  readonly isQuiet: boolean;
   readonly holds: boolean | null;
   readonly reason: string | null;
 }
@@ -53,26 +56,31 @@ export function judge(rows: readonly Row[], musts: readonly Must[] = MUSTS): Jud
     const base = own[0];
     if (base === undefined) return [];
     const measured = quantityOf(base, must.quantity);
-    if (measured === null) return [{ ...must, measured, holds: null, reason: lack(base, own, must.quantity) }];
-    return [{ ...must, measured, holds: measured >= (must.atLeast ?? -Infinity) && measured <= (must.atMost ?? Infinity), reason: null }];
+    const isQuiet = spreadUsed(base, must.quantity)?.isQuiet ?? true;
+    if (measured === null) return [{ ...must, measured, isQuiet, holds: null, reason: lack(base, own, must.quantity) }];
+    return [{ ...must, measured, isQuiet, holds: measured >= (must.atLeast ?? -Infinity) && measured <= (must.atMost ?? Infinity), reason: null }];
   });
+}
+
+/** The rounds that a quantity is made of; null for one that is no time. */
+function spreadUsed(row: Row, quantity: Quantity): QuietSpread | null {
+  if (quantity.kind === 'bytes') return null;
+  return 'peer' in quantity ? (row.ratios[quantity.peer] ?? null) : row.ns;
 }
 
 function quantityOf(row: Row, quantity: Quantity): number | null {
   if (row.ns === null) return null;
+  if (quantity.kind === 'bytes') return row.sizes[quantity.size] ?? null;
+  const spread = spreadUsed(row, quantity);
+  if (spread === null) return null;
   switch (quantity.kind) {
     case 'time against':
-      return row.ratios[quantity.peer]?.median ?? null;
-    case 'speed over': {
-      const ratio = row.ratios[quantity.peer]?.median;
-      return ratio === undefined ? null : 1 / ratio;
-    }
-    case 'per second':
-      return 1e9 / row.ns.median;
     case 'ns':
-      return row.ns.median;
-    case 'bytes':
-      return row.sizes[quantity.size] ?? null;
+      return spread.median;
+    case 'speed over':
+      return 1 / spread.median;
+    case 'per second':
+      return 1e9 / spread.median;
   }
 }
 

@@ -6,9 +6,9 @@
 import { arch, cpus, platform, release, totalmem } from 'node:os';
 import type { PageSize } from '../units.ts';
 import type { Clock } from './clock.ts';
-import type { Outcome } from './measure.ts';
+import { ROUNDS_MIN, type Measured, type Outcome } from './measure.ts';
 import { judge, type Judgement } from './musts.ts';
-import { ratioSpread, spreadOf, type Spread } from './spread.ts';
+import { quietSpread, ratioSpread, type QuietSpread } from './spread.ts';
 import { TABLES, TABLE_NAMES, type BenchContext, type Model, type TableName, type Work, type Workload } from './workload.ts';
 
 export const REPORT_SCHEMA = 'daxmirror-bench';
@@ -25,14 +25,15 @@ export interface Row {
   readonly reason: string | null;
   /** what `ns` is for one of */
   readonly unit: string;
-  /** host time a unit, over the rounds */
-  readonly ns: Spread | null;
+  /** host time a unit, over the rounds in which the core was not shared (all where those are too few) */
+  readonly ns: QuietSpread | null;
   /** whose time every row of the workload is set in relation to */
   readonly against: readonly string[];
   /** `ns` of this row / `ns` of another in the same round, by that one's name: the base, and those of `against` that were measured */
-  readonly ratios: Readonly<Record<string, Spread>>;
+  readonly ratios: Readonly<Record<string, QuietSpread>>;
   /** output, at the median */
   readonly gbPerSecond: number | null;
+  /** rounds run; `ns` and each ratio say of how many they are made */
   readonly rounds: number;
   readonly clock: Clock['kind'];
   /** modelled, exact; null where there is nothing to model */
@@ -101,9 +102,9 @@ export function rowsOf(workload: Workload, work: Work, outcomes: readonly Outcom
       sizes: contender === base ? sizes : {},
     };
     if (outcome.status !== 'measured') return { ...common, status: outcome.status, reason: outcome.reason, ns: null, ratios: {}, gbPerSecond: null, rounds: 0 };
-    const ns = spreadOf(outcome.ns);
+    const ns = quietSpread(outcome, ROUNDS_MIN);
     const output = work.outputBytesPerRun === undefined ? null : work.outputBytesPerRun / (ns.median * work.unitsPerRun);
-    return { ...common, status: 'measured', reason: null, ns, ratios: ratiosOf(outcome.ns, work, outcomes), gbPerSecond: output, rounds: outcome.ns.length };
+    return { ...common, status: 'measured', reason: null, ns, ratios: ratiosOf(outcome, work, outcomes), gbPerSecond: output, rounds: outcome.ns.length };
   });
 }
 
@@ -116,10 +117,10 @@ export function refusedRow(workload: Workload, reason: string, clock: Clock): Ro
 }
 
 /** To the base, so that noise shows in the null row, and to what the workload names. */
-function ratiosOf(ns: readonly number[], work: Work, outcomes: readonly Outcome[]): Record<string, Spread> {
+function ratiosOf(own: Measured, work: Work, outcomes: readonly Outcome[]): Record<string, QuietSpread> {
   const names = new Set([work.contenders[0]?.name ?? '', ...work.against]);
-  const ratios: Record<string, Spread> = {};
-  for (const other of outcomes) if (other.status === 'measured' && names.has(other.contender.name)) ratios[other.contender.name] = ratioSpread(ns, other.ns);
+  const ratios: Record<string, QuietSpread> = {};
+  for (const other of outcomes) if (other.status === 'measured' && names.has(other.contender.name)) ratios[other.contender.name] = ratioSpread(own, other, ROUNDS_MIN);
   return ratios;
 }
 

@@ -15,8 +15,30 @@ export function spreadOf(values: readonly number[]): Spread {
   return { median, min: sorted[0] as number, max: sorted.at(-1) as number };
 }
 
-/** Round by round `of[i] / to[i]`: what happened to the machine in a round happened to both. */
-export function ratioSpread(of: readonly number[], to: readonly number[]): Spread {
-  if (of.length !== to.length) throw new RangeError(`ratioSpread: ${of.length} rounds against ${to.length}`);
-  return spreadOf(of.map((value, i) => value / (to[i] as number)));
+/** A spread, and the rounds it is made of. */
+export interface QuietSpread extends Spread {
+  readonly rounds: number;
+  /** false: too few rounds were quiet, so that all are in it */
+  readonly isQuiet: boolean;
+}
+
+/** What a contender's rounds came to, and in which of them the core was its own. */
+export interface Rounds {
+  readonly ns: readonly number[];
+  readonly quiet: readonly boolean[];
+}
+
+/** Of the quiet rounds where there are `wanted` of them, else of all. */
+export function quietSpread({ ns, quiet }: Rounds, wanted: number): QuietSpread {
+  const chosen = ns.filter((_, round) => quiet[round] === true);
+  const isQuiet = chosen.length >= Math.min(wanted, ns.length);
+  const values = isQuiet ? chosen : ns;
+  return { ...spreadOf(values), rounds: values.length, isQuiet };
+}
+
+/** Round by round the ratio of two: what happened to the machine in a round happened to both. Quiet rounds are those of both. */
+export function ratioSpread(of: Rounds, to: Rounds, wanted: number): QuietSpread {
+  if (of.ns.length !== to.ns.length) throw new RangeError(`ratioSpread: ${of.ns.length} rounds against ${to.ns.length}`);
+  const ratios = of.ns.map((value, round) => value / (to.ns[round] as number));
+  return quietSpread({ ns: ratios, quiet: of.quiet.map((isQuiet, round) => isQuiet && to.quiet[round] === true) }, wanted);
 }

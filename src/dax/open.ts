@@ -13,6 +13,7 @@ export function openDaxFile(inode: Inode, writable: boolean): MappedFile {
     alignPages: 1,
     preferPages: Math.max(512, inode.extentPages),
     syncSupported: true,
+    released: () => inode.fs.evictIfUnused(inode),
     refuses: () => (inode.fs.pgmap.state === 'dead' ? 'ENXIO' : null),
   };
 }

@@ -25,6 +25,14 @@ import type { DeviceMirror, FillResult, InstallWords, MirrorPort } from './devic
 /** 262,144 pages: 1 GiB a walk */
 const WINDOW_PAGES = 2 ** 18;
 
+/** Words for so many pages are kept between fills: a fault of one page costs less than finding room for its word. */
+const SPARE_PAGES = 512;
+
+interface Scratch {
+  readonly range: Range2019;
+  readonly free: () => void;
+}
+
 const VALID = 1n;
 const WRITE = 2n;
 const DEVICE_PRIVATE = 4n;
@@ -40,6 +48,7 @@ const PFN_MASK = 0xffff_ffff_ffff_f000n;
 /** Starts mirroring through hmm_mirror. Throws EINVAL when the process has exited. */
 export function attachLegacy(device: DeviceMirror): MirrorPort {
   const { mm } = device;
+  let spare: Scratch | null = null;
   const mirror = hmmMirrorRegister(mm, device.name, {
     syncCpuDevicePagetables: (update) => device.invalidate(rangeOf(update), () => {}),
     *release() {
@@ -66,20 +75,35 @@ export function attachLegacy(device: DeviceMirror): MirrorPort {
     },
     *detach() {
       yield* hmmMirrorUnregister(mirror);
+      spare?.free();
+      spare = null;
     },
   };
 
   function* fillWindow(start: Vpn, end: Vpn, write: boolean): Sleepable<FillResult> {
-    const window = mm.platform.arena.window(end - start);
-    const range = newRange2019({ ...LEGACY_FORMAT, words: window.words, out: window.offset, defaultFlags: write ? VALID | WRITE : VALID });
+    const scratch = takeScratch(end - start);
+    const { range } = scratch;
+    range.defaultFlags = write ? VALID | WRITE : VALID;
     try {
       const refused = hmmRangeRegister(range, mm, start, end);
       if (refused !== null) throw new HmmError(refused, 'device fault', `process ${mm.name} has exited`, addrOf(start));
       return yield* fillRange(range, write);
     } finally {
       hmmRangeUnregister(range);
-      window.free();
+      if (spare === null && range.words.length === SPARE_PAGES && device.attached) spare = scratch;
+      else scratch.free();
     }
+  }
+
+  /** A range that nobody else uses, and its words. Throws ENOMEM. */
+  function takeScratch(npages: number): Scratch {
+    const kept = spare;
+    if (kept !== null && npages <= SPARE_PAGES) {
+      spare = null;
+      return kept;
+    }
+    const window = mm.platform.arena.window(Math.max(npages, SPARE_PAGES));
+    return { range: newRange2019({ ...LEGACY_FORMAT, words: window.words, out: window.offset }), free: window.free };
   }
 
   function* fillRange(range: Range2019, write: boolean): Sleepable<FillResult> {

@@ -38,6 +38,8 @@ export class FileSystem {
   shutDown = false;
   /** where the next block of a small file goes, or -1 (place.ts) */
   smallFiles: Pfn = -1;
+  /** told before the blocks of a deleted file go that nobody uses any more */
+  onEvict: ((inode: Inode) => void) | null = null;
   #nextInode = 1;
 
   constructor(platform: Platform, profile: FsProfile, pgmap: PgMap) {
@@ -86,7 +88,15 @@ export class FileSystem {
     if (inode.unlinked) throw new HmmError('ENOENT', 'unlink', `${inode.name} is gone`);
     inode.unlinked = true;
     this.inodes.delete(inode.name);
-    if (inode.opens === 0) this.freeBlocks(inode, 0, FILE_PAGES_MAX);
+    this.evictIfUnused(inode);
+  }
+
+  /** The blocks of a deleted file go when nobody has it open or maps it any more. */
+  evictIfUnused(inode: Inode): void {
+    if (!inode.unlinked || inode.opens > 0 || inode.mappings.size > 0 || inode.extents.count === 0) return;
+    this.onEvict?.(inode);
+    inode.pages = null;
+    this.freeBlocks(inode, 0, FILE_PAGES_MAX);
   }
 
   /** What the file has at page `index`, looking no further than `end`. */

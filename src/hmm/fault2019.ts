@@ -1,13 +1,13 @@
 /**
  * A walk of the 2019 API, and how it faults pages in (mm/hmm.c: struct hmm_vma_walk, hmm_vma_walk_hole_, hmm_vma_do_fault, v5.2).
  *
- * EBUSY means faulted, walk again. The era's code faults everything from the first page that asks to the end of its chunk, with
+ * EBUSY means faulted, walk again; EPERM, write asked for in a read-only area. The era's code faults everything from the first page that asks to the end of its chunk, with
  * that page's rights, and overwrites the requests on its way (bug switch chunk-faulting: `faultChunk`). What was meant:
  * each page that asks, with the rights it asks for, and requests stand until they are answered (`faultAsked`).
  */
 import { LEVEL_PTE, PTE_RW } from '../abi.ts';
 import {
-  FAULT_FLAG_ALLOW_RETRY, FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_RETRY, VM_WRITE, handleMmFault, type Mm, type Vma,
+  FAULT_FLAG_ALLOW_RETRY, FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_ERROR, VM_FAULT_RETRY, VM_WRITE, handleMmFault, quickMmFault, type Mm, type Vma,
 } from '../mm/index.ts';
 import type { PgMap } from '../memremap/index.ts';
 import type { PageTable } from '../pgtable/index.ts';
@@ -47,11 +47,14 @@ export function mark(w: Walk2019, vpn: Vpn, value: number): void {
 /** Faults every page of `[start, end)`, all alike. Their words are NONE from here on. */
 export function* faultChunk(w: Walk2019, vma: Vma, start: Vpn, end: Vpn, write: boolean): Sleepable<WalkErrno> {
   const { range } = w;
-  const { counts } = w.mm.platform;
+  const { counts, sched } = w.mm.platform;
   const pt = w.mm.pageTable;
+  if (mayNotWrite(w, vma, start, write)) return 'EPERM';
+  const flags = flagsOf(w, write);
   range.words.fill(range.values[PFN_VALUE_NONE], start - range.start, end - range.start);
   for (let vpn = start; vpn < end; ) {
-    const answer = yield* faultPage(w, vma, vpn, write);
+    const quick = sched.concurrent ? FAULT_SLEEPS : quickMmFault(vma, vpn, flags);
+    const answer = faulted(w, vpn, quick === FAULT_SLEEPS ? yield* handleMmFault(vma, vpn, flags) : quick);
     if (answer !== 'EBUSY') return answer;
     // The calls for the rest of a huge leaf would find all they want: they are counted, and not made.
     const next = pt.look(vpn) && pt.level > LEVEL_PTE && (!write || (pt.lo & PTE_RW) !== 0) ? Math.min(end, leafEnd(pt, vpn)) : vpn + 1;
@@ -64,29 +67,41 @@ export function* faultChunk(w: Walk2019, vma: Vma, start: Vpn, end: Vpn, write: 
 /** Faults the pages of `[start, end)` that need it. */
 export function* faultAsked(w: Walk2019, vma: Vma, start: Vpn, end: Vpn): Sleepable<WalkErrno> {
   const { range } = w;
+  const { sched } = w.mm.platform;
   const pt = w.mm.pageTable;
   const needs = needTable(range);
   for (let vpn = start; vpn < end; ) {
     const present = pt.look(vpn);
     const need = needs(range.words[vpn - range.start] as bigint, present, (pt.lo & PTE_RW) !== 0);
-    if (need !== 0) {
-      const answer = yield* faultPage(w, vma, vpn, (need & NEED_WRITE) !== 0);
-      if (answer !== 'EBUSY') return answer;
-      vpn++;
-    } else vpn = present && pt.level > LEVEL_PTE && range.pfnFlagsMask === 0n ? Math.min(end, leafEnd(pt, vpn)) : vpn + 1;
+    if (need === 0) {
+      vpn = present && pt.level > LEVEL_PTE && range.pfnFlagsMask === 0n ? Math.min(end, leafEnd(pt, vpn)) : vpn + 1;
+      continue;
+    }
+    const write = (need & NEED_WRITE) !== 0;
+    if (mayNotWrite(w, vma, vpn, write)) return 'EPERM';
+    const flags = flagsOf(w, write);
+    const quick = sched.concurrent ? FAULT_SLEEPS : quickMmFault(vma, vpn, flags);
+    const answer = faulted(w, vpn, quick === FAULT_SLEEPS ? yield* handleMmFault(vma, vpn, flags) : quick);
+    if (answer !== 'EBUSY') return answer;
+    vpn++;
   }
   return 'EBUSY';
 }
 
-/** hmm_vma_do_fault(). EAGAIN: mmap_lock was dropped; EFAULT: the word says ERROR; EPERM: write to a read-only area. */
-function* faultPage(w: Walk2019, vma: Vma, vpn: Vpn, write: boolean): Sleepable<WalkErrno> {
-  const { counts, bugs } = w.mm.platform;
-  if (write && !vma.has(VM_WRITE) && !bugs.has('fault-ignores-vm-write')) {
-    mark(w, vpn, PFN_VALUE_ERROR);
-    return 'EPERM';
-  }
-  counts.hmmFaults++;
-  const result = yield* handleMmFault(vma, vpn, FAULT_FLAG_REMOTE | (w.allowRetry ? FAULT_FLAG_ALLOW_RETRY : 0) | (write ? FAULT_FLAG_WRITE : 0));
+/** Write asked for in a read-only area: the page's word says ERROR. */
+function mayNotWrite(w: Walk2019, vma: Vma, vpn: Vpn, write: boolean): boolean {
+  if (!write || vma.has(VM_WRITE) || w.mm.platform.bugs.has('fault-ignores-vm-write')) return false;
+  mark(w, vpn, PFN_VALUE_ERROR);
+  return true;
+}
+
+function flagsOf(w: Walk2019, write: boolean): number {
+  return FAULT_FLAG_REMOTE | (w.allowRetry ? FAULT_FLAG_ALLOW_RETRY : 0) | (write ? FAULT_FLAG_WRITE : 0);
+}
+
+/** What hmm_vma_do_fault() makes of VM_FAULT_ bits. EAGAIN: mmap_lock was dropped; EFAULT: the word says ERROR. */
+function faulted(w: Walk2019, vpn: Vpn, result: number): WalkErrno {
+  w.mm.platform.counts.hmmFaults++;
   if ((result & VM_FAULT_RETRY) !== 0) return 'EAGAIN';
   if ((result & VM_FAULT_ERROR) === 0) return 'EBUSY';
   mark(w, vpn, PFN_VALUE_ERROR);

@@ -128,6 +128,7 @@ function* walkUntilSettled(w: Walk2019, vma: Vma, start: Vpn, end: Vpn): Sleepab
     Object.assign(before, w.stop);
     if (sameStops < SAME_STOPS && samePlaces < SAME_PLACES) continue;
     yield* awaitChange(w);
+    if (!w.range.valid) return answer;
     sameStops = samePlaces = 0;
   }
 }

@@ -28,8 +28,8 @@
 import {
   LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PMD_PAGES, STOP_DONE_ALL, STOP_DYING, STOP_NEEDS_FAULT, STOP_NEEDS_WRITE, STOP_NONPRESENT, STOP_SPECIAL, WALK_PGMAP, WALK_ZERO_OK,
 } from '../abi.ts';
-import { KernelCrash, invariant } from '../errno.ts';
-import type { Mm, Vma } from '../mm/index.ts';
+import { InvariantError, KernelCrash, invariant } from '../errno.ts';
+import { VM_WRITE, type Mm, type Vma } from '../mm/index.ts';
 import { framePfn, isNone, isProtNone, isSpecial, isWritable } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
@@ -151,8 +151,10 @@ function* handleLarge(w: Walk2019, vma: Vma, level: number, end: Vpn): Sleepable
   const { vpn, reason, lo, hi } = w.stop;
   if (reason === STOP_NEEDS_FAULT) return yield* hole(w, vma, vpn, end, 0n);
   if (reason === STOP_NEEDS_WRITE) {
-    const locked = level === LEVEL_PUD && w.mm.platform.bugs.has('fault-under-pud-lock');
-    return locked ? yield* faultUnderPudLock(w, vma, vpn, end) : yield* hole(w, vma, vpn, end, cpuFlags(range, false));
+    const { bugs } = w.mm.platform;
+    const faults = vma.has(VM_WRITE) || bugs.has('fault-ignores-vm-write');
+    if (level === LEVEL_PUD && faults && bugs.has('fault-under-pud-lock')) faultUnderPudLock(w);
+    return yield* hole(w, vma, vpn, end, cpuFlags(range, false));
   }
   if (reason === STOP_DYING) return dying(w, vpn);
   if (reason === STOP_NONPRESENT && (level === LEVEL_PMD ? isProtNone(lo) : isDevmap(w, hi))) return yield* hole(w, vma, vpn, end, 0n);
@@ -184,18 +186,20 @@ function* faultFrom(w: Walk2019, vma: Vma | null, start: Vpn, end: Vpn, need: nu
   return bugs.has('chunk-faulting') ? yield* faultChunk(w, vma, start, end, (need & NEED_WRITE) !== 0) : yield* faultAsked(w, vma, start, end);
 }
 
-/** The pud handler runs with the pud's spinlock held: a fault from within sleeps with it, or takes it again. */
-function* faultUnderPudLock(w: Walk2019, vma: Vma, start: Vpn, end: Vpn): Sleepable<WalkErrno | null> {
+/**
+ * The pud handler runs with the pud's spinlock held, and handle_mm_fault() of a present 1G leaf takes it whatever it finds to do:
+ * to make it writable, or to mark it accessed.
+ */
+function faultUnderPudLock(w: Walk2019): never {
   const { sched } = w.mm.platform;
   const lock = `${w.mm.touches} ${LEVEL_PUD}`;
   sched.spinLock(lock);
   try {
-    const answer = yield* hole(w, vma, start, end, cpuFlags(w.range, false));
-    if (answer !== 'EPERM') sched.mightSleep('handle_mm_fault()');
-    return answer;
+    sched.spinLock(lock);
   } finally {
     sched.spinUnlock(lock);
   }
+  throw new InvariantError(`${lock} was taken twice`);
 }
 
 function isDevmap(w: Walk2019, hi: number): boolean {

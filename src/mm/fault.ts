@@ -19,7 +19,7 @@ import { vmaFlagsLo } from './insert.ts';
 import { invalidateEnd, invalidateStart } from './mm.ts';
 import {
   FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_ACCESS, VM_EXEC, VM_FAULT_DONE_COW, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS,
-  VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, type Vma, type Vmf,
+  VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, VM_SOFTDIRTY, type Vma, type Vmf,
 } from './vma.ts';
 import { dropHuge } from './zap.ts';
 
@@ -140,7 +140,7 @@ function anonymousFault(vmf: Vmf, write: boolean): number {
   const { vma } = vmf;
   const { ram } = vma.mm.platform;
   const pt = vma.mm.pageTable;
-  if (!write && !vma.isShared) {
+  if (!write) {
     if (!pt.slot(vmf.vpn, LEVEL_PTE)) return VM_FAULT_OOM;
     pt.set(ram.zeroPfn, vmaFlagsLo(vma.flags, LEVEL_PTE, false) | PTE_SPECIAL, vma.has(VM_EXEC) ? 0 : HI_NX);
     return 0;
@@ -167,9 +167,23 @@ function mapAnonPage(vmf: Vmf, pfn: Pfn): void {
   const { records, bus } = vma.mm.platform;
   records.setOwner(pfn, PAGE_ANON | PAGE_EXCLUSIVE, vma.mm.id, vmf.vpn);
   records.addMappings(pfn, 1);
-  vma.anon = true;
+  vma.anonVma ??= anonVmaFor(vma);
   vma.mm.pageTable.set(pfn, vmaFlagsLo(vma.flags, LEVEL_PTE, true), vma.has(VM_EXEC) ? 0 : HI_NX);
   if (bus.on) bus.emit({ type: 'entry', mm: vma.mm.id, vpn: vmf.vpn, level: LEVEL_PTE, pfn, write: true });
+}
+
+/** find_mergeable_anon_vma(): that of a neighbour that this area could be one with but for its rights, else a new one. */
+function anonVmaFor(vma: Vma): object {
+  const { vmas } = vma.mm;
+  const next = vmas.next(vma);
+  if (next !== null && next.anonVma !== null && continues(vma, next)) return next.anonVma;
+  const prev = vmas.prev(vma);
+  return prev !== null && prev.anonVma !== null && continues(prev, vma) ? prev.anonVma : {};
+}
+
+function continues(low: Vma, high: Vma): boolean {
+  const differs = (low.flags ^ high.flags) & ~(VM_ACCESS | VM_SOFTDIRTY);
+  return low.end === high.start && low.file?.inode === high.file?.inode && differs === 0 && low.pgoffOf(high.start) === high.pgoff;
 }
 
 /** Called by a file's fault handler for a private write: a page of the process's own with the bytes of `source` (null: zeroes). */

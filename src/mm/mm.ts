@@ -15,8 +15,8 @@ import { VmaTree } from './vmaTree.ts';
 export const MAX_MAP_COUNT = 65530;
 /** mmap_min_addr: 64 KiB */
 export const MIN_VPN: Vpn = 16;
-/** 47 bits of addresses, less the guard page */
-export const TASK_SIZE_VPN: Vpn = 2 ** 35 - 1;
+/** Where addresses end that nobody asks for by a hint beyond it: 47 bits, less the guard page (DEFAULT_MAP_WINDOW). */
+export const MAP_WINDOW_VPN: Vpn = 2 ** 35 - 1;
 /** where mmap looks from, downwards, with address randomisation off */
 export const MMAP_BASE_VPN: Vpn = 0x7ffff7fff;
 
@@ -38,6 +38,11 @@ export class Mm {
     this.pageTable = new PageTable(platform.arena, platform.levels);
     this.notifiers = new MmuNotifiers(id, platform.sched, platform.bus);
     this.mmapLock = new RwLock(`mmap_lock ${id}`);
+  }
+
+  /** TASK_SIZE: where this space ends, less the guard page; with LA57 that is 56 bits. */
+  get taskEndVpn(): Vpn {
+    return this.pageTable.endVpn - 1;
   }
 
   /** What preemption points of this space's page table touch. */

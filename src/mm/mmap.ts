@@ -10,8 +10,9 @@ import { HmmError } from '../errno.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { addrOf, alignDown, alignUp, hex, pagesOfLevel, type Vpn } from '../units.ts';
 import { protectRange } from './mprotect.ts';
-import { invalidateEnd, invalidateStart, MAX_MAP_COUNT, MIN_VPN, MMAP_BASE_VPN, TASK_SIZE_VPN, type Mm } from './mm.ts';
+import { invalidateEnd, invalidateStart, MAP_WINDOW_VPN, MAX_MAP_COUNT, MIN_VPN, MMAP_BASE_VPN, type Mm } from './mm.ts';
 import { linkVma, unlinkVma } from './rmap.ts';
+import { newSharedAnon } from './sharedAnon.ts';
 import {
   VM_ACCESS, VM_MAYEXEC, VM_MAYREAD, VM_MAYSHARE, VM_MAYWRITE, VM_NOHUGEPAGE, VM_HUGEPAGE, VM_SHARED,
   VM_SOFTDIRTY, VM_SPECIAL, VM_SYNC, VM_WRITE, Vma, protString, type MappedFile,
@@ -36,11 +37,12 @@ export interface MmapRequest {
 
 /** mmap(2). Returns the new area's first page. EINVAL, EACCES, ENOMEM, EEXIST, EOPNOTSUPP, EOVERFLOW, and what the file refuses with. */
 export function* mmap(mm: Mm, request: MmapRequest): Sleepable<Vpn> {
-  const { npages, file, fixed } = request;
+  const { npages, fixed } = request;
   if (npages <= 0) throw new HmmError('EINVAL', 'mmap', 'length is zero');
-  if (npages > TASK_SIZE_VPN) throw new HmmError('ENOMEM', 'mmap', `length of ${hex(npages)} pages does not fit the address space`);
+  if (npages > mm.taskEndVpn) throw new HmmError('ENOMEM', 'mmap', `length of ${hex(npages)} pages does not fit the address space`);
   if (request.pgoff + npages > 2 ** 52) throw new HmmError('EOVERFLOW', 'mmap', 'offset and length wrap');
   const flags = vmFlagsFor(request);
+  const file = request.file === null && request.shared ? newSharedAnon(mm.platform) : request.file;
   const { sched } = mm.platform;
   if (!mm.mmapLock.tryWrite(sched)) yield* mm.mmapLock.write(sched);
   try {
@@ -51,7 +53,7 @@ export function* mmap(mm: Mm, request: MmapRequest): Sleepable<Vpn> {
     // A whole area in the middle may be replaced: one cut more.
     if (mm.vmas.count >= MAX_MAP_COUNT) throw new HmmError('ENOMEM', 'mmap', `more than ${MAX_MAP_COUNT} areas`);
     if (fixed === 'fixed') yield* unmapRange(mm, start, start + npages, 'mmap');
-    insertVma(mm, start, start + npages, flags, file, file === null ? start : request.pgoff);
+    insertVma(mm, start, start + npages, flags, file, file === null ? start : request.file === null ? 0 : request.pgoff);
     if (mm.platform.bus.on) {
       mm.platform.bus.emit({ type: 'mmap', mm: mm.id, start, end: start + npages, file: file?.inode.name ?? null, prot: protString(flags) });
     }
@@ -64,7 +66,7 @@ export function* mmap(mm: Mm, request: MmapRequest): Sleepable<Vpn> {
 /** munmap(2): EINVAL, ENOMEM where a split would be one area too many. What is not mapped is no error. */
 export function* munmap(mm: Mm, start: Vpn, npages: number): Sleepable<void> {
   if (npages <= 0) throw new HmmError('EINVAL', 'munmap', 'length is zero', addrOf(start));
-  if (start + npages > TASK_SIZE_VPN) throw new HmmError('EINVAL', 'munmap', 'range lies outside the address space', addrOf(start));
+  if (start + npages > mm.taskEndVpn) throw new HmmError('EINVAL', 'munmap', 'range lies outside the address space', addrOf(start));
   const { sched } = mm.platform;
   if (!mm.mmapLock.tryWrite(sched)) yield* mm.mmapLock.write(sched);
   try {
@@ -79,7 +81,7 @@ export function* munmap(mm: Mm, start: Vpn, npages: number): Sleepable<void> {
 export function* mprotect(mm: Mm, start: Vpn, npages: number, prot: number): Sleepable<void> {
   if (npages === 0) return;
   const end = start + npages;
-  if (end > TASK_SIZE_VPN) throw new HmmError('ENOMEM', 'mprotect', 'range lies outside the address space', addrOf(start));
+  if (end > mm.taskEndVpn) throw new HmmError('ENOMEM', 'mprotect', 'range lies outside the address space', addrOf(start));
   const { sched } = mm.platform;
   if (!mm.mmapLock.tryWrite(sched)) yield* mm.mmapLock.write(sched);
   try {
@@ -110,7 +112,7 @@ export function* exitMm(mm: Mm): Sleepable<void> {
     requireAlive(mm, 'exit');
     mm.alive = false;
     yield* mm.notifiers.release(mm.pageTable.endVpn);
-    yield* unmapRange(mm, 0, TASK_SIZE_VPN, 'exit');
+    yield* unmapRange(mm, 0, mm.taskEndVpn, 'exit');
     mm.pageTable.destroy();
     if (mm.platform.bus.on) mm.platform.bus.emit({ type: 'exit', mm: mm.id });
   } finally {
@@ -141,27 +143,34 @@ function vmFlagsFor(request: MmapRequest): number {
   return flags;
 }
 
-/** Where a mapping goes (get_unmapped_area): at the demand, at a free hint, else the highest gap that fits. */
+/** Where a mapping goes: at the demand, or where findPlace says. */
 function placeMapping(mm: Mm, request: MmapRequest): Vpn {
-  const { npages, start: wanted, fixed, file } = request;
-  if (fixed !== 'hint') {
-    if (wanted === null) throw new HmmError('EINVAL', 'mmap', 'a fixed mapping needs an address');
-    if (wanted < MIN_VPN) throw new HmmError('EPERM', 'mmap', `address ${hex(addrOf(wanted))} is below the lowest allowed`, addrOf(wanted));
-    if (wanted + npages > TASK_SIZE_VPN) throw new HmmError('ENOMEM', 'mmap', 'range lies outside the address space', addrOf(wanted));
-    if (fixed === 'noreplace') {
-      const there = mm.vmas.find(wanted);
-      if (there !== null && there.start < wanted + npages) throw new HmmError('EEXIST', 'mmap', `something is mapped at ${hex(addrOf(Math.max(wanted, there.start)))}`, addrOf(wanted));
-    }
-    return wanted;
+  const { npages, start: wanted, fixed } = request;
+  if (fixed === 'hint') return findPlace(mm, request);
+  if (wanted === null) throw new HmmError('EINVAL', 'mmap', 'a fixed mapping needs an address');
+  if (wanted < MIN_VPN) throw new HmmError('EPERM', 'mmap', `address ${hex(addrOf(wanted))} is below the lowest allowed`, addrOf(wanted));
+  if (wanted + npages > mm.taskEndVpn) throw new HmmError('ENOMEM', 'mmap', 'range lies outside the address space', addrOf(wanted));
+  if (fixed === 'noreplace') {
+    const there = mm.vmas.find(wanted);
+    if (there !== null && there.start < wanted + npages) throw new HmmError('EEXIST', 'mmap', `something is mapped at ${hex(addrOf(Math.max(wanted, there.start)))}`, addrOf(wanted));
   }
-  if (wanted !== null && wanted >= MIN_VPN && wanted + npages <= TASK_SIZE_VPN) {
-    const next = mm.vmas.find(wanted);
-    if (next === null || next.start >= wanted + npages) return wanted;
+  return wanted;
+}
+
+/**
+ * get_unmapped_area(): at a hint that is free, else the highest gap that fits, where a file's huge pages can be used if they
+ * fit into the mapping at all. Beyond 47 bits only for who hints there.
+ */
+function findPlace(mm: Mm, { npages, start: wanted, pgoff, file }: MmapRequest): Vpn {
+  const hint = wanted === null || wanted === 0 ? null : Math.max(wanted, MIN_VPN);
+  if (hint !== null && hint + npages <= mm.taskEndVpn) {
+    const next = mm.vmas.find(hint);
+    if (next === null || next.start >= hint + npages) return hint;
   }
-  const prefer = file?.preferPages ?? 1;
-  const align = npages >= prefer ? prefer : 1;
-  const top = Math.min(MMAP_BASE_VPN, TASK_SIZE_VPN);
-  const found = mm.vmas.findGapTopDown(npages, MIN_VPN, top, align, align === 1 ? 0 : request.pgoff % align);
+  const unit = file?.preferPages ?? 1;
+  const align = pgoff + npages - alignUp(pgoff, unit) >= unit ? unit : 1;
+  const top = MMAP_BASE_VPN + (hint !== null && hint >= MAP_WINDOW_VPN ? mm.taskEndVpn - MAP_WINDOW_VPN : 0);
+  const found = mm.vmas.findGapTopDown(npages, MIN_VPN, top, align, pgoff - alignDown(pgoff, align));
   if (found < 0) throw new HmmError('ENOMEM', 'mmap', `no gap of ${hex(npages)} pages`);
   return found;
 }
@@ -193,14 +202,15 @@ function absorb(mm: Mm, low: Vma, high: Vma): void {
   unlinkVma(low);
   mm.vmas.remove(high);
   mm.vmas.resize(low, low.start, high.end);
-  low.anon ||= high.anon;
+  low.anonVma ??= high.anonVma;
   linkVma(low);
 }
 
-/** is_mergeable_vma() of two that meet: equal flags, file and consecutive pages of it; special areas never. */
+/** is_mergeable_vma() of two that meet: equal flags, file and consecutive pages of it, not two anon_vmas; special areas never. */
 function mergeable(low: Vma, lowFlags: number, high: Vma, highFlags: number, highPgoff: number): boolean {
   if ((lowFlags & ~VM_SOFTDIRTY) !== (highFlags & ~VM_SOFTDIRTY) || (lowFlags & VM_SPECIAL) !== 0) return false;
   if (low.file?.inode !== high.file?.inode || low.ops !== high.ops) return false;
+  if (low.anonVma !== high.anonVma && low.anonVma !== null && high.anonVma !== null) return false;
   return low.pgoff + low.npages === highPgoff;
 }
 
@@ -208,7 +218,7 @@ function mergeable(low: Vma, lowFlags: number, high: Vma, highFlags: number, hig
 function* splitVma(mm: Mm, vma: Vma, at: Vpn): Sleepable<Vma> {
   yield* splitHugeForCut(vma, at);
   const high = new Vma(mm, at, vma.end, vma.flags, vma.file, vma.pgoffOf(at));
-  high.anon = vma.anon;
+  high.anonVma = vma.anonVma;
   unlinkVma(vma);
   mm.vmas.resize(vma, vma.start, at);
   mm.vmas.insert(high);
@@ -276,7 +286,10 @@ function* unmapRange(mm: Mm, start: Vpn, end: Vpn, op: string): Sleepable<void> 
   const range = yield* invalidateStart(mm, 'UNMAP', start, end);
   for (const vma of doomed) yield* zapRange(vma, vma.start, vma.end);
   invalidateEnd(mm, range);
-  for (const vma of doomed) unlinkVma(vma);
+  for (const vma of doomed) {
+    unlinkVma(vma);
+    if (vma.file?.inode.mappings.size === 0) vma.file.released?.();
+  }
   freeTables(mm, start, end);
   if (mm.platform.bus.on) mm.platform.bus.emit({ type: 'munmap', mm: mm.id, start, end });
 }

@@ -98,6 +98,8 @@ export interface MappedFile {
   readonly syncSupported: boolean;
   /** refuses a mapping: its errno, or null */
   refuses(shared: boolean, start: Vpn, npages: number): ErrnoCode | null;
+  /** the last area that mapped it is gone */
+  released?(): void;
 }
 
 export class Vma {
@@ -109,8 +111,8 @@ export class Vma {
   /** page of the file (or, anonymous, of the space) at `start` */
   pgoff: number;
   readonly ops: VmOps | null;
-  /** has had pages of its own (anon_vma) */
-  anon = false;
+  /** anon_vma: there since the area had a page of its own; neighbours whose pages belong together have the same */
+  anonVma: object | null = null;
   /** its place in the file's interval tree */
   mapping: IntervalNode<unknown> | null = null;
 
@@ -139,6 +141,11 @@ export class Vma {
   /** Writes go to a copy: private and possibly writable. */
   get isCow(): boolean {
     return (this.flags & (VM_SHARED | VM_MAYWRITE)) === VM_MAYWRITE;
+  }
+
+  /** Entries may map pages whose mappings and references are counted: zapping has to look at each. */
+  get countsPages(): boolean {
+    return this.anonVma !== null || (this.ops !== null && !this.ops.dax);
   }
 
   get isDax(): boolean {

@@ -31,7 +31,7 @@ export function* zapRange(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions = 
   const pt = mm.pageTable;
   let leaves = 0;
   if (options.keepCows === true && vma.isCow) leaves = zapFilePages(mm, start, end);
-  else if (vma.anon) leaves = pt.zap(start, end - start, { visit: (_vpn, level, lo, hi) => dropLeaf(mm, level, lo, hi) });
+  else if (vma.countsPages) leaves = pt.zap(start, end - start, { visit: (_vpn, level, lo, hi) => dropLeaf(mm, level, lo, hi) });
   else leaves = pt.zap(start, end - start);
   if (bus.on) bus.emit({ type: 'zap', mm: mm.id, start, end, leaves });
 }

@@ -35,8 +35,8 @@ export class PageTable {
   readonly #req: number;
   /** arena offset of the records that zap tells its visitor from, or 0 */
   #records = 0;
-  /** the page that `look` was asked for last, and the arena's count of changed entries then */
-  #lookedAt: Vpn = -1;
+  /** the page that was found last, and the arena's count of changed entries then */
+  #foundFor: Vpn = -1;
   #changesThen = 0;
 
   /** Throws ENOMEM when there is no frame for the top table. */
@@ -57,9 +57,7 @@ export class PageTable {
   look(vpn: Vpn): boolean {
     const found = this.arena.walker.descend(this.root, this.levels, vpn) >>> 0;
     if (found === 0) invariant(false, `bad page table at page 0x${vpn.toString(16)}`);
-    this.#load(found);
-    this.#lookedAt = vpn;
-    this.#changesThen = this.arena.u32[HDR_TABLES_CHANGED >>> 2] as number;
+    this.#found(vpn, found);
     return isLeaf(this.level, this.lo);
   }
 
@@ -69,10 +67,13 @@ export class PageTable {
    */
   slot(vpn: Vpn, level: number): boolean {
     // A fault looks first: where that ended at `level` and no entry has changed since, it is the slot.
-    if (vpn === this.#lookedAt && level === this.level && this.#changesThen === this.arena.u32[HDR_TABLES_CHANGED >>> 2]) return true;
+    if (vpn === this.#foundFor && level === this.level && this.#changesThen === this.arena.u32[HDR_TABLES_CHANGED >>> 2]) {
+      this.#load();
+      return true;
+    }
     const found = this.arena.walker.slot(this.root, this.levels, vpn, level) >>> 0;
     if (found === 0) return false;
-    this.#load(found);
+    this.#found(vpn, found);
     return true;
   }
 
@@ -239,11 +240,16 @@ export class PageTable {
     return r;
   }
 
-  #load(found: number): void {
-    const offset = found - (found & 7);
-    const i = offset >>> 2;
-    this.offset = offset;
+  #found(vpn: Vpn, found: number): void {
     this.level = found & 7;
+    this.offset = found - this.level;
+    this.#foundFor = vpn;
+    this.#changesThen = this.arena.u32[HDR_TABLES_CHANGED >>> 2] as number;
+    this.#load();
+  }
+
+  #load(): void {
+    const i = this.offset >>> 2;
     this.lo = this.arena.u32[i] as number;
     this.hi = this.arena.u32[i + 1] as number;
   }

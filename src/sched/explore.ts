@@ -17,6 +17,7 @@ export interface ExploreOptions {
   readonly maxPreemptions?: number;
   /** give up after so many schedules (default 10 million) */
   readonly maxSchedules?: number;
+  /** leave out schedules that are equal to one already run (default: where there is no `maxPreemptions`, with which it would miss some) */
   readonly reduce?: boolean;
 }
 
@@ -58,7 +59,9 @@ class PrunedSchedule extends Error {}
  * scheduler and call `run` with the policy it is given, then check; what it throws ends the exploration as ScheduleError.
  */
 export function exploreSchedules(attempt: (policy: Policy) => Scheduler | void, options: ExploreOptions = {}): ExploreResult {
-  const { maxPreemptions = Infinity, maxSchedules = 10_000_000, reduce = true } = options;
+  const { maxPreemptions = Infinity, maxSchedules = 10_000_000 } = options;
+  const reduce = options.reduce ?? maxPreemptions === Infinity;
+  if (reduce && maxPreemptions !== Infinity) throw new RangeError('explore: reduction is sound only without maxPreemptions');
   const path: Choice[] = [];
   let schedules = 0;
   let pruned = 0;

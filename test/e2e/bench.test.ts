@@ -54,6 +54,8 @@ describe('bench --quick --json', () => {
         expect(spread?.min, name).toBeGreaterThan(0);
         expect(spread?.median, name).toBeGreaterThanOrEqual(spread?.min ?? Infinity);
         expect(spread?.max, name).toBeGreaterThanOrEqual(spread?.median ?? Infinity);
+        expect(spread?.rounds, name).toBeGreaterThanOrEqual(9);
+        expect(typeof spread?.isQuiet, name).toBe('boolean');
       }
     }
   });
@@ -78,7 +80,7 @@ describe('bench', () => {
     const { status, stdout, stderr } = bench(['--only', 'scheduler'], { NO_COLOR: '1' });
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(stdout).toMatch(/^daxmirror bench, \d{4}-/);
-    expect(stdout).toMatch(/empty chain, 4 deep +walker +[\d.,]+ \([\d.,]+\.\.[\d.,]+\)/);
+    expect(stdout).toMatch(/empty chain, 4 deep +walker +~?[\d.,]+ \([\d.,]+\.\.[\d.,]+\)/);
     expect(stdout).toMatch(/^ +null +/m);
   });
 

@@ -6,6 +6,7 @@
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { ApiName, Invalidated, MirrorReport, RunResult } from '../../dist/cli/mirror/data.js';
+import { printReport } from '../../dist/cli/mirror/report.js';
 import { daxmirror, fingerprint, mirrorReport, randomFile, sparseFile, temporaryFolder } from '../support/cli.ts';
 
 const LEAF_BYTES = { '4K': 2 ** 12, '2M': 2 ** 21, '1G': 2 ** 30 } as const;
@@ -140,6 +141,32 @@ describe('a file of some MiB', () => {
   });
 });
 
+describe('colours', () => {
+  const { report } = mirrorReport([medium, '--page', '2M', '--api', 'modern']);
+
+  /** What is written to a stream that is a terminal or none. */
+  function printed(isTTY: boolean, noColor: string | undefined): string {
+    const before = process.env['NO_COLOR'];
+    if (noColor === undefined) delete process.env['NO_COLOR'];
+    else process.env['NO_COLOR'] = noColor;
+    let text = '';
+    printReport(report, { isTTY, write: (part: string) => (text += part) !== '' } as unknown as NodeJS.WriteStream);
+    if (before === undefined) delete process.env['NO_COLOR'];
+    else process.env['NO_COLOR'] = before;
+    return text;
+  }
+
+  it('are for terminals', () => {
+    expect(printed(true, undefined)).toContain('\u001b[32m✓');
+    expect(printed(false, undefined)).not.toContain('\u001b');
+  });
+
+  it('are left out where NO_COLOR is set', () => {
+    expect(printed(true, '1')).not.toContain('\u001b');
+    expect(printed(true, '')).toContain('\u001b');
+  });
+});
+
 describe('--page and --api', () => {
   it('leave the rest out', () => {
     const { code, report } = mirrorReport([medium, '--page', '2M', '--api', '2019']);
@@ -202,7 +229,7 @@ describe('a broken device is found out', () => {
     expect(stdout).toMatch(/✗ 2 of 2 runs failed \([\d.]+ s\)\.\n$/);
   });
 
-  it('also on a file of one byte, which is zero', () => {
+  it('also on a file of one page', () => {
     const tiny = sparseFile(path.join(folder, 'tiny'), 4096, 4096);
     for (const [bug, step] of found) {
       const { code, report } = mirrorReport([tiny, '--bug', bug]);

@@ -68,7 +68,7 @@ export class Recording {
 
   /** Unregisters what is still registered. */
   end(): void {
-    for (const id of [...this.#mirrors.keys()]) this.#unmirror(id);
+    for (const id of this.#mirrors.keys()) this.#unmirror(id);
   }
 
   #do(op: string, args: readonly string[]): Answer {
@@ -83,7 +83,7 @@ export class Recording {
       case 'close':
         return this.#ok();
       case 'sh':
-        if (!/^umount /.test(args.join(' '))) throw new Unsupported();
+        if (a !== 'umount') throw new Unsupported();
         return { exit: 0 };
       case 'map':
         return this.#map(a, b, c, args.slice(3));
@@ -126,7 +126,7 @@ export class Recording {
       case 'pgmap':
         return this.#pgmap(a);
       case 'dying':
-        return this.#dying(this.#map_(a));
+        return this.#dying(this.#pagemap(a));
       case 'alive':
         this.#revive?.();
         return this.#ok();
@@ -314,7 +314,7 @@ export class Recording {
   // ── pagemaps ──
 
   #pgmap(label: string): Answer {
-    const map = this.#map_(label);
+    const map = this.#pagemap(label);
     const base = this.#pgmapBases.get(label);
     if (base === undefined) this.#pgmapBases.set(label, map.refs);
     const report: Answer = { pgmap: base === undefined ? 'base' : `+${map.refs - base}` };
@@ -443,7 +443,7 @@ export class Recording {
     return file;
   }
 
-  #map_(label: string): PgMap {
+  #pagemap(label: string): PgMap {
     const map = this.#systems.get(label)?.pgmap ?? this.#devices.get(label)?.pgmap;
     if (map === undefined) throw new Unsupported();
     return map;

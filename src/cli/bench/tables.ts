@@ -1,6 +1,6 @@
 /** A bench report for people: page sizes side by side, then every row with its ratios, modelled values in columns of their own, then the musts. */
 import Table from 'cli-table3';
-import type { Judgement, Model, Report, Row, Spread, Table as BenchTable, TableName } from '../../bench/index.ts';
+import type { Judgement, Model, Report, QuietSpread, Row, Table as BenchTable, TableName } from '../../bench/index.ts';
 import { LEVEL_SIZES } from '../../units.ts';
 import { bytesInWords, grouped } from '../words.ts';
 
@@ -25,9 +25,10 @@ function head({ host, date, quick, clocks, nativeReason }: Report): string {
   return [
     `daxmirror bench${quick ? ' --quick' : ''}, ${date}`,
     `  host    ${host.cpu}, ${host.cpus} CPUs, ${bytesInWords(host.memoryBytes)}, ${host.system}, Node.js ${host.node}`,
-    `  clock   ${clockWords.join('; where a table says so, ')}`,
+    `  clocks  ${clockWords.join(', ')}`,
     `  peers   ${nativeReason === null ? 'native addon' : `none: ${nativeReason}`}`,
     '  median (min..max) over rounds; time/X is the time of this row over that of X in the same round; null is the walker once more',
+    '  rounds in which a neighbour had a share of this core are left out; ~ where too few would be left, and all count',
   ].join('\n');
 }
 
@@ -52,14 +53,14 @@ function sideCell(row: Row | undefined): string {
   if (row.ns === null) return row.status;
   const peer = row.against[0];
   const ratio = peer === undefined || peer === row.contender ? undefined : row.ratios[peer];
-  return `${digits(row.ns.median)} ns/${row.unit}${ratio === undefined ? '' : `, ${digits(ratio.median)} × ${peer}`}`;
+  return `${middle(row.ns)} ns/${row.unit}${ratio === undefined ? '' : `, ${middle(ratio)} × ${peer}`}`;
 }
 
-/** One table for each unit and set of peers that rows are compared with: the columns are theirs. */
+/** One table for each clock, unit and set of peers that rows are compared with: the columns are theirs. */
 function tablesOf({ name, rows }: BenchTable): string[] {
   const groups = new Map<string, Row[]>();
   for (const row of rows) {
-    const key = [row.unit, ...row.against].join();
+    const key = [row.clock, row.unit, ...row.against].join();
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [row]);
     else group.push(row);
@@ -86,7 +87,7 @@ function columnsOf(rows: readonly Row[], isRated: boolean): Column[] {
   const columns: Column[] = [
     { head: 'workload', align: 'left', cell: (row, isFirst) => (isFirst ? row.workload : '') },
     { head: 'who', align: 'left', cell: (row) => row.contender },
-    { head: `host ns/${rows[0]?.unit}`, align: 'left', cell: (row) => (row.ns === null ? `${row.status}: ${row.reason}` : spread(row.ns)) },
+    { head: `${rows[0]?.clock === 'wall time' ? 'wall' : 'CPU'} ns/${rows[0]?.unit}`, align: 'left', cell: (row) => (row.ns === null ? `${row.status}: ${row.reason}` : spread(row.ns)) },
   ];
   if (isRated) columns.push({ head: 'rate', align: 'right', cell: (row) => (row.ns === null ? '' : `${rateInWords(1e9 / row.ns.median)}/s`) });
   if (rows.some((row) => row.gbPerSecond !== null)) columns.push({ head: 'GB/s', align: 'right', cell: (row) => (row.gbPerSecond === null ? '' : digits(row.gbPerSecond)) });
@@ -119,7 +120,7 @@ function mustTable(musts: readonly Judgement[]): string {
   for (const must of musts) {
     const bound = must.atLeast === undefined ? `at most ${quantity(must, must.atMost ?? 0)}` : `at least ${quantity(must, must.atLeast)}`;
     const verdict = must.holds === null ? `? ${must.reason}` : must.holds ? '✓' : '✗ missed';
-    table.push([must.workload, quantityName(must), bound, must.measured === null ? '–' : quantity(must, must.measured), verdict]);
+    table.push([must.workload, quantityName(must), bound, must.measured === null ? '–' : `${must.isQuiet ? '' : '~'}${quantity(must, must.measured)}`, verdict]);
   }
   return table.toString();
 }
@@ -146,8 +147,12 @@ function rateInWords(rate: number): string {
   return rate >= 1e6 ? `${digits(rate / 1e6)} M` : grouped(Math.round(rate));
 }
 
-function spread({ median, min, max }: Spread): string {
-  return `${digits(median)} (${digits(min)}..${digits(max)})`;
+function spread(rounds: QuietSpread): string {
+  return `${middle(rounds)} (${digits(rounds.min)}..${digits(rounds.max)})`;
+}
+
+function middle({ median, isQuiet }: QuietSpread): string {
+  return `${isQuiet ? '' : '~'}${digits(median)}`;
 }
 
 /** Three of them, never an exponent. */

@@ -16,7 +16,7 @@ const READ_BYTES_MAX = GiB;
 export class HostFile {
   readonly path: string;
   readonly fd: number;
-  /** bytes when it was opened */
+  /** bytes when it was looked at first */
   readonly length: number;
   readonly writable: boolean;
   readonly #mtimeMs: number;
@@ -35,7 +35,8 @@ export class HostFile {
       const opened = fstatSync(this.fd);
       const changed = unsuitable(opened);
       if (changed !== null) throw new BadInput(`${path} ${changed}`);
-      this.length = opened.size;
+      // As it was before it was opened: what happens to it from then on is noticed.
+      this.length = status.size;
       this.#mtimeMs = opened.mtimeMs;
     } catch (error) {
       this.close();

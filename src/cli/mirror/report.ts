@@ -24,7 +24,8 @@ export function printReport(report: MirrorReport, stream: NodeJS.WriteStream): v
 }
 
 function reportText(report: MirrorReport, paint: Paint): string {
-  return [...head(report), '', runTable(report, paint), '', stepTable(report, paint), '', ...findings(report, paint), verdict(report, paint)].join('\n');
+  const parts = [...head(report), '', runTable(report, paint), '', stepTable(report, paint), '', ...findings(report, paint), verdict(report, paint)];
+  return parts.join('\n').replace(/ +$/gm, '');
 }
 
 function head({ daxmirror, file, wasm, addonOff, profile, bug, arenaBytes }: MirrorReport): string[] {
@@ -120,7 +121,7 @@ function bothOf(cpu: number, device: number, inWords: (value: number) => string)
 }
 
 function coloured(): Paint {
-  const sgr = (code: number) => (text: string) => `\u001b[${code}m${text}\u001b[39m\u001b[22m`;
+  const sgr = (code: number) => (text: string) => (text === '' ? '' : `\u001b[${code}m${text}\u001b[39m\u001b[22m`);
   return { good: sgr(32), bad: sgr(31), dim: sgr(2) };
 }
 

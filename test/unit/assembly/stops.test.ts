@@ -138,6 +138,15 @@ describe.each(BUILDS)('%s: a walk', (build) => {
     expect(s.walk(2 ** 36 - 2, 5)).toMatchObject({ reason: STOP_BAD, vpn: 2 ** 36, done: 2, slot: 0 });
   });
 
+  test('a huge leaf is one even where its frame lies among the tables', () => {
+    const s = new Space(build);
+    while (s.arena.wasm.frameAlloc() < 4096 * 600);
+    s.set(512, LEVEL_PMD, (512n << 12n) | P | PSE);
+    expect(s.walk(512, 1).reason).toBe(STOP_DONE_ALL);
+    expect(s.word(0)).toBe(512n | VALID | (9n << 56n));
+    expect(s.arena.wasm.translate(s.root, 4, 515, 0)).toBe(515);
+  });
+
   test('a special entry stops it, unless devmap or an allowed zero page', () => {
     const s = new Space(build).ptes(0, 2, 77n, P | SPECIAL).set(2, LEVEL_PTE, (79n << 12n) | P | SPECIAL | DEVMAP);
     expect(s.walk(0, 1)).toMatchObject({ reason: STOP_SPECIAL, vpn: 0 });

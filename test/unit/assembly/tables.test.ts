@@ -176,7 +176,8 @@ function installWords(c: Chance, vpn: bigint, npages: number, gig: boolean): Ins
   const breaks = gig ? 200_000 : c.pick([3, 50, 700, 100_000]);
   for (let i = 0; i < npages; i++) {
     if (i === 0 || c.oneIn(breaks)) {
-      pfn = c.oneIn(3) && !gig ? c.bits(30) : (c.bits(18) << 18n) + ((vpn + BigInt(i)) % c.pick([PMD, PUD]));
+      const aligned = (c.bits(18) << 18n) + ((vpn + BigInt(i)) % c.pick([PMD, PUD]));
+      pfn = c.oneIn(3) ? (gig ? aligned + PMD : c.bits(30)) : aligned;
       writable = c.oneIn(2);
       skip = c.oneIn(5);
     }
@@ -184,7 +185,8 @@ function installWords(c: Chance, vpn: bigint, npages: number, gig: boolean): Ins
     words.push(skip ? c.pick([none, 0n, write, pfn << BigInt(shift)]) : word);
     pfn++;
   }
-  return { words, shift, mask: field, valid, write, none, flags: c.pick([0n, A, 1n << 2n]) };
+  // Also a none word that looks like any other.
+  return { words, shift, mask: field, valid, write, none: c.oneIn(5) ? c.pick(words) : none, flags: c.pick([0n, A, 1n << 2n]) };
 }
 
 function installOne(s: Sequence): void {
@@ -197,8 +199,8 @@ function installOne(s: Sequence): void {
   s.both(`install ${vpn} ${npages}`, (m) => m.install(vpn, w), (side) => side.install(vpn, w));
   if (!c.oneIn(3)) return;
   // A part again: where what is there says the same, huge leaves included, nothing changes. Less readily so without write.
-  const skip = c.below(npages);
-  const part = { ...w, words: w.words.slice(skip, skip + 1 + c.below(c.pick([5, 600]))), write: c.oneIn(4) ? 0n : w.write };
+  const skip = c.oneIn(2) ? 0 : c.below(npages);
+  const part = { ...w, words: w.words.slice(skip, skip + 1 + c.below(c.pick([5, 600, 3000]))), write: c.oneIn(4) ? 0n : w.write };
   s.both(`install ${vpn}+${skip} again`, (m) => m.install(vpn + BigInt(skip), part), (side) => side.install(vpn + BigInt(skip), part));
 }
 

@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { clockOf, wallClock, type Clock } from '../../../dist/bench/clock.js';
 import { measure, type Outcome } from '../../../dist/bench/measure.js';
-import { ratioSpread, spreadOf } from '../../../dist/bench/spread.js';
+import { CoreProbe, type Probe } from '../../../dist/bench/probe.js';
+import { quietSpread, ratioSpread, spreadOf } from '../../../dist/bench/spread.js';
 import type { Contender, Work } from '../../../dist/bench/workload.js';
 
 /** A clock that stands still but for what the contenders add. */
@@ -105,6 +106,57 @@ describe('measure', () => {
   });
 });
 
+describe('rounds in which the core is shared', () => {
+  /** Slow for samples `from` to `to`, counted over all contenders; two runs of the probe to a sample. */
+  function shared(from: number, to: number): Probe {
+    let runs = 0;
+    return { run: () => (Math.floor(runs / 2) >= from && Math.floor(runs++ / 2) < to ? 30 : (runs++, 10)), isQuiet: (ns) => ns <= 12 };
+  }
+
+  it('are marked', async () => {
+    const clock = new FakeClock();
+    const probe = shared(2, 4);
+    const [a] = await measure(work([costing(clock, 'a', 5e6)]), { clock, rounds: 9, probe });
+    expect(a?.status === 'measured' ? a.quiet : null).toEqual([true, true, false, false, true, true, true, true, true]);
+  });
+
+  it('are made up for, as far as asked, until each pair that is compared shares nine quiet ones', async () => {
+    for (const [noisy, search, rounds] of [[4, 3, 13], [4, 1, 9], [1000, 3, 27]] as const) {
+      const clock = new FakeClock();
+      const [a] = await measure(work([costing(clock, 'a', 5e6)]), { clock, rounds: 9, probe: shared(0, noisy), search });
+      expect(measured(a), `${noisy} noisy, search ${search}`).toHaveLength(rounds);
+    }
+  });
+
+  it('do not make what runs once run again', async () => {
+    const clock = new FakeClock();
+    expect(measured((await measure(work([costing(clock, 'a', 5e6)], { rounds: 1 }), { clock, rounds: 9, probe: shared(0, 99), search: 3 }))[0])).toHaveLength(1);
+  });
+
+  it('are left out of a spread while enough are left, else all are in it and it says so', () => {
+    const ns = [1, 1, 1, 9, 9];
+    expect(quietSpread({ ns, quiet: [true, true, true, false, false] }, 3)).toEqual({ median: 1, min: 1, max: 1, rounds: 3, isQuiet: true });
+    expect(quietSpread({ ns, quiet: [true, true, false, false, true] }, 4)).toEqual({ median: 1, min: 1, max: 9, rounds: 5, isQuiet: false });
+    expect(quietSpread({ ns: [4], quiet: [true] }, 9)).toMatchObject({ rounds: 1, isQuiet: true });
+  });
+
+  it('are left out of a ratio where either was disturbed', () => {
+    const of = { ns: [2, 20, 2, 2], quiet: [true, false, true, true] };
+    const to = { ns: [1, 1, 10, 1], quiet: [true, true, false, true] };
+    expect(ratioSpread(of, to, 2)).toEqual({ median: 2, min: 2, max: 2, rounds: 2, isQuiet: true });
+  });
+
+  it('the probe knows a loop that takes longer than its fastest', () => {
+    const steps = [...Array.from({ length: 400 }, () => 100), 80, 120, 0];
+    let at = 0;
+    let reading = 0;
+    const probe = new CoreProbe({ kind: 'wall time', resolutionNs: 1, now: () => (at += reading++ % 2 === 0 ? 1 : (steps[(reading >> 1) - 1] ?? 100)) });
+    const fastest = Array.from({ length: 202 }, () => probe.run());
+    expect(Math.min(...fastest)).toBe(80);
+    expect([80, 99, 100, 101, 200].map((ns) => probe.isQuiet(ns))).toEqual([true, true, true, false, false]);
+  });
+});
+
 describe('a row is refused', () => {
   it('where its output differs, and is then never run', async () => {
     const clock = new FakeClock();
@@ -174,7 +226,8 @@ describe('spread', () => {
   });
 
   it('of a ratio is made within rounds: what both suffer cancels out', () => {
-    expect(ratioSpread([10, 1000, 20], [5, 500, 10])).toEqual({ median: 2, min: 2, max: 2 });
-    expect(() => ratioSpread([1], [1, 2])).toThrow(RangeError);
+    const quiet = [true, true, true];
+    expect(ratioSpread({ ns: [10, 1000, 20], quiet }, { ns: [5, 500, 10], quiet }, 3)).toMatchObject({ median: 2, min: 2, max: 2 });
+    expect(() => ratioSpread({ ns: [1], quiet }, { ns: [1, 2], quiet }, 1)).toThrow(RangeError);
   });
 });

@@ -50,9 +50,10 @@ describe('runBench', () => {
     ]);
     const [walker, nullRow, avx2] = rows as [Row, Row, Row];
     expect(Object.keys(walker.ratios).sort()).toEqual(['plain', 'walker']);
-    expect(walker.ratios['walker']).toEqual({ median: 1, min: 1, max: 1 });
+    expect(walker.ratios['walker']).toMatchObject({ median: 1, min: 1, max: 1 });
     expect([nullRow.isNull, walker.isNull]).toEqual([true, false]);
-    expect(walker.rounds).toBe(9);
+    expect(walker.rounds).toBeGreaterThanOrEqual(9);
+    expect(walker.ns?.rounds).toBeGreaterThanOrEqual(9);
     const { median } = walker.ns as { median: number };
     expect(walker.gbPerSecond).toBeCloseTo(8 / median, 6);
     expect(avx2).toMatchObject({ ns: null, ratios: {}, gbPerSecond: null, rounds: 0 });
@@ -103,9 +104,10 @@ describe('runBench', () => {
   });
 });
 
+const ALL = { rounds: 9, isQuiet: true } as const;
 const ROW: Row = {
-  workload: 'w', pageSize: '4K', contender: 'walker', isNull: false, status: 'measured', reason: null, unit: 'page', ns: { median: 2000, min: 1000, max: 3000 }, against: ['avx2', 'plain'],
-  ratios: { avx2: { median: 1.5, min: 1, max: 2 }, plain: { median: 0.25, min: 0.2, max: 0.3 } }, gbPerSecond: null, rounds: 9, clock: 'wall time', model: null, sizes: { rssBytes: 500 },
+  workload: 'w', pageSize: '4K', contender: 'walker', isNull: false, status: 'measured', reason: null, unit: 'page', ns: { median: 2000, min: 1000, max: 3000, ...ALL }, against: ['avx2', 'plain'],
+  ratios: { avx2: { median: 1.5, min: 1, max: 2, ...ALL }, plain: { median: 0.25, min: 0.2, max: 0.3, ...ALL } }, gbPerSecond: null, rounds: 9, clock: 'wall time', model: null, sizes: { rssBytes: 500 },
 };
 
 describe('musts', () => {
@@ -142,27 +144,37 @@ describe('musts', () => {
   });
 });
 
+const EMPTY: Report = {
+  schema: 'daxmirror-bench', version: 1, quick: true, date: '2019-01-29T00:00:00.000Z', host: { cpu: 'c', cpus: 1, memoryBytes: 2 ** 30, system: 's', node: '20', v8: '11' }, clocks: [],
+  nativeReason: null, tables: [], musts: [],
+};
+
 describe('the tables', () => {
   it('show ratios with their spread, modelled values apart, and no number of a refused row', async () => {
     const report = await reportOf(workload('fill 4K, small', LIST), { ...workload('fill 2M, small', LIST), pageSize: '2M' });
     const text = benchText(report);
     const line = (who: string): string => text.split('\n').find((one) => new RegExp(`^(fill 4K, small)? +${who} `).test(one)) ?? '';
-    expect(text).toMatch(/workload +who +host ns\/page +GB\/s +time\/avx2 +time\/plain +\| modelled: +leaves +table bytes +entries/);
-    expect(line('walker')).toMatch(/fill 4K, small +walker +[\d.,]+ \([\d.,]+\.\.[\d.,]+\) +[\d.,]+ +[\d.,]+ \([\d.,]+\.\.[\d.,]+\) +\| +512 +16 KiB +511/);
+    expect(text).toMatch(/workload +who +wall ns\/page +GB\/s +time\/avx2 +time\/plain +\| modelled: +leaves +table bytes +entries/);
+    expect(line('walker')).toMatch(/fill 4K, small +walker +~?[\d.,]+ \([\d.,]+\.\.[\d.,]+\) +[\d.,]+ +~?[\d.,]+ \([\d.,]+\.\.[\d.,]+\) +\| +512 +16 KiB +511/);
     expect(line('mainline')).toMatch(/mainline +refused: differs at word 5 +\|\s*$/);
     expect(line('avx2')).toMatch(/avx2 +missing: this CPU cannot run it +\|\s*$/);
     expect(text).toMatch(/side by side +4K +2M +1G/);
-    expect(text).toMatch(/^fill, small +[\d.,]+ ns\/page +[\d.,]+ ns\/page\s*$/m);
+    expect(text).toMatch(/^fill, small +~?[\d.,]+ ns\/page +~?[\d.,]+ ns\/page\s*$/m);
     expect(text).toContain('none: not built: npm run build:native');
   });
 
   it('show the musts beside what was measured', () => {
     const musts = judge([ROW], [{ workload: 'w', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 1.6 }, { workload: 'w', quantity: { kind: 'per second' }, atLeast: 1e6 }]);
-    const text = benchText({
-      schema: 'daxmirror-bench', version: 1, quick: true, date: '2019-01-29T00:00:00.000Z', host: { cpu: 'c', cpus: 1, memoryBytes: 2 ** 30, system: 's', node: '20', v8: '11' }, clocks: [],
-      nativeReason: null, tables: [], musts,
-    });
+    const text = benchText({ ...EMPTY, musts });
     expect(text).toMatch(/w +time against avx2 +at most 1\.60 × +1\.50 × +✓/);
     expect(text).toMatch(/w +per second +at least 1\.00 M\/s +500,000\/s +✗ missed/);
+  });
+
+  it('mark what is made of rounds in which the core was shared', () => {
+    const shared = { median: 1.5, min: 1, max: 2, rounds: 27, isQuiet: false };
+    const rows: Row[] = [{ ...ROW, ns: { ...shared, isQuiet: true }, ratios: { avx2: shared, plain: shared } }];
+    const text = benchText({ ...EMPTY, tables: [{ name: 'fill', title: 't', rows }], musts: judge(rows, [{ workload: 'w', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 1.4 }]) });
+    expect(text).toMatch(/w +walker +1\.50 \(1\.00\.\.2\.00\) +~1\.50 \(/);
+    expect(text).toMatch(/at most 1\.40 × +~1\.50 × +✗ missed/);
   });
 });

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { PTE_PRESENT, PTE_SPECIAL } from '../../../dist/abi.js';
 import { LEGACY_FORMAT } from '../../../dist/dmirror/index.js';
 import { hmmRangeFault2019, hmmRangeRegister, hmmRangeSnapshot, hmmRangeUnregister, hmmRangeWaitUntilValid, newRange2019, type Range2019 } from '../../../dist/hmm/index.js';
-import { exitMm, madviseDontneed, mprotect, munmap, type MappedFile, type NotifierRange } from '../../../dist/mm/index.js';
+import { FAULT_SLEEPS, exitMm, madviseDontneed, mprotect, munmap, type MappedFile, type NotifierRange } from '../../../dist/mm/index.js';
 import { runOn, type Sleepable } from '../../../dist/sched/index.js';
 import { VALID, WRITE, callRange, fault, letters, makeRange, snap } from '../../support/probe2019.ts';
 import { checkPgmaps, makeMachine, type Rig } from '../../support/rig.ts';
@@ -310,7 +310,7 @@ function plainFile(rig: Rig): MappedFile {
   return {
     inode: { name: 'plain', mappings: inode.mappings },
     writable: true,
-    vmOps: { name: 'plain', dax: false, *fault() { return 2; } },
+    vmOps: { name: 'plain', dax: false, quickFault: () => FAULT_SLEEPS, *fault() { return 2; } },
     vmFlags: 0,
     alignPages: 1,
     preferPages: 1,
