@@ -19,7 +19,7 @@ import { vmaFlagsLo } from './insert.ts';
 import { invalidateEnd, invalidateStart } from './mm.ts';
 import {
   FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_ACCESS, VM_EXEC, VM_FAULT_DONE_COW, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS,
-  VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, VM_SOFTDIRTY, type Vma, type Vmf,
+  VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, VM_SOFTDIRTY, VM_WRITE, type Vma, type Vmf,
 } from './vma.ts';
 import { dropHuge } from './zap.ts';
 
@@ -75,14 +75,14 @@ function quickPresent(vmf: Vmf, pt: PageTable): number {
     return 0;
   }
   const { vma } = vmf;
-  if (vma.ops === null || !vma.isShared) return FAULT_SLEEPS;
+  if (vma.ops === null || !vma.ops.dax || !vma.isShared || !vma.has(VM_WRITE)) return FAULT_SLEEPS;
   const result = vma.ops.quickFault(vmf, level);
   return result === VM_FAULT_FALLBACK ? FAULT_SLEEPS : result;
 }
 
-/** The leaf found last is young, and dirty after a write. */
-function markUsed(pt: PageTable, write: boolean): void {
-  pt.setRaw((pt.lo | PTE_ACCESSED | (write ? PTE_DIRTY : 0)) >>> 0, pt.hi);
+/** The leaf found last is young, and dirty after a write; `also` is set too. */
+function markUsed(pt: PageTable, write: boolean, also = 0): void {
+  pt.setRaw((pt.lo | PTE_ACCESSED | (write ? PTE_DIRTY : 0) | also) >>> 0, pt.hi);
 }
 
 function told(vma: Vma, vpn: Vpn, flags: number, result: number): void {
@@ -147,18 +147,12 @@ function anonymousFault(vmf: Vmf, write: boolean): number {
   }
   const pfn = ram.alloc();
   if (pfn < 0) return VM_FAULT_OOM;
-  if (!anonSlot(vmf)) {
+  if (!pt.slot(vmf.vpn, LEVEL_PTE)) {
     ram.put(pfn);
     return VM_FAULT_OOM;
   }
   mapAnonPage(vmf, pfn);
   return 0;
-}
-
-/** Finds the pte of `vmf` and makes sure that an anonymous page can be mapped there and zapped again. False when the arena is full. */
-function anonSlot({ vma, vpn }: Vmf): boolean {
-  const pt = vma.mm.pageTable;
-  return pt.reserveVisits() && pt.slot(vpn, LEVEL_PTE);
 }
 
 /** Maps `pfn`, writable, at the pte found last, over none or over what it replaces. */
@@ -192,7 +186,7 @@ export function installCow(vmf: Vmf, source: Pfn | null): number {
   const pt = vmf.vma.mm.pageTable;
   const pfn = ram.alloc();
   if (pfn < 0) return VM_FAULT_OOM;
-  if ((source !== null && !arena.content.copy(pfn * 4096, source * 4096, 4096)) || !anonSlot(vmf)) {
+  if ((source !== null && !arena.content.copy(pfn * 4096, source * 4096, 4096)) || !pt.slot(vmf.vpn, LEVEL_PTE)) {
     ram.put(pfn);
     return VM_FAULT_OOM;
   }
@@ -204,21 +198,23 @@ export function installCow(vmf: Vmf, source: Pfn | null): number {
   return VM_FAULT_DONE_COW;
 }
 
-/** do_wp_page(): a write to a present, read-only pte. */
+/**
+ * do_wp_page(): a write to a present, read-only pte. Who asks for a write where the area has no VM_WRITE (the 2019 API did) gets
+ * what a private area gets, and no right to write.
+ */
 function* wpPage(vmf: Vmf): Sleepable<number> {
   const { vma } = vmf;
   const { platform } = vma.mm;
   const pt = vma.mm.pageTable;
   const pfn = framePfn(pt.lo, pt.hi);
   const normal = pfn < DEVICE_BASE_PFN && !platform.ram.isZero(pfn) && !isSpecial(pt.lo);
-  if (vma.isShared) {
+  if (vma.isShared && vma.has(VM_WRITE)) {
     if (!normal && vma.ops?.pfnMkwrite !== undefined) return yield* vma.ops.pfnMkwrite(vmf);
-    if (vma.ops !== null && !normal) return VM_FAULT_SIGBUS;
-    pt.setRaw((pt.lo | PTE_ACCESSED | PTE_DIRTY | PTE_RW) >>> 0, pt.hi);
+    markUsed(pt, true, PTE_RW);
     return 0;
   }
   if (normal && (platform.records.flags(pfn) & PAGE_EXCLUSIVE) !== 0) {
-    pt.setRaw((pt.lo | PTE_ACCESSED | PTE_DIRTY | PTE_RW) >>> 0, pt.hi);
+    markUsed(pt, true, vma.has(VM_WRITE) ? PTE_RW : 0);
     return 0;
   }
   return yield* wpPageCopy(vmf, pfn, normal);
@@ -231,7 +227,7 @@ function* wpPageCopy(vmf: Vmf, old: Pfn, normal: boolean): Sleepable<number> {
   const pt = vma.mm.pageTable;
   const copy = platform.ram.alloc();
   if (copy < 0) return VM_FAULT_OOM;
-  if ((!platform.ram.isZero(old) && !platform.arena.content.copy(copy * 4096, old * 4096, 4096)) || !anonSlot(vmf)) {
+  if (!platform.ram.isZero(old) && !platform.arena.content.copy(copy * 4096, old * 4096, 4096)) {
     platform.ram.put(copy);
     return VM_FAULT_OOM;
   }

@@ -52,7 +52,7 @@ function sharedFault(platform: Platform, pages: Pages, vmf: Vmf): number {
   const there = pages.get(pgoff);
   const pfn = there ?? ram.alloc();
   if (pfn < 0) return VM_FAULT_OOM;
-  if (!pt.reserveVisits() || !pt.slot(vpn, LEVEL_PTE)) {
+  if (!pt.slot(vpn, LEVEL_PTE)) {
     if (there === undefined) ram.put(pfn);
     return VM_FAULT_OOM;
   }

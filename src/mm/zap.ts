@@ -5,7 +5,7 @@
  * Device pages have no reference from a mapping (up to 6.14), so a DAX entry just goes. Anonymous pages lose one.
  */
 import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PMD_PAGES, PUD_PAGES } from '../abi.ts';
-import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
+import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
 import { framePfn, isLeafEntry, isPresent, isSpecial } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
@@ -30,8 +30,7 @@ export function* zapRange(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions = 
   while (dropped) dropped = yield* splitHugeEdges(vma, start, end); // while it slept another may have come
   const pt = mm.pageTable;
   let leaves = 0;
-  if (options.keepCows === true && vma.isCow) leaves = zapFilePages(mm, start, end);
-  else if (vma.countsPages) leaves = pt.zap(start, end - start, { visit: (_vpn, level, lo, hi) => dropLeaf(mm, level, lo, hi) });
+  if (vma.countsPages) leaves = zapCounted(mm, start, end, options.keepCows === true && vma.isCow);
   else leaves = pt.zap(start, end - start);
   if (bus.on) bus.emit({ type: 'zap', mm: mm.id, start, end, leaves });
 }
@@ -91,31 +90,34 @@ export function* dropHuge(vma: Vma, base: Vpn, npages: number): Sleepable<void> 
   invalidateEnd(mm, range);
 }
 
-/** The page behind a leaf that is gone loses its mapping and its reference. */
-export function dropLeaf(mm: Mm, level: number, lo: number, hi: number): void {
-  if (!isPresent(level, lo)) return;
-  const pfn = framePfn(lo, hi);
-  if (pfn >= DEVICE_BASE_PFN || isSpecial(lo) || mm.platform.ram.isZero(pfn)) return;
-  mm.platform.records.addMappings(pfn, -1);
-  mm.platform.ram.put(pfn);
-}
-
-/** In a private mapping: entries of the file go, copies stay. */
-function zapFilePages(mm: Mm, start: Vpn, end: Vpn): number {
+/** Leaf by leaf, where pages behind them are counted. `keepCopies`: only what maps the file itself. */
+function zapCounted(mm: Mm, start: Vpn, end: Vpn, keepCopies: boolean): number {
   const pt = mm.pageTable;
   let leaves = 0;
-  for (let vpn = pt.nextEntry(start, end, 0); vpn >= 0; vpn = pt.nextEntry(vpn, end, 0)) {
+  for (let vpn = pt.nextEntry(start, end, LEVEL_PTE); vpn >= 0; ) {
     pt.look(vpn);
-    const npages = pagesOfLevel(pt.level);
-    const pfn = framePfn(pt.lo, pt.hi);
-    const copied = pt.level === 0 && pfn < DEVICE_BASE_PFN && !mm.platform.ram.isZero(pfn);
-    if (!copied) {
+    const { level, lo, hi } = pt;
+    const next = alignDown(vpn, pagesOfLevel(level)) + pagesOfLevel(level);
+    const counted = isCounted(mm, level, lo, hi);
+    if (!counted || !keepCopies) {
       pt.setRaw(0, 0);
       leaves++;
+      if (counted) dropPage(mm, framePfn(lo, hi));
     }
-    vpn = vpn - (vpn % npages) + npages;
-    if (vpn >= end) break;
+    vpn = next >= end ? -1 : pt.nextEntry(next, end, LEVEL_PTE);
   }
   return leaves;
 }
 
+/** Does the leaf map an ordinary page, whose mappings count? */
+function isCounted(mm: Mm, level: number, lo: number, hi: number): boolean {
+  if (!isPresent(level, lo) || isSpecial(lo)) return false;
+  const pfn = framePfn(lo, hi);
+  return pfn < DEVICE_BASE_PFN && !mm.platform.ram.isZero(pfn);
+}
+
+/** A page loses a mapping and the reference that this held. */
+function dropPage(mm: Mm, pfn: Pfn): void {
+  mm.platform.records.addMappings(pfn, -1);
+  mm.platform.ram.put(pfn);
+}

@@ -5,21 +5,16 @@
  * once: fault paths create no objects. Addresses are page numbers, ranges `[vpn, vpn + npages)`.
  */
 import {
-  COLLECT_ENTRY, COLLECT_LEVEL, COLLECT_STRIDE, COLLECT_VPN, HDR_TABLES_CHANGED, REQ_AND, REQ_CAPACITY, REQ_IN, REQ_LEVEL, REQ_LEVELS, REQ_MODE, REQ_NPAGES,
-  REQ_OR, REQ_OR_IF_DIRTY, REQ_OUT, REQ_PFN, REQ_PFN_SHIFT, REQ_ROOT, REQ_VALID_WORD, REQ_VPN, REQ_WRITE_WORD, REQ_NONE_WORD,
-  STOP_CHANGED, STOP_DONE_ALL, STOP_FULL, STOP_LEAVES, STOP_LEVEL, STOP_NO_MEMORY, STOP_PARTIAL, STOP_REASON, STOP_VPN, WALK_COLLECT, WALK_FREE_TABLES,
+  HDR_TABLES_CHANGED, REQ_AND, REQ_IN, REQ_LEVEL, REQ_LEVELS, REQ_MODE, REQ_NPAGES,
+  REQ_OR, REQ_OR_IF_DIRTY, REQ_PFN, REQ_PFN_SHIFT, REQ_ROOT, REQ_VALID_WORD, REQ_VPN, REQ_WRITE_WORD, REQ_NONE_WORD,
+  STOP_CHANGED, STOP_DONE_ALL, STOP_LEAVES, STOP_LEVEL, STOP_NO_MEMORY, STOP_PARTIAL, STOP_REASON, STOP_VPN, WALK_FREE_TABLES,
 } from '../abi.ts';
 import type { Arena } from '../arena/index.ts';
 import { HmmError, invariant } from '../errno.ts';
 import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
 import { isLeaf, isNone } from './entry.ts';
 
-const COLLECT_RECORDS = 512;
-
-/** A leaf that zap took away. */
-export type ZapVisitor = (vpn: Vpn, level: number, lo: number, hi: number) => void;
-
-/** What zap or protect meets where a range cuts a huge leaf: the owner splits or drops it, then it goes on. */
+/** What zap or protect does where a range cuts a huge leaf: the owner splits or drops it, then it goes on. */
 export type PartialLeaf = (vpn: Vpn, level: number) => void;
 
 export class PageTable {
@@ -33,8 +28,6 @@ export class PageTable {
   lo = 0;
   hi = 0;
   readonly #req: number;
-  /** arena offset of the records that zap tells its visitor from, or 0 */
-  #records = 0;
   /** the page that was found last, and the arena's count of changed entries then */
   #foundFor: Vpn = -1;
   #changesThen = 0;
@@ -113,38 +106,21 @@ export class PageTable {
     return this.arena.u32[(this.#req + STOP_REASON) >>> 2] as number;
   }
 
-  /** Makes room for what `zap` tells a visitor, once for this table, so that zapping cannot fail. False when the arena is full. */
-  reserveVisits(): boolean {
-    if (this.#records === 0) this.#records = this.arena.blockAlloc(COLLECT_RECORDS * COLLECT_STRIDE);
-    return this.#records !== 0;
-  }
-
-  /**
-   * Clears every leaf in the range and returns how many there were. `visit` sees each (after `reserveVisits`); `partial` is
-   * called where the range cuts a huge leaf and must see to it that none is there afterwards.
-   */
-  zap(vpn: Vpn, npages: number, options: { visit?: ZapVisitor; partial?: PartialLeaf; freeTables?: boolean } = {}): number {
+  /** Clears every leaf in the range and returns how many there were. `partial` is called where the range cuts a huge leaf and must see to it that none is there afterwards. */
+  zap(vpn: Vpn, npages: number, options: { partial?: PartialLeaf; freeTables?: boolean } = {}): number {
     const end = vpn + npages;
-    const { visit, partial, freeTables = false } = options;
-    const records = visit === undefined ? 0 : this.#records;
-    invariant(visit === undefined || records !== 0, 'zap has no room for what it is to tell');
+    const { partial, freeTables = false } = options;
     let cleared = 0;
     for (let at = vpn; at < end; ) {
-      const r = this.#begin(at, end - at, (records === 0 ? 0 : WALK_COLLECT) | (freeTables ? WALK_FREE_TABLES : 0));
-      this.arena.u32[(r + REQ_OUT) >>> 2] = records;
-      this.arena.u32[(r + REQ_CAPACITY) >>> 2] = records === 0 ? 0 : COLLECT_RECORDS;
+      const r = this.#begin(at, end - at, freeTables ? WALK_FREE_TABLES : 0);
       this.arena.walker.zap(r);
       const reason = this.stopReason;
+      cleared += this.arena.u32[(r + STOP_CHANGED) >>> 2] as number;
+      if (reason === STOP_DONE_ALL) break;
+      invariant(reason === STOP_PARTIAL && partial !== undefined, `zap stopped for reason ${reason}`);
       const stopVpn = this.arena.f64[(r + STOP_VPN) >>> 3] as number;
       const stopLevel = this.arena.u32[(r + STOP_LEVEL) >>> 2] as number;
-      const changed = this.arena.u32[(r + STOP_CHANGED) >>> 2] as number;
-      cleared += changed;
-      if (visit !== undefined) this.#visitCollected(records, changed, visit);
-      if (reason === STOP_DONE_ALL) break;
-      if (reason === STOP_PARTIAL) {
-        invariant(partial !== undefined, 'zap cuts a huge leaf');
-        partial(alignDown(stopVpn, pagesOfLevel(stopLevel)), stopLevel);
-      } else invariant(reason === STOP_FULL, `zap stopped for reason ${reason}`);
+      partial(alignDown(stopVpn, pagesOfLevel(stopLevel)), stopLevel);
       at = stopVpn;
     }
     return cleared;
@@ -224,8 +200,6 @@ export class PageTable {
   /** Gives all frames back; the handle is dead. Leaves are not looked at. */
   destroy(): void {
     this.arena.walker.freeSpace(this.root, this.levels);
-    if (this.#records !== 0) this.arena.blockFree(this.#records, COLLECT_RECORDS * COLLECT_STRIDE);
-    this.#records = 0;
   }
 
   /** Fills in what every range call needs and returns the request's offset. */
@@ -252,15 +226,6 @@ export class PageTable {
     const i = this.offset >>> 2;
     this.lo = this.arena.u32[i] as number;
     this.hi = this.arena.u32[i + 1] as number;
-  }
-
-  #visitCollected(offset: number, count: number, visit: ZapVisitor): void {
-    const { u32, f64 } = this.arena;
-    for (let i = 0; i < count; i++) {
-      const at = offset + i * COLLECT_STRIDE;
-      const entry = (at + COLLECT_ENTRY) >>> 2;
-      visit(f64[(at + COLLECT_VPN) >>> 3] as number, u32[(at + COLLECT_LEVEL) >>> 2] as number, u32[entry] as number, u32[entry + 1] as number);
-    }
   }
 }
 
