@@ -6,8 +6,8 @@
  */
 import {
   LEVEL_PTE, PAGE_SHIFT, PTE_ACCESSED, PTE_DIRTY, PTE_PFN_MASK, PTE_PRESENT, PTE_RW, PTE_SPECIAL, REQ_DEFAULT, REQ_FLAGS_MASK, REQ_MODE,
-  REQ_NONE_WORD, REQ_PFN_SHIFT, REQ_PGMAP, REQ_VALID_WORD, REQ_WRITE_WORD, REQ_ZERO_PFN, STOP_DYING, STOP_HOLE, STOP_NEEDS_FAULT, STOP_NEEDS_WRITE,
-  STOP_NONPRESENT, STOP_REASON, STOP_SPECIAL, WALK_ACCESSED, WALK_NO_FILL, WALK_PGMAP, WALK_STOP_AT_HOLES, WALK_ZERO_OK,
+  REQ_NONE_WORD, REQ_PFN_SHIFT, REQ_PGMAP, REQ_VALID_WORD, REQ_WRITE_WORD, REQ_ZERO_PFN, STOP_DYING, STOP_HOLE, STOP_LEAVES, STOP_NEEDS_FAULT,
+  STOP_NEEDS_WRITE, STOP_NONPRESENT, STOP_REASON, STOP_SPECIAL, WALK_ACCESSED, WALK_NO_FILL, WALK_PGMAP, WALK_STOP_AT_HOLES, WALK_ZERO_OK,
 } from '../src/abi';
 import { countLeaves, loadPage } from './answer';
 import { holesRun, mixedRun, sparseRun, uniformRun } from './cores';
@@ -105,6 +105,7 @@ function takeMixed(req: u32, from: u32, to: u32, count: u32, again: bool, rsh: u
   const template = load<u32>(req, S_TEMPLATE);
   const span = load<u32>(req, S_SPAN);
   const most = min(count, span);
+  const leaves = load<u32>(req, STOP_LEAVES);
   let done: u32 = 0;
   if (!holes || (template & TEMPLATE_SPARSE) == 0) {
     done = mixedRun(req, from, to, most, rsh, fills);
@@ -115,7 +116,8 @@ function takeMixed(req: u32, from: u32, to: u32, count: u32, again: bool, rsh: u
     done += sparseRun(req, from + (done << 3), to + (done << 3), most - done, rsh, fills);
   }
   if (again && done == span && span < SPAN_MAX) store<u32>(req, span << 1, S_SPAN);
-  if (done != 0) takePgmap(req);
+  // Holes hold nothing.
+  if (load<u32>(req, STOP_LEAVES) != leaves) takePgmap(req);
   return done;
 }
 

@@ -1,9 +1,10 @@
 /**
  * A walk of the 2019 API, and how it faults pages in (mm/hmm.c: struct hmm_vma_walk, hmm_vma_walk_hole_, hmm_vma_do_fault, v5.2).
  *
- * EBUSY means faulted, walk again; EPERM, write asked for in a read-only area. The era's code faults everything from the first page that asks to the end of its chunk, with
- * that page's rights, and overwrites the requests on its way (bug switch chunk-faulting: `faultChunk`). What was meant:
- * each page that asks, with the rights it asks for, and requests stand until they are answered (`faultAsked`).
+ * EBUSY means faulted, walk again; EPERM, write asked for in a read-only area. The era's code faults everything from the first page
+ * that asks to the end of its chunk, with that page's rights, and overwrites the requests on its way (bug switch chunk-faulting:
+ * `faultChunk`). What was meant: each page that asks, with the rights it asks for, and requests stand until they are answered
+ * (`faultAsked`). Further switches: block-may-drop-lock, fault-ignores-vm-write.
  */
 import { LEVEL_PTE, PTE_RW } from '../abi.ts';
 import {

@@ -2,24 +2,24 @@
  * The range walk of the 2019 API over one area, and what each entry comes to (mm/hmm.c: hmm_vma_walk_pud, _pmd, _pte, _hole,
  * v5.2, with the seed's PUD walk).
  *
- * | there                            | asked for                     | not asked for                       |
- * |----------------------------------|-------------------------------|-------------------------------------|
- * | nothing, no table                | every page of the hole faulted | NONE; the count ends here for now  |
- * | nothing, in a pte table          | faulted                       | NONE                                |
- * | present, lacks write asked for   | faulted                       | -                                   |
- * | devmap, live dev_pagemap         | frame, VALID (WRITE)          | same                                |
- * | devmap, dying dev_pagemap        | EBUSY                         | EBUSY                               |
- * | pte special, not the zero page   | SPECIAL, EFAULT               | same                                |
- * | pte of the zero page (DAX hole)  | as present, or (bug) special  | same                                |
- * | pte PROT_NONE (a NUMA hint)      | as present, or (no bug) nothing there | same                        |
- * | pmd PROT_NONE                    | hole                          | hole                                |
- * | pte of another kind, not present | ERROR, EFAULT                 | same                                |
- * | larger, not present or bad       | ERROR, goes on                | same                                |
+ * | there                                  | its words, and how the walk goes on                                  |
+ * |----------------------------------------|----------------------------------------------------------------------|
+ * | nothing, under no pte table: a hole    | NONE; every page of it faulted where one asks                        |
+ * | nothing, in a pte table                | NONE; faulted where it asks                                          |
+ * | a page or a leaf, write not asked for  | frame, VALID (WRITE)                                                 |
+ * | the same, read only, and write asked   | faulted                                                              |
+ * | devmap                                 | as any page, while its dev_pagemap lives; else ERROR, EFAULT         |
+ * | pte special, not the page of zeroes    | SPECIAL, EFAULT                                                      |
+ * | pte of the page of zeroes              | as any page, read only                                               |
+ * | pte or pmd of PROT_NONE (a NUMA hint)  | as nothing                                                           |
+ * | pud not present, devmap                | a hole                                                               |
+ * | another pte that is not present        | ERROR, EFAULT                                                        |
+ * | another larger entry, bad ones too     | ERROR, and goes on                                                   |
  *
  * The WASM walk passes what is plain and stops at the rest. One dev_pagemap reference is held at a time, from one devmap page
  * to the next; while the walk stands still it is a real one in the ledger. `last` is where a retry goes on and what the count
- * is counted to. Bug switches: leak-pgmap-on-special, dying-pagemap-retries, protnone-valid, fault-under-pud-lock,
- * gap-fault-without-vma, fault-ignores-vm-write, chunk-faulting.
+ * is counted to. Bug switches that change a row: leak-pgmap-on-special, zero-page-special, protnone-valid, dying-pagemap-retries,
+ * fault-under-pud-lock, gap-fault-without-vma, and those of faulting (fault2019.ts).
  *
  * Hugetlb areas, swap, migration and device-private entries come with the rooms that make them.
  *

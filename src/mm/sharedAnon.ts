@@ -27,6 +27,7 @@ export function newSharedAnon(platform: Platform): MappedFile {
     vmOps: {
       name: 'shmem',
       dax: false,
+      countsPages: true,
       quickFault: (vmf, level) => (level === LEVEL_PTE ? sharedFault(platform, pages, vmf) : VM_FAULT_FALLBACK),
       *fault(vmf) {
         return sharedFault(platform, pages, vmf);

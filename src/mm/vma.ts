@@ -72,6 +72,8 @@ export interface VmOps {
   readonly name: string;
   /** the VMA is one of a DAX file or device: pages without a normal struct page, huge entries of its own */
   readonly dax: boolean;
+  /** it maps ordinary pages, with a reference and a mapping counted for each entry */
+  readonly countsPages?: boolean;
   /** `fault` or `hugeFault` where it takes neither a wait nor a notifier; else FAULT_SLEEPS. Called only while nobody else can run. */
   quickFault(vmf: Vmf, level: number): number;
   fault(vmf: Vmf): Sleepable<number>;
@@ -145,7 +147,7 @@ export class Vma {
 
   /** Entries may map pages whose mappings and references are counted: zapping has to look at each. */
   get countsPages(): boolean {
-    return this.anonVma !== null || (this.ops !== null && !this.ops.dax);
+    return this.anonVma !== null || this.ops?.countsPages === true;
   }
 
   get isDax(): boolean {

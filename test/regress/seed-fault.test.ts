@@ -30,6 +30,14 @@ describe('chunk-faulting', () => {
     expect([call.result, letters(call.words)]).toEqual([8, want]);
   });
 
+  test('rights of the area are asked before the chunk is faulted', async () => {
+    const rig = await makeMachine({ bugs: ['chunk-faulting'] });
+    const a = rig.map(rig.file({ npages: 8 }), { npages: 8, at: AT, prot: 'r', smallPages: true });
+    rig.touch(a, 'r');
+    const call = fault(rig, a, 8, 'w');
+    expect([call.result, call.faults, letters(call.words)]).toEqual(['EPERM', 0, '1E 7-']);
+  });
+
   test.each([[true, 2048], [false, 1]] as const)('in a hole of many pages (switch %s)', async (on, faults) => {
     const rig = await makeMachine(on ? { bugs: ['chunk-faulting'] } : {});
     const a = rig.map(null, { npages: 2048, at: AT });
@@ -41,7 +49,7 @@ describe('chunk-faulting', () => {
 describe('block-may-drop-lock', () => {
   test.each([[true, ['EAGAIN', true, '1-']], [false, [1, false, '1VW']]] as const)('block = true and a page that is locked (switch %s)', async (on, want) => {
     const rig = await makeMachine(on ? { bugs: ['block-may-drop-lock'] } : {});
-    const { sched, ram } = rig.platform;
+    const { sched, ram, records } = rig.platform;
     let locked = true;
     const file = rig.file({ npages: 1 });
     const a = rig.map({
@@ -56,8 +64,10 @@ describe('block-may-drop-lock', () => {
             return 0x400;
           }
           while (locked) yield { kind: 'wait', what: 'the page lock', touches: '*', ready: () => !locked, holder: () => null, deadlineNs: Infinity };
+          const pfn = ram.alloc();
+          records.addMappings(pfn, 1);
           vma.mm.pageTable.slot(vpn, 0);
-          vma.mm.pageTable.set(ram.alloc(), 0x27, 0);
+          vma.mm.pageTable.set(pfn, 0x27, 0);
           return 0x100;
         },
       },

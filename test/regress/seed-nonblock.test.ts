@@ -43,6 +43,16 @@ describe('mirror-eagain-lost', () => {
     rig.run(hmmMirrorUnregister(second));
   });
 
+  test('the start that failed is over: ranges are valid again at once where the core makes them so', async () => {
+    const rig = await makeMachine({ bugs: ['valid-aba'] });
+    const mirror = busyMirror(rig, []);
+    const { range, dispose } = makeRange(rig, 16, 16);
+    expect(startNonblocking(rig, 16, 20).heard).toBe(false);
+    expect(range.valid).toBe(true);
+    dispose();
+    rig.run(hmmMirrorUnregister(mirror));
+  });
+
   test.each([true, false])('a device whose lock is taken keeps entries that the core believes gone (switch %s)', async (on) => {
     const rig = await makeMachine(on ? { bugs: ['mirror-eagain-lost'] } : {});
     const a = rig.map(null, { npages: 4 });

@@ -17,6 +17,7 @@ import type { PgMap } from '../../dist/memremap/index.js';
 import { DEVICE_BASE_PFN } from '../../dist/page/index.js';
 import { runOn, type Sleepable, type Task } from '../../dist/sched/index.js';
 import { VALID, WRITE, callPages, frameOf, kindOf, letterOf, makeRange, type CallAnswer, type CallOptions, type RangeSetup } from './probe2019.ts';
+import { Unsupported, byteRuns, flagsOf, foldEvents, options, pages, prot, requestsOf, signedHex, size, type LoggedEvent } from './recordText.ts';
 import type { Rig } from './rig.ts';
 
 const GIB_PAGES = 2 ** 18;
@@ -24,14 +25,11 @@ const SECOND_NS = 1_000_000_000;
 
 export type Answer = Record<string, unknown>;
 
-/** Something that cannot be done here yet. */
-class Unsupported extends Error {}
-
 interface LoggedMirror {
   readonly mirror: HmmMirror;
   readonly range: Range2019;
   readonly dispose: () => void;
-  log: { start: number; end: number; block: boolean; valid: boolean }[];
+  log: LoggedEvent[];
 }
 
 export class Recording {
@@ -448,70 +446,4 @@ export class Recording {
     if (map === undefined) throw new Unsupported();
     return map;
   }
-}
-
-/** '8K' in bytes. */
-function size(text: string): number {
-  const [, digits = '', unit = ''] = /^(\d+)([KMGP]?)$/.exec(text) ?? [];
-  if (digits === '') throw new Unsupported();
-  return Number(digits) * { '': 1, K: 1024, M: 2 ** 20, G: 2 ** 30, P: 4096 }[unit as 'K'];
-}
-
-function pages(text: string): number {
-  return size(text) / 4096;
-}
-
-function prot(text: string): number {
-  return (text.includes('r') ? 1 : 0) + (text.includes('w') ? 2 : 0) + (text.includes('x') ? 4 : 0);
-}
-
-/** Words `name=value` and bare ones. */
-function options(words: readonly string[]): Record<string, string> {
-  return Object.fromEntries(words.map((word) => [word.replace(/=.*/, ''), word.includes('=') ? word.replace(/^[^=]*=/, '') : '']));
-}
-
-function flagsOf(letters: string): bigint {
-  return (letters.includes('f') ? VALID : 0n) | (letters.includes('w') ? WRITE : 0n);
-}
-
-/** '0:f,2-5:fw' */
-function requestsOf(text: string): Record<number, bigint> {
-  const requests: Record<number, bigint> = {};
-  for (const part of text === '' ? [] : text.split(',')) {
-    const [span = '', letters = ''] = part.split(':');
-    const [from = '', to = from] = span.split('-');
-    for (let i = Number(from); i <= Number(to); i++) requests[i] = flagsOf(letters);
-  }
-  return requests;
-}
-
-/** [length, byte] of each run. */
-function byteRuns(bytes: Uint8Array): [number, number][] {
-  const runs: [number, number][] = [];
-  for (const byte of bytes) {
-    const last = runs.at(-1);
-    if (last?.[1] === byte) last[0]++;
-    else runs.push([1, byte]);
-  }
-  return runs;
-}
-
-type LoggedEvent = LoggedMirror['log'][number];
-
-/** A row of events of one length and kind, each where the last ended, is written down as one. */
-function foldEvents(events: readonly LoggedEvent[]): (LoggedEvent & { n: number })[] {
-  const folded: (LoggedEvent & { n: number })[] = [];
-  for (const event of events) {
-    const last = folded.at(-1);
-    const npages = event.end - event.start;
-    if (last !== undefined && last.end === event.start && (last.end - last.start) / last.n === npages && last.block === event.block && last.valid === event.valid) {
-      last.end = event.end;
-      last.n++;
-    } else folded.push({ ...event, n: 1 });
-  }
-  return folded;
-}
-
-function signedHex(n: number): string {
-  return `${n < 0 ? '-' : '+'}0x${Math.abs(n).toString(16)}`;
 }

@@ -135,6 +135,7 @@ describe.each(BUILDS)('%s: a walk', (build) => {
     const s = new Space(build).set(512, LEVEL_PMD, P | (1n << 45n)).set(2 ** 27, 3, P | PSE);
     expect(s.walk(512, 1)).toMatchObject({ reason: STOP_BAD, level: LEVEL_PMD, vpn: 512 });
     expect(s.walk(2 ** 27 + 5, 1)).toMatchObject({ reason: STOP_BAD, level: 3 });
+    for (const vpn of [512, 2 ** 27 + 5]) expect([s.arena.wasm.translate(s.root, 4, vpn, 0), s.arena.wasm.descend(s.root, 4, vpn)]).toEqual([-STOP_BAD, 0]);
     expect(s.walk(2 ** 36 - 2, 5)).toMatchObject({ reason: STOP_BAD, vpn: 2 ** 36, done: 2, slot: 0 });
   });
 
@@ -173,6 +174,16 @@ describe.each(BUILDS)('%s: a walk', (build) => {
     expect(s.walk(0, 20, { mode: WALK_PGMAP }).pgmap).toBe(0);
     expect(s.walk(0, 512, { mode: WALK_PGMAP })).toMatchObject({ reason: STOP_NONPRESENT, vpn: 41, pgmap: 2 });
     expect(s.walk(0, 512, { mode: WALK_PGMAP, budget: 10 })).toMatchObject({ reason: STOP_BUDGET, vpn: 10, pgmap: 1 });
+  });
+
+  test('holes take no pgmap reference, also after a table of devmap pages', () => {
+    const s = new Space(build).ptes(0, 512, TIB >> 12n, P | DEVMAP).set(100, LEVEL_PTE, 0n).set(512 + 14, LEVEL_PTE, PROTNONE);
+    s.arena.setPgmaps([{ base: TIB, end: TIB + 4096n * 512n, state: PGMAP_LIVE }]);
+    for (let holes = 1; holes < 15; holes++) {
+      s.set(512 + holes, LEVEL_PTE, PROTNONE);
+      expect(s.walk(0, 1024, { mode: WALK_PGMAP })).toMatchObject({ reason: STOP_NONPRESENT, vpn: 512 + holes, pgmap: 0 });
+      s.set(512 + holes, LEVEL_PTE, 0n);
+    }
   });
 
   test('who holds a dying pgmap keeps it to the end of the table, and is refused in the next', () => {

@@ -173,7 +173,7 @@ function installWords(c: Chance, vpn: bigint, npages: number, gig: boolean): Ins
   let pfn = 0n;
   let writable = false;
   let skip = false;
-  const breaks = gig ? 200_000 : c.pick([3, 50, 700, 100_000]);
+  const breaks = gig ? 600_000 : c.pick([3, 50, 700, 100_000]);
   for (let i = 0; i < npages; i++) {
     if (i === 0 || c.oneIn(breaks)) {
       const aligned = (c.bits(18) << 18n) + ((vpn + BigInt(i)) % c.pick([PMD, PUD]));
@@ -191,7 +191,7 @@ function installWords(c: Chance, vpn: bigint, npages: number, gig: boolean): Ins
 
 function installOne(s: Sequence): void {
   const { c } = s;
-  const gig = c.oneIn(60);
+  const gig = c.oneIn(40);
   const vpn = s.page(gig ? PUD : c.pick([1n, PMD, PMD]));
   const room = Number(s.model.space.pages - vpn);
   const npages = gig ? Math.min(room, Number(PUD) + c.below(600)) : Math.min(s.count(vpn), room);

@@ -256,7 +256,7 @@ describe('codes', () => {
 describe('block', () => {
   /** A file whose pages are locked by somebody: the handler waits with mmap_lock, or drops it where it may. */
   function lockedFile(rig: Rig, state: { locked: boolean }): MappedFile {
-    const { sched, ram } = rig.platform;
+    const { sched, ram, records } = rig.platform;
     const plain = plainFile(rig);
     return {
       ...plain,
@@ -269,8 +269,10 @@ describe('block', () => {
           }
           while (state.locked) yield { kind: 'wait', what: 'the page lock', touches: '*', ready: () => !state.locked, holder: () => null, deadlineNs: Infinity };
           const pt = vmf.vma.mm.pageTable;
+          const pfn = ram.alloc();
+          records.addMappings(pfn, 1);
           pt.slot(vmf.vpn, 0);
-          pt.set(ram.alloc(), 0x25, 0);
+          pt.set(pfn, 0x25, 0);
           return 0x100;
         },
       },

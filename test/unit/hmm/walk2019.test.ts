@@ -259,4 +259,16 @@ describe('areas in a row', () => {
     const ask = callPages(rig, a + 4, 8, { pfnFlagsMask: VALID | WRITE, requests: { 5: VALID | WRITE } }, { fault: true });
     expect([ask.result, letters(ask.words)]).toEqual([8, '4- 2VW 2-']);
   });
+
+  test('a range that ends in a gap: v5.2 counts to the start of the last entry above it, a 1G one or, where no table is, a larger', async () => {
+    for (const touched of [false, true]) {
+      const rig = await makeMachine({ profile: 'v5.2' });
+      rig.map(null, { npages: 1, at: AT });
+      rig.map(null, { npages: 1, at: AT + 3 * GIB + 8 });
+      if (touched) rig.touch(AT, 'w');
+      // From 4 pages below the first boundary on: three pieces, or one.
+      const call = snap(rig, AT + GIB - 4, 2 * GIB + 8, {}, { once: true });
+      expect(call.result).toBe(touched ? 2 * GIB + 4 : 0);
+    }
+  });
 });
