@@ -4,25 +4,30 @@
  * CPU time leaves out what others ran, not what they took: a neighbour on the same core (another hardware thread, another guest) shares
  * its execution units. Work that computes then takes up to twice as long, work that waits for memory hardly longer, so that even ratios
  * move. A fixed loop of independent additions, which fills those units, runs on either side of each sample; where it is much slower than
- * at its fastest, the sample is marked.
+ * when it was undisturbed, the sample is marked.
  */
 import type { Clock } from './clock.ts';
 
-/** A sample counts as quiet up to so many times the fastest loop. */
+/** A sample counts as quiet up to so many times the undisturbed loop. */
 const SLOWER_MAX = 1.25;
+/** One loop in so many is faster than what counts as undisturbed: the very fastest are the clock's errors. */
+const FASTER_ONES = 20;
 const ADDITIONS = 30_000;
 const WARMUP_RUNS = 200;
 
 export interface Probe {
   /** ns that the loop takes now */
   run(): number;
-  /** Was the core ours alone while the loop took `ns`? By the fastest loop up to now. */
+  /** Was the core ours alone while the loop took `ns`? By all loops up to now. */
   isQuiet(ns: number): boolean;
 }
 
 export class CoreProbe implements Probe {
   readonly #clock: Clock;
-  #fastestNs = Infinity;
+  readonly #seenNs: number[] = [];
+  #undisturbedNs = 0;
+  /** loops that `#undisturbedNs` is made of */
+  #judged = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -33,12 +38,17 @@ export class CoreProbe implements Probe {
     const start = this.#clock.now();
     const sum = additions(ADDITIONS);
     const ns = this.#clock.now() - start;
-    if (ns < this.#fastestNs && sum !== 0.5) this.#fastestNs = ns;
+    if (!Number.isNaN(sum)) this.#seenNs.push(ns);
     return ns;
   }
 
   isQuiet(ns: number): boolean {
-    return ns <= SLOWER_MAX * this.#fastestNs;
+    const count = this.#seenNs.length;
+    if (count > this.#judged) {
+      this.#undisturbedNs = this.#seenNs.toSorted((a, b) => a - b)[Math.floor(count / FASTER_ONES)] as number;
+      this.#judged = count;
+    }
+    return ns <= SLOWER_MAX * this.#undisturbedNs;
   }
 }
 

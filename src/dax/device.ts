@@ -29,7 +29,7 @@ export interface DaxDevice extends Mappable {
 }
 
 export function newDaxDevice(platform: Platform, pgmap: PgMap, alignLevel: number): DaxDevice {
-  return { name: pgmap.name, mappings: new IntervalTree(), platform, pgmap, alignLevel, alive: true };
+  return { name: pgmap.name, touches: `dax ${pgmap.name}`, mappings: new IntervalTree(), platform, pgmap, alignLevel, alive: true };
 }
 
 /** How the device is mapped. */
@@ -63,7 +63,7 @@ function deviceVmOps(device: DaxDevice): VmOps {
 
 function* deviceFault(device: DaxDevice, vmf: Vmf, level: number): Sleepable<number> {
   const { sched } = device.platform;
-  if (sched.concurrent) yield sched.point('device DAX fault', vmf.vma.mm.touches);
+  if (sched.concurrent) yield sched.point('device DAX fault', `${vmf.vma.mm.touches},${device.touches ?? '*'}`);
   return mapDevice(device, vmf, level);
 }
 

@@ -39,8 +39,6 @@ interface Node {
 }
 
 export class DaxEntries {
-  /** what preemption points on the way to an entry touch */
-  readonly touches: string;
   /** where those wait who want a locked entry */
   readonly changed: WaitQueue;
   /** what `find` found: level and first page of the entry */
@@ -54,9 +52,8 @@ export class DaxEntries {
   #lastNumber = -1;
   #lastNode: Node | undefined = undefined;
 
-  constructor(name: string) {
-    this.touches = `entries ${name}`;
-    this.changed = new WaitQueue(this.touches);
+  constructor(inode: Inode) {
+    this.changed = new WaitQueue(`DAX entry of ${inode.name}`, '*');
   }
 
   /** The entry that covers page `index`, or 0; its place in `level` and `base`. */
@@ -201,6 +198,6 @@ function overlaps(key: number, index: number, end: number): boolean {
 
 /** The entries of a DAX file, made at the first fault. */
 export function entriesOf(inode: Inode): DaxEntries {
-  inode.pages ??= new DaxEntries(`${inode.fs.name}:${inode.id}`);
+  inode.pages ??= new DaxEntries(inode);
   return inode.pages as DaxEntries;
 }

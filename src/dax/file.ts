@@ -153,7 +153,7 @@ export function* breakLayouts(inode: Inode): Sleepable<void> {
     if (busy < 0) return;
     inode.invalidateLock.writeUnlock(sched);
     try {
-      yield* new WaitQueue(`a pinned page of ${inode.name}`).wait(sched, () => records.refs(busy) <= 1);
+      yield* new WaitQueue(`a pinned page of ${inode.name}`, '*').wait(sched, () => records.refs(busy) <= 1);
     } finally {
       yield* inode.invalidateLock.write(sched);
     }

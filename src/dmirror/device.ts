@@ -70,7 +70,7 @@ export class DeviceMirror {
     this.mm = mm;
     this.platform = mm.platform;
     this.table = new PageTable(mm.platform.arena, mm.platform.levels);
-    this.lock = new RwLock(`device lock ${name}`);
+    this.lock = new RwLock(`device lock ${name}`, `device ${name},${mm.notifiers.touches}`);
     this.hooks = hooks;
   }
 
@@ -220,7 +220,7 @@ export class DeviceMirror {
   *page(vpn: Vpn, end: Vpn, write: boolean): Sleepable<Pfn> {
     const { sched } = this.platform;
     for (;;) {
-      if (sched.concurrent) yield sched.point(`${this.name} access`, this.lock.name);
+      if (sched.concurrent) yield sched.point(`${this.name} access`, `device ${this.name},bytes`);
       const pfn = this.attached ? this.translate(vpn, write) : -1;
       if (pfn >= 0) return pfn;
       yield* this.fill(vpn, end, write);

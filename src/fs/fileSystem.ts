@@ -55,17 +55,19 @@ export class FileSystem {
   create(name: string, extentPages?: ExtentPages): Inode {
     if (this.inodes.has(name)) throw new HmmError('EEXIST', 'open', `${name} exists`);
     const id = this.#nextInode++;
+    const touches = `fs ${this.name}`;
     const inode: Inode = {
       id,
       name,
+      touches,
       fs: this,
       size: 0,
       extents: new ExtentMap(),
       extentPages: extentPages ?? this.profile.alignPages,
       hinted: extentPages !== undefined,
       placed: { windows: [] },
-      rwsem: new RwLock(`i_rwsem ${this.name}:${name}`),
-      invalidateLock: new RwLock(`invalidate_lock ${this.name}:${name}`),
+      rwsem: new RwLock(`i_rwsem ${this.name}:${name}`, `${touches},bytes`),
+      invalidateLock: new RwLock(`invalidate_lock ${this.name}:${name}`, `${touches},bytes`),
       mappings: new IntervalTree(),
       pages: null,
       metadataDirty: true,

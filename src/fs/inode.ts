@@ -12,12 +12,15 @@ export type ExtentPages = 1 | 512 | 262144;
 /** Something that areas map: a file, or a character device. */
 export interface Mappable {
   readonly name: string;
+  /** what preemption points that work on it touch ('*' without) */
+  readonly touches?: string;
   /** areas that map it, by page of it (i_mmap) */
   readonly mappings: IntervalTree<unknown>;
 }
 
 export interface Inode extends Mappable {
   readonly id: number;
+  readonly touches: string;
   readonly fs: FileSystem;
   /** bytes */
   size: number;

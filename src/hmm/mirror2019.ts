@@ -58,6 +58,9 @@ export class Hmm2019 {
   /** the process has exited */
   dead = false;
   #inFlight: readonly NotifierRange[] = [];
+  /** those that were in flight when this was made: nobody said where, so they count for every range */
+  #unheard: number;
+  readonly #refused = new WeakSet<NotifierRange>();
   #refs = 0;
   readonly #notifier: MmuNotifier;
 
@@ -66,12 +69,13 @@ export class Hmm2019 {
     this.lock = new RwLock(`hmm->lock ${mm.id}`);
     this.mirrorsSem = new RwLock(`mirrors_sem ${mm.id}`);
     this.#notifier = { name: `hmm ${mm.id}`, start: (range) => this.#start(range), end: (range) => this.#end(range), release: () => this.#release() };
+    this.#unheard = mm.notifiers.active;
     mm.notifiers.register(this.#notifier);
   }
 
   /** Invalidations in flight, or counted as such. */
   get notifiers(): number {
-    return this.#inFlight.length;
+    return this.#inFlight.length + this.#unheard;
   }
 
   /** What preemption points touch before state of this object is looked at. */
@@ -81,6 +85,7 @@ export class Hmm2019 {
 
   /** True when nothing in flight keeps `range` from being valid. */
   quiet(range: TrackedRange): boolean {
+    if (this.#unheard > 0) return false;
     if (this.mm.platform.bugs.has('valid-per-mm')) return this.#inFlight.length === 0;
     return !this.#inFlight.some((update) => this.#touches(update, range));
   }
@@ -134,15 +139,17 @@ export class Hmm2019 {
   /** The start has failed: the core goes back, and its end is no end of ours. With the count leaked it stands for ever. */
   #refuse(range: NotifierRange): false {
     this.#inFlight = this.#inFlight.filter((update) => update !== range);
+    this.#refused.add(range);
     if (this.mm.platform.bugs.has('nonblock-count-leak')) this.#inFlight = [...this.#inFlight, { ...range }];
     else this.#settle();
     return false;
   }
 
-  /** hmm_invalidate_range_end(). One whose start was refused, or came before this notifier, is none. */
+  /** hmm_invalidate_range_end(). One whose start was refused is none. */
   #end(range: NotifierRange): void {
-    if (!this.#inFlight.includes(range)) return;
-    this.#inFlight = this.#inFlight.filter((update) => update !== range);
+    if (this.#inFlight.includes(range)) this.#inFlight = this.#inFlight.filter((update) => update !== range);
+    else if (this.#refused.has(range) || this.#unheard === 0) return;
+    else this.#unheard--;
     this.#settle();
   }
 

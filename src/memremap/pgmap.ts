@@ -65,7 +65,7 @@ export class PgMaps {
   readonly #arena: Arena;
   readonly #sched: Scheduler;
   readonly #bus: EventBus;
-  readonly #drained = new WaitQueue('dev_pagemap drain');
+  readonly #drained = new WaitQueue('dev_pagemap drain', '*');
   /** sorted by base, as in the arena's table */
   #maps: PgMap[] = [];
   #nextId = 1;

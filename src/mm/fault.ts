@@ -27,7 +27,7 @@ import { dropHuge } from './zap.ts';
 export function* handleMmFault(vma: Vma, vpn: Vpn, flags: number): Sleepable<number> {
   const { mm } = vma;
   const { sched } = mm.platform;
-  if (sched.concurrent) yield sched.point(`fault ${mm.name}`, mm.touches);
+  if (sched.concurrent) yield sched.point(`fault ${mm.name}`, vma.ops !== null && vma.isShared ? mm.touches : `${mm.touches},ram,bytes`);
   else {
     const quick = quickMmFault(vma, vpn, flags);
     if (quick !== FAULT_SLEEPS) return quick;
@@ -232,7 +232,7 @@ function* wpPageCopy(vmf: Vmf, old: Pfn, normal: boolean): Sleepable<number> {
     return VM_FAULT_OOM;
   }
   const range = yield* invalidateStart(vma.mm, 'CLEAR', vmf.vpn, vmf.vpn + 1);
-  if (platform.sched.concurrent) yield platform.sched.point('copy on write', vma.mm.touches);
+  if (platform.sched.concurrent) yield platform.sched.point('copy on write', `${zapTouches(vma)}`);
   pt.look(vmf.vpn);
   const unchanged = pt.level === LEVEL_PTE && !pt.none && framePfn(pt.lo, pt.hi) === old;
   if (unchanged) {

@@ -112,6 +112,7 @@ export function* exitMm(mm: Mm): Sleepable<void> {
     requireAlive(mm, 'exit');
     mm.alive = false;
     yield* mm.notifiers.release(mm.pageTable.endVpn);
+    if (sched.concurrent) yield sched.point(`exit ${mm.name}: unmap`, '*');
     yield* unmapRange(mm, 0, mm.taskEndVpn, 'exit');
     mm.pageTable.destroy();
     if (mm.platform.bus.on) mm.platform.bus.emit({ type: 'exit', mm: mm.id });
@@ -284,7 +285,9 @@ function* unmapRange(mm: Mm, start: Vpn, end: Vpn, op: string): Sleepable<void> 
   for (let vma = mm.vmas.find(start); vma !== null && vma.start < end; vma = mm.vmas.next(vma)) doomed.push(vma);
   for (const vma of doomed) mm.vmas.remove(vma);
   const range = yield* invalidateStart(mm, 'UNMAP', start, end);
+  const { sched } = mm.platform;
   for (const vma of doomed) yield* zapRange(vma, vma.start, vma.end);
+  if (sched.concurrent) yield sched.point(`${op} ${mm.name}: tables and areas go`, '*');
   invalidateEnd(mm, range);
   for (const vma of doomed) {
     unlinkVma(vma);

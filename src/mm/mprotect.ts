@@ -33,7 +33,7 @@ function* protectStretch(vma: Vma, start: Vpn, end: Vpn, oldFlags: number, flags
   const first = mm.pageTable.nextEntry(start, end, profile.mprotectEventLevel === 'pmd' ? LEVEL_PMD : LEVEL_PUD);
   if (first < 0) return;
   const range = yield* invalidateStart(mm, 'PROTECTION_VMA', first, end);
-  if (sched.concurrent) yield sched.point('mprotect', mm.touches);
+  if (sched.concurrent) yield sched.point('mprotect', '*');
   let dropped = true;
   while (dropped) dropped = yield* splitHugeEdges(vma, start, end);
   if ((oldFlags ^ flags) === VM_WRITE && (flags & VM_WRITE) === 0 && (flags & VM_ACCESS) !== 0) mm.pageTable.protect(start, end - start, PTE_RW, 0);

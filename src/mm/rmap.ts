@@ -11,7 +11,7 @@ import { isDirty, isLeafEntry, isWritable } from '../pgtable/index.ts';
 import { alignDown, pagesOfLevel } from '../units.ts';
 import { invalidateEnd, invalidateStart } from './mm.ts';
 import type { Vma } from './vma.ts';
-import { zapPageRangeSingle } from './zap.ts';
+import { zapPageRangeSingle, zapTouches } from './zap.ts';
 
 /** Enters an area into its file's tree. */
 export function linkVma(vma: Vma): void {
@@ -57,7 +57,7 @@ export function* mkcleanMapping(inode: Mappable, index: number, npages: number):
     const start = vma.start + (first - vma.pgoff);
     const end = vma.start + (last - vma.pgoff);
     const range = yield* invalidateStart(vma.mm, 'PROTECTION_PAGE', start, end);
-    if (vma.mm.platform.sched.concurrent) yield vma.mm.platform.sched.point('mkclean', vma.mm.touches);
+    if (vma.mm.platform.sched.concurrent) yield vma.mm.platform.sched.point('mkclean', zapTouches(vma));
     changed += mkcleanArea(vma, start, end);
     invalidateEnd(vma.mm, range);
   }

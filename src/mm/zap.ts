@@ -25,7 +25,7 @@ export interface ZapOptions {
 export function* zapRange(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions = {}): Sleepable<void> {
   const { mm } = vma;
   const { sched, bus } = mm.platform;
-  if (sched.concurrent) yield sched.point(`zap ${mm.name}`, mm.touches);
+  if (sched.concurrent) yield sched.point(`zap ${mm.name}`, zapTouches(vma));
   let dropped = true;
   while (dropped) dropped = yield* splitHugeEdges(vma, start, end); // while it slept another may have come
   const pt = mm.pageTable;
@@ -33,6 +33,11 @@ export function* zapRange(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions = 
   if (vma.countsPages) leaves = zapCounted(mm, start, end, options.keepCows === true && vma.isCow);
   else leaves = pt.zap(start, end - start);
   if (bus.on) bus.emit({ type: 'zap', mm: mm.id, start, end, leaves });
+}
+
+/** What it touches to change entries of `vma`, to end the invalidation, and to go on in the file operation that wanted it. */
+export function zapTouches(vma: Vma): string {
+  return `${vma.mm.touches},${vma.mm.notifiers.touches},${vma.file === null ? '' : (vma.file.inode.touches ?? '*')},ram,bytes`;
 }
 
 /** One VMA's part of a range, as an operation of its own: CLEAR around it (zap_page_range_single). */
@@ -80,7 +85,7 @@ export function* dropHuge(vma: Vma, base: Vpn, npages: number): Sleepable<void> 
   const { mm } = vma;
   const { sched, bus } = mm.platform;
   const range = yield* invalidateStart(mm, 'CLEAR', base, base + npages);
-  if (sched.concurrent) yield sched.point('split huge', mm.touches);
+  if (sched.concurrent) yield sched.point('split huge', '*');
   const pt = mm.pageTable;
   pt.look(base);
   if (pagesOfLevel(pt.level) === npages && isLeafEntry(pt.level, pt.lo)) {

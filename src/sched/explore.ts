@@ -136,10 +136,9 @@ function preemptionsAfter(choice: Choice | undefined): number {
   return choice.preemptions + (choice.currentId !== null && choice.ids[choice.taken] !== choice.currentId ? 1 : 0);
 }
 
-/** What the next stretch of a task works on; '' before its first step, which only creates things of its own. */
+/** What the next stretch of a task works on: anything before its first step, as no point has said. */
 function touchesOf(task: Task): string {
-  const step = task.step;
-  return step === null ? '' : step.touches;
+  return task.step === null ? '*' : task.step.touches;
 }
 
 function awakeAfter(asleep: Map<number, string>, taken: number, touches: string): Map<number, string> {

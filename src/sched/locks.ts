@@ -11,11 +11,14 @@ import type { Sleepable, Task } from './task.ts';
 /** A reader-writer semaphore, as mmap_lock or i_rwsem. Not recursive. */
 export class RwLock {
   readonly name: string;
+  /** what the code that runs once it has the lock works on, up to its next preemption point */
+  readonly touches: string;
   #writer: Task | null = null;
   readonly #readers: Task[] = [];
 
-  constructor(name: string) {
+  constructor(name: string, touches = name) {
     this.name = name;
+    this.touches = touches;
   }
 
   get held(): 'read' | 'write' | null {
@@ -44,21 +47,21 @@ export class RwLock {
 
   *read(sched: Scheduler): Sleepable<void> {
     sched.mightSleep(this.name);
-    if (sched.concurrent) yield sched.point(`${this.name}: read lock`, this.name);
+    if (sched.concurrent) yield sched.point(`${this.name}: read lock`, this.touches);
     while (this.#writer !== null) {
-      yield { kind: 'wait', what: `${this.name} (read)`, touches: this.name, ready: () => this.#writer === null, holder: () => this.#writer, deadlineNs: Infinity };
+      yield { kind: 'wait', what: `${this.name} (read)`, touches: this.touches, ready: () => this.#writer === null, holder: () => this.#writer, deadlineNs: Infinity };
     }
     this.#readers.push(sched.current);
   }
 
   *write(sched: Scheduler): Sleepable<void> {
     sched.mightSleep(this.name);
-    if (sched.concurrent) yield sched.point(`${this.name}: write lock`, this.name);
+    if (sched.concurrent) yield sched.point(`${this.name}: write lock`, this.touches);
     while (this.#writer !== null || this.#readers.length > 0) {
       yield {
         kind: 'wait',
         what: `${this.name} (write)`,
-        touches: this.name,
+        touches: this.touches,
         ready: () => this.#writer === null && this.#readers.length === 0,
         holder: () => this.#writer ?? this.#readers[0] ?? null,
         deadlineNs: Infinity,
@@ -82,19 +85,22 @@ export class RwLock {
 /** A place to wait until a condition holds. Nobody is woken: the condition itself is asked. */
 export class WaitQueue {
   readonly name: string;
+  /** what `ready` looks at, and the code after it works on */
+  readonly touches: string;
 
-  constructor(name: string) {
+  constructor(name: string, touches = name) {
     this.name = name;
+    this.touches = touches;
   }
 
   /** Waits until `ready()`; false when `timeoutNs` of virtual time went by first. */
   *wait(sched: Scheduler, ready: () => boolean, timeoutNs = Infinity): Sleepable<boolean> {
     sched.mightSleep(this.name);
-    if (sched.concurrent) yield sched.point(`${this.name}: wait`, this.name);
+    if (sched.concurrent) yield sched.point(`${this.name}: wait`, this.touches);
     const deadlineNs = sched.nowNs + timeoutNs;
     while (!ready()) {
       if (sched.nowNs >= deadlineNs) return false;
-      yield { kind: 'wait', what: this.name, touches: this.name, ready, holder: () => null, deadlineNs };
+      yield { kind: 'wait', what: this.name, touches: this.touches, ready, holder: () => null, deadlineNs };
     }
     return true;
   }

@@ -8,7 +8,7 @@
  */
 import { daxAllocate, daxFsync, daxPunch, daxRead, daxTruncate, daxWrite, killDaxDevice, type DaxDevice } from '../../dist/dax/index.js';
 import { FaultSignal, HmmError, Livelock } from '../../dist/errno.js';
-import type { FileSystem, Inode } from '../../dist/fs/index.js';
+import type { FileSystem, FsName, Inode } from '../../dist/fs/index.js';
 import {
   hmmMirrorRegister, hmmMirrorUnregister, type HmmMirror, type Hmm2019, type Range2019,
 } from '../../dist/hmm/index.js';
@@ -157,8 +157,10 @@ export class Recording {
   // ── files, devices and mappings ──
 
   #newFileSystem(name: string, how: readonly string[]): Answer {
-    if (how.length > 0 || name !== 'ext4') throw new Unsupported();
-    this.#systems.set(name, this.#rig.fileSystem(196608, 'ext4'));
+    // XFS of that era is DAX only without reflink: the recorded two are one.
+    const kind = { ext4: 'ext4', xfs: 'xfs', xfsn: 'xfs' }[name] as FsName | undefined;
+    if (how.length > 0 || kind === undefined) throw new Unsupported();
+    this.#systems.set(name, this.#rig.fileSystem(196608, kind, name));
     return {};
   }
 
@@ -187,7 +189,7 @@ export class Recording {
     if (['huge2m', 'huge1g', 'populate', 'locked', 'align'].some((word) => word in opts)) throw new Unsupported();
     const file = what === 'anon' ? null : this.#file(what);
     const start = this.#rig.map(file, {
-      npages, at, prot: (opts['prot'] ?? 'rw').replace('-', ''), shared: file !== null && !('private' in opts), pgoff: pages(opts['off'] ?? '0'), sync: 'sync' in opts,
+      npages, at, prot: (opts['prot'] ?? 'rw').replace('-', ''), shared: file !== null && !('private' in opts), pgoff: pages(opts['off'] ?? '0'), sync: 'sync' in opts, replace: true,
     });
     this.#areas.set(id, start);
     return this.#ok();
@@ -258,8 +260,11 @@ export class Recording {
     for (let i = 0; i < npages; i++) {
       const { answer, livelock } = this.#watched(start + i, 1, { defaultFlags: value === null ? VALID : VALID | WRITE }, { fault: true });
       const word = answer.words[0] as bigint;
-      if (typeof answer.result === 'string') return { err: answer.result, done: i * 4096, ...(livelock ? { livelock } : {}) };
-      if (!letterOf(word).startsWith('V')) return { err: 'ENODATA', done: i * 4096 };
+      const err = typeof answer.result === 'string' ? answer.result : letterOf(word).startsWith('V') ? null : 'ENODATA';
+      if (err !== null) {
+        const got = value === null && i > 0 ? { bytes: byteRuns(bytes.subarray(0, i * 4096)) } : {};
+        return { err, done: i * 4096, ...got, ...(livelock ? { livelock } : {}) };
+      }
       if (value === null) content.read(frameOf(word) * 4096, bytes, i * 4096, 4096);
       else content.write(frameOf(word) * 4096, bytes, i * 4096, 4096);
     }

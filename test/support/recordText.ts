@@ -12,7 +12,9 @@ export function size(text: string): number {
 }
 
 export function pages(text: string): number {
-  return size(text) / 4096;
+  const npages = size(text) / 4096;
+  if (!Number.isInteger(npages)) throw new Unsupported();
+  return npages;
 }
 
 export function prot(text: string): number {

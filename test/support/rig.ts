@@ -39,6 +39,8 @@ export interface MapOptions {
   readonly pgoff?: number;
   /** first page; without it the highest gap that fits */
   readonly at?: number;
+  /** what is mapped at `at` goes (default: EEXIST) */
+  readonly replace?: boolean;
   readonly sync?: boolean;
   readonly smallPages?: boolean;
   readonly mm?: Mm;
@@ -108,7 +110,7 @@ export class Rig {
 
   /** Maps a file, a device, what is open already, or (null) anonymous memory; returns its first page. */
   map(what: Inode | DaxDevice | MappedFile | null, options: MapOptions): number {
-    const { npages, prot = 'rw', pgoff = 0, at, sync = false, smallPages = false, mm = this.mm, writable = true } = options;
+    const { npages, prot = 'rw', pgoff = 0, at, sync = false, smallPages = false, mm = this.mm, writable = true, replace = false } = options;
     const file = what === null ? null : 'fs' in what ? openDaxFile(what, writable) : 'pgmap' in what ? openDaxDevice(what) : what;
     return this.run(
       mmap(mm, {
@@ -118,7 +120,7 @@ export class Rig {
         file,
         pgoff,
         start: at ?? null,
-        fixed: at === undefined ? 'hint' : 'noreplace',
+        fixed: at === undefined ? 'hint' : replace ? 'fixed' : 'noreplace',
         sync,
         vmFlags: smallPages ? VM_NOHUGEPAGE : 0,
       }),

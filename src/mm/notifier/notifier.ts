@@ -59,10 +59,14 @@ export class MmuNotifiers {
   readonly #tree = new IntervalTree<IntervalSub>();
   #deferred: IntervalSub[] = [];
   #list: readonly MmuNotifier[] = [];
-  readonly #ended = new WaitQueue('mmu notifier sequence');
+  readonly #ended: WaitQueue;
+  /** what preemption points of this space's notifiers touch */
+  readonly touches: string;
 
   constructor(mmId: number, sched: Scheduler, bus: EventBus) {
     this.mmId = mmId;
+    this.touches = `notifier ${mmId}`;
+    this.#ended = new WaitQueue('mmu notifier sequence', this.touches);
     this.#sched = sched;
     this.#bus = bus;
   }
@@ -79,10 +83,13 @@ export class MmuNotifiers {
 
   // ── the core's side ──
 
-  /** mmu_notifier_invalidate_range_start(). False: refused (non-blockable only), and end must not be called. */
+  /**
+   * mmu_notifier_invalidate_range_start(). False: refused (non-blockable only), and end must not be called.
+   * Concurrency: who calls it yields a point before anything else, as the last listener's stretch runs on into the caller.
+   */
   *start(range: NotifierRange): Sleepable<boolean> {
     if (this.#bus.on) this.#bus.emit({ type: 'invalidate-start', mm: this.mmId, event: range.event, start: range.start, end: range.end, blockable: range.blockable });
-    if (this.#sched.concurrent) yield this.#sched.point(`${range.event} start`, `notifier ${this.mmId}`);
+    if (this.#sched.concurrent) yield this.#sched.point(`${range.event} start`, this.touches);
     const overlapping = this.#openIntervals(range);
     for (const sub of overlapping) {
       if (yield* sub.invalidate(range, this.#seq)) continue;
@@ -143,6 +150,7 @@ export class MmuNotifiers {
 
   /** mmu_interval_notifier_remove(): no callback runs any more when it returns. May sleep; not to be called from a callback. */
   *remove(sub: IntervalSub): Sleepable<void> {
+    if (this.#sched.concurrent) yield this.#sched.point('mmu_interval_notifier_remove', '*');
     if (sub.deferred === 'insert') {
       sub.deferred = null;
       this.#deferred = this.#deferred.filter((other) => other !== sub);
@@ -162,7 +170,7 @@ export class MmuNotifiers {
 
   /** mmu_interval_read_begin(): waits while an invalidation that touches `sub` is in flight, then names the state it stands for. */
   *readBegin(sub: IntervalSub): Sleepable<number> {
-    if (this.#sched.concurrent) yield this.#sched.point('mmu_interval_read_begin', `notifier ${this.mmId}`);
+    if (this.#sched.concurrent) yield this.#sched.point('mmu_interval_read_begin', this.touches);
     const seq = sub.seq;
     if (seq === this.#seq) yield* this.#ended.wait(this.#sched, () => this.#seq !== seq);
     return seq;

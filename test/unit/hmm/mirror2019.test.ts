@@ -1,8 +1,8 @@
 /** hmm_mirror and struct hmm of the 2019 API, with none of its defects: who hears what, and for how long. */
 import { afterEach, describe, expect, test } from 'vitest';
 import { InvariantError } from '../../../dist/errno.js';
-import { getHmm, hmmMirrorRegister, hmmMirrorUnregister, hmmRangeRegister, type HmmMirror, type HmmMirrorOps, type HmmUpdate } from '../../../dist/hmm/index.js';
-import { exitMm, madviseDontneed, munmap } from '../../../dist/mm/index.js';
+import { getHmm, hmmMirrorRegister, hmmMirrorUnregister, hmmRangeRegister, hmmRangeWaitUntilValid, type HmmMirror, type HmmMirrorOps, type HmmUpdate } from '../../../dist/hmm/index.js';
+import { exitMm, madviseDontneed, munmap, type NotifierRange } from '../../../dist/mm/index.js';
 import { runOn } from '../../../dist/sched/index.js';
 import { callRange, makeRange } from '../../support/probe2019.ts';
 import { checkPgmaps, makeMachine, type Rig } from '../../support/rig.ts';
@@ -147,6 +147,24 @@ describe('a mirror', () => {
     let turn = 0;
     sched.run({ choose: (ready) => turn++ % ready.length });
     expect(log).toEqual(['after the callback']);
+  });
+
+  test('the first of a space, registered during an invalidation, lets no range be valid before its end', async () => {
+    const rig = await makeMachine();
+    const update: NotifierRange = { event: 'CLEAR', start: 16, end: 32, blockable: true, owner: null };
+    rig.run(rig.mm.notifiers.start(update));
+    const { mirror } = listen(rig, 'late');
+    const { range, dispose } = makeRange(rig, 16, 4);
+    expect(range.valid).toBe(false);
+    expect(rig.run(hmmRangeWaitUntilValid(range, 1))).toBe(false);
+    const nested: NotifierRange = { ...update, start: 0, end: 8 };
+    rig.run(rig.mm.notifiers.start(nested));
+    rig.mm.notifiers.end(nested);
+    expect(rig.run(hmmRangeWaitUntilValid(range, 1))).toBe(false);
+    rig.mm.notifiers.end(update);
+    expect(rig.run(hmmRangeWaitUntilValid(range, 1))).toBe(true);
+    dispose();
+    rig.run(hmmMirrorUnregister(mirror));
   });
 
   test('registered during an invalidation leaves ranges over it invalid until the end', async () => {
