@@ -93,7 +93,7 @@ function* pteFault(inode: Inode, vmf: Vmf): Sleepable<number> {
   const refused = refusal(inode, vmf, LEVEL_PTE);
   if (refused !== 0) return refused;
   const entries = entriesOf(inode);
-  yield* grabEntry(inode, entries, pgoff);
+  yield* grabEntry(inode, entries, pgoff, vma.mm);
   try {
     const pt = vma.mm.pageTable;
     pt.look(vmf.vpn);
@@ -143,7 +143,7 @@ function* tryHugeFault(inode: Inode, vmf: Vmf, level: number): Sleepable<number>
   const write = (vmf.flags & FAULT_FLAG_WRITE) !== 0;
   const first = alignDown(pgoff, npages);
   const entries = entriesOf(inode);
-  if (!(yield* grabHugeEntry(inode, entries, first, level))) return VM_FAULT_FALLBACK;
+  if (!(yield* grabHugeEntry(inode, entries, first, level, vma.mm))) return VM_FAULT_FALLBACK;
   try {
     const pt = vma.mm.pageTable;
     pt.look(vpn);
@@ -176,14 +176,15 @@ function blocksFor(inode: Inode, index: number, npages: number, write: boolean):
 /** dax_load_hole(): the page of zeroes, read only. */
 function* mapHole(inode: Inode, entries: DaxEntries, vmf: Vmf, level: number): Sleepable<number> {
   const { ram, profile } = inode.fs.platform;
-  yield* insertEntry(inode, entries, vmf.pgoff, level, level === LEVEL_PTE ? ram.zeroPfn : ram.hugeZeroPfn, DAX_ZERO, profile.readFaultDirties);
+  const pfn = level === LEVEL_PTE ? ram.zeroPfn : ram.hugeZeroPfn;
+  yield* insertEntry(inode, entries, vmf.pgoff, level, { pfn, kind: DAX_ZERO, dirty: profile.readFaultDirties }, vmf.vma.mm);
   return insertZeroPage(vmf, level);
 }
 
 function* mapBlocks(inode: Inode, entries: DaxEntries, vmf: Vmf, level: number, pfn: Pfn, write: boolean): Sleepable<number> {
   const { profile } = inode.fs.platform;
   const sync = write && vmf.vma.has(VM_SYNC) && inode.metadataDirty;
-  yield* insertEntry(inode, entries, vmf.pgoff, level, pfn, 0, !sync && (write || profile.readFaultDirties));
+  yield* insertEntry(inode, entries, vmf.pgoff, level, { pfn, kind: 0, dirty: !sync && (write || profile.readFaultDirties) }, vmf.vma.mm);
   if (!sync) return insertDevicePfn(vmf, level, pfn, write);
   vmf.syncPfn = pfn;
   vmf.syncLevel = level;
@@ -196,7 +197,7 @@ function* finishSyncFault(inode: Inode, vmf: Vmf): Sleepable<number> {
   const first = alignDown(vmf.pgoff, pagesOfLevel(level));
   yield* writebackRange(inode, first, first + pagesOfLevel(level));
   const entries = entriesOf(inode);
-  yield* waitUnlocked(inode, entries, vmf.pgoff);
+  yield* waitUnlocked(inode, entries, vmf.pgoff, vmf.vma.mm);
   const entry = entries.find(vmf.pgoff);
   const flags = entryFlags(entry);
   // What the entry says must still be what was found before the sync.

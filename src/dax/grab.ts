@@ -6,7 +6,7 @@
  */
 import { LEVEL_PTE } from '../abi.ts';
 import type { Inode } from '../fs/index.ts';
-import { unmapMappingRange } from '../mm/index.ts';
+import { unmapMappingRange, type Mm } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Pfn } from '../units.ts';
 import { DAX_DIRTY, DAX_EMPTY, DAX_LOCKED, DAX_ZERO, daxEntry, entryFlags, entryPfn, type DaxEntries } from './entries.ts';
@@ -15,14 +15,14 @@ import { DAX_DIRTY, DAX_EMPTY, DAX_LOCKED, DAX_ZERO, daxEntry, entryFlags, entry
  * For a page: waits for its entry to be free and locks it. A 2M placeholder or page of zeroes is taken apart: unmapped
  * everywhere, then removed. A real huge entry stays and is the page's entry too.
  */
-export function* grabEntry(inode: Inode, entries: DaxEntries, index: number): Sleepable<void> {
-  yield* waitUnlocked(inode, entries, index);
+export function* grabEntry(inode: Inode, entries: DaxEntries, index: number, mm: Mm): Sleepable<void> {
+  yield* waitUnlocked(inode, entries, index, mm);
   let entry = entries.find(index);
   if (entry !== 0 && entries.level > LEVEL_PTE && hasFlag(entry, DAX_ZERO | DAX_EMPTY)) {
     const { level, base } = entries;
     if (hasFlag(entry, DAX_ZERO)) {
       entries.set(base, level, entry + DAX_LOCKED);
-      yield* unmapMappingRange(inode, base, base + pagesOfLevel(level), false);
+      yield* unmapOthers(inode, base, level, mm);
     }
     entries.remove(base, level);
     entry = entries.find(index);
@@ -32,9 +32,9 @@ export function* grabEntry(inode: Inode, entries: DaxEntries, index: number): Sl
 }
 
 /** The same for a huge one; false when smaller entries are in the way. */
-export function* grabHugeEntry(inode: Inode, entries: DaxEntries, first: number, level: number): Sleepable<boolean> {
+export function* grabHugeEntry(inode: Inode, entries: DaxEntries, first: number, level: number, mm: Mm): Sleepable<boolean> {
   if (entries.hasSmaller(first, level)) return false;
-  yield* waitUnlocked(inode, entries, first);
+  yield* waitUnlocked(inode, entries, first, mm);
   if (entries.hasSmaller(first, level)) return false;
   const entry = entries.find(first);
   if (entry === 0) entries.set(first, level, daxEntry(0, DAX_EMPTY | DAX_LOCKED));
@@ -43,9 +43,10 @@ export function* grabHugeEntry(inode: Inode, entries: DaxEntries, first: number,
   return true;
 }
 
-export function* waitUnlocked(inode: Inode, entries: DaxEntries, index: number): Sleepable<void> {
+/** Waits until nobody works on the entry of page `index`; a fault of `mm` goes on from there. */
+export function* waitUnlocked(inode: Inode, entries: DaxEntries, index: number, mm: Mm): Sleepable<void> {
   const { sched } = inode.fs.platform;
-  if (sched.concurrent) yield sched.point('DAX entry', entries.touches);
+  if (sched.concurrent) yield sched.point('DAX entry', faultTouches(inode, mm));
   if (!hasFlag(entries.find(index), DAX_LOCKED)) return;
   yield* entries.changed.wait(sched, () => !hasFlag(entries.find(index), DAX_LOCKED));
 }
@@ -62,14 +63,27 @@ export function releaseEntry(entries: DaxEntries, index: number): void {
  * dax_insert_entry(): the locked entry says from now on what stands there. Where real blocks replace the page of zeroes,
  * everyone who maps that is unmapped first.
  */
-export function* insertEntry(inode: Inode, entries: DaxEntries, index: number, level: number, pfn: Pfn, kind: number, dirty: boolean): Sleepable<void> {
+export function* insertEntry(inode: Inode, entries: DaxEntries, index: number, level: number, what: { pfn: Pfn; kind: number; dirty: boolean }, mm: Mm): Sleepable<void> {
+  const { pfn, kind, dirty } = what;
   const old = entries.find(index);
   const { level: oldLevel, base } = entries;
   const wasZero = hasFlag(old, DAX_ZERO);
-  if (wasZero && kind !== DAX_ZERO) yield* unmapMappingRange(inode, base, base + pagesOfLevel(oldLevel), false);
+  if (wasZero && kind !== DAX_ZERO) yield* unmapOthers(inode, base, oldLevel, mm);
   const kept = hasFlag(old, DAX_DIRTY) || dirty ? DAX_DIRTY : 0;
   if (wasZero || hasFlag(old, DAX_EMPTY)) entries.set(alignDown(index, pagesOfLevel(level)), level, daxEntry(pfn, DAX_LOCKED | kind | kept));
   else entries.set(base, oldLevel, daxEntry(entryPfn(old), DAX_LOCKED | kept));
+}
+
+/** Unmaps the locked entry's pages everywhere; the fault of `mm` goes on after it. */
+function* unmapOthers(inode: Inode, base: number, level: number, mm: Mm): Sleepable<void> {
+  const { sched } = inode.fs.platform;
+  yield* unmapMappingRange(inode, base, base + pagesOfLevel(level), false);
+  if (sched.concurrent) yield sched.point('DAX entry: unmapped', faultTouches(inode, mm));
+}
+
+/** What a fault works on between its entry and its end. */
+function faultTouches(inode: Inode, mm: Mm): string {
+  return `${inode.touches},${mm.touches},ram,bytes`;
 }
 
 function hasFlag(entry: number, flags: number): boolean {

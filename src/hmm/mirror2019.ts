@@ -66,8 +66,8 @@ export class Hmm2019 {
 
   constructor(mm: Mm) {
     this.mm = mm;
-    this.lock = new RwLock(`hmm->lock ${mm.id}`);
-    this.mirrorsSem = new RwLock(`mirrors_sem ${mm.id}`);
+    this.lock = new RwLock(`hmm->lock ${mm.id}`, '*');
+    this.mirrorsSem = new RwLock(`mirrors_sem ${mm.id}`, '*');
     this.#notifier = { name: `hmm ${mm.id}`, start: (range) => this.#start(range), end: (range) => this.#end(range), release: () => this.#release() };
     this.#unheard = mm.notifiers.active;
     mm.notifiers.register(this.#notifier);

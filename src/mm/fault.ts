@@ -21,7 +21,7 @@ import {
   FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_ACCESS, VM_EXEC, VM_FAULT_DONE_COW, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS,
   VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, VM_SOFTDIRTY, VM_WRITE, type Vma, type Vmf,
 } from './vma.ts';
-import { dropHuge } from './zap.ts';
+import { dropHuge, zapTouches } from './zap.ts';
 
 /** Faults `vpn` of `vma`. Returns VM_FAULT_ bits; without one of VM_FAULT_ERROR the access is to be tried again. */
 export function* handleMmFault(vma: Vma, vpn: Vpn, flags: number): Sleepable<number> {
@@ -232,7 +232,7 @@ function* wpPageCopy(vmf: Vmf, old: Pfn, normal: boolean): Sleepable<number> {
     return VM_FAULT_OOM;
   }
   const range = yield* invalidateStart(vma.mm, 'CLEAR', vmf.vpn, vmf.vpn + 1);
-  if (platform.sched.concurrent) yield platform.sched.point('copy on write', `${zapTouches(vma)}`);
+  if (platform.sched.concurrent) yield platform.sched.point('copy on write', zapTouches(vma));
   pt.look(vmf.vpn);
   const unchanged = pt.level === LEVEL_PTE && !pt.none && framePfn(pt.lo, pt.hi) === old;
   if (unchanged) {

@@ -17,6 +17,13 @@ import { isLeaf, isNone } from './entry.ts';
 /** What zap or protect does where a range cuts a huge leaf: the owner splits or drops it, then it goes on. */
 export type PartialLeaf = (vpn: Vpn, level: number) => void;
 
+/** Counts of pages are u32 in a request: longer ranges go in calls that end where no leaf is cut. */
+const CALL_PAGES = 2 ** 31;
+
+function callEnd(vpn: Vpn, end: Vpn): Vpn {
+  return Math.min(end, alignDown(vpn, CALL_PAGES) + CALL_PAGES);
+}
+
 export class PageTable {
   readonly arena: Arena;
   readonly root: number;
@@ -112,11 +119,15 @@ export class PageTable {
     const { partial, freeTables = false } = options;
     let cleared = 0;
     for (let at = vpn; at < end; ) {
-      const r = this.#begin(at, end - at, freeTables ? WALK_FREE_TABLES : 0);
+      const upTo = callEnd(at, end);
+      const r = this.#begin(at, upTo - at, freeTables ? WALK_FREE_TABLES : 0);
       this.arena.walker.zap(r);
       const reason = this.stopReason;
       cleared += this.arena.u32[(r + STOP_CHANGED) >>> 2] as number;
-      if (reason === STOP_DONE_ALL) break;
+      if (reason === STOP_DONE_ALL) {
+        at = upTo;
+        continue;
+      }
       invariant(reason === STOP_PARTIAL && partial !== undefined, `zap stopped for reason ${reason}`);
       const stopVpn = this.arena.f64[(r + STOP_VPN) >>> 3] as number;
       const stopLevel = this.arena.u32[(r + STOP_LEVEL) >>> 2] as number;
@@ -135,7 +146,8 @@ export class PageTable {
     let changed = 0;
     for (let at = vpn; at < end; ) {
       const { u32 } = this.arena;
-      const r = this.#begin(at, end - at, 0);
+      const upTo = callEnd(at, end);
+      const r = this.#begin(at, upTo - at, 0);
       u32[(r + REQ_AND) >>> 2] = ~clear >>> 0;
       u32[(r + REQ_AND + 4) >>> 2] = 0xffffffff;
       u32[(r + REQ_OR) >>> 2] = set;
@@ -145,7 +157,10 @@ export class PageTable {
       this.arena.walker.protect(r);
       changed += u32[(r + STOP_CHANGED) >>> 2] as number;
       const reason = this.stopReason;
-      if (reason === STOP_DONE_ALL) break;
+      if (reason === STOP_DONE_ALL) {
+        at = upTo;
+        continue;
+      }
       invariant(reason === STOP_PARTIAL && options.partial !== undefined, `protect stopped for reason ${reason}`);
       const stopVpn = this.arena.f64[(r + STOP_VPN) >>> 3] as number;
       const level = u32[(r + STOP_LEVEL) >>> 2] as number;
@@ -204,6 +219,7 @@ export class PageTable {
 
   /** Fills in what every range call needs and returns the request's offset. */
   #begin(vpn: Vpn, npages: number, mode: number): number {
+    invariant(npages <= CALL_PAGES, `a call over ${npages} pages`);
     const r = this.#req;
     const { u32, f64 } = this.arena;
     f64[(r + REQ_VPN) >>> 3] = vpn;

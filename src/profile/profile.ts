@@ -66,7 +66,7 @@ const V6_12: KernelProfile = {
 export const PROFILES = {
   'v6.1': V6_1,
   'v6.12': V6_12,
-  'v5.2': { ...V6_1, name: 'v5.2', bugs: SEED_BUGS },
+  'v5.2': { ...V6_1, name: 'v5.2', readFaultDirties: false, privateWriteAsksHuge: false, bugs: SEED_BUGS },
   /** no recorded kernel: v6.12 whose file systems map 1 GiB extents with PUD leaves; the main job and the benches use it */
   lab: { ...V6_12, name: 'lab', fsdaxPud: true },
 } as const satisfies Record<string, KernelProfile>;

@@ -136,7 +136,7 @@ describe('fault-under-pud-lock', () => {
     rig.run(daxFsync(file));
     expect(rig.entry(a).level).toBe(2);
     expect(fault(rig, a, 8, 'r')).toMatchObject({ result: 8, faults: 0 });
-    if (on) expect(() => fault(rig, a, 8, 'w')).toThrow(/spinlock recursion on page table 1 2/);
+    if (on) expect(() => fault(rig, a, 8, 'w')).toThrow(/spinlock recursion on/);
     else expect(letters(fault(rig, a, 8, 'w').words)).toBe('8VW');
   });
 

@@ -49,6 +49,7 @@ export const faultWorkloads: readonly Workload[] = FAULTS.map((spec) => ({
 /** Sets up a fault path: machine, file, mapping, mirror and its ranges. Throws ENOMEM, ENOSPC. */
 export async function faultWork(spec: FaultSpec): Promise<Work> {
   const scene = await Scene.create(spec);
+  scene.fault();
   const { faults } = scene;
   return {
     unit: spec.unit,
@@ -97,15 +98,11 @@ class Scene {
   }
 
   contender(name: string): Contender {
-    const ranges = this.#ranges;
-    return {
-      name,
-      check: () => this.#check(),
-      before: () => this.#drop(),
-      run: () => {
-        for (const range of ranges) range.fault();
-      },
-    };
+    return { name, check: () => this.#check(), before: () => this.#drop(), run: () => this.fault() };
+  }
+
+  fault(): void {
+    for (const range of this.#ranges) range.fault();
   }
 
   dispose(): void {
@@ -121,7 +118,7 @@ class Scene {
     this.#drop();
     const { order } = PAGE_SIZES[this.#spec.pageSize];
     const before = this.#machine.counts.faults;
-    for (const range of this.#ranges) range.fault();
+    this.fault();
     const faulted = this.#machine.counts.faults - before;
     if (faulted !== this.faults) return `takes ${faulted} faults for ${this.faults} leaves`;
     const extents = this.#file.extents();

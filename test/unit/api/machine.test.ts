@@ -144,3 +144,24 @@ describe('five levels of page tables', () => {
     expect((used[1] as number) - (used[0] as number)).toBe(4096);
   });
 });
+
+describe('areas of many terabytes', () => {
+  it('are zapped, protected and unmapped to their last page', async () => {
+    const machine = await createMachine({ arena: 32 * MiB, native: 'off' });
+    const mm = machine.mm();
+    const length = 100 * 2 ** 40;
+    const map = mm.mmap(null, { length });
+    const gpu = createMirror(mm);
+    const places = [map.start, map.start + (1n << 44n) + 5n, map.end - 1n];
+    for (const [i, place] of places.entries()) mm.store(place, Uint8Array.of(i + 1));
+    expect(places.map((place) => gpu.read(place, 1)[0])).toEqual([1, 2, 3]);
+    mm.mprotect(map.start, length, 'r');
+    for (const place of places) expect(() => mm.store(place, Uint8Array.of(9))).toThrow(/SIGSEGV/);
+    expect(gpu.leaves()['4K']).toBe(0);
+    mm.madvise(map.start, length, 'dontneed');
+    expect(places.map((place) => mm.load(place, 1)[0])).toEqual([0, 0, 0]);
+    mm.munmap(map.start, length);
+    expect([...mm.walk(0n, 1n << 47n)]).toEqual([]);
+    expect(mm.tableBytes).toBe(4096);
+  });
+});

@@ -35,7 +35,11 @@ describe('DAX faults', () => {
     const ranges = Math.min(spec.ranges, 3);
     const work = await faultWork({ ...spec, ranges });
     const leaf = { '4K': 4096, '2M': 2 * MiB, '1G': GiB }[spec.pageSize];
-    expect(work.unitsPerRun).toBe(ranges * Math.max(1, spec.length / leaf));
+    const leaves = ranges * Math.max(1, spec.length / leaf);
+    expect(work.unitsPerRun).toBe(leaves);
+    expect(work.model?.leaves).toBe(leaves);
+    // Warm: the tables are there, at least one a level down to the leaves.
+    expect(work.model?.tableBytes).toBeGreaterThanOrEqual({ '4K': 4, '2M': 3, '1G': 2 }[spec.pageSize] * 4096);
     expect(await runAll(work)).toEqual(fine(['walker', 'null']));
   });
 
