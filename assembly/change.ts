@@ -12,7 +12,7 @@ import { isBad, seek, slotLevel, slotOffset } from './descend';
 import { TABLE_FLAGS, indexAt, isLeaf, isNone, pagesAt, spanEnd, tableOf } from './entry';
 import { frameAlloc, frameFree, tablesChanged } from './frames';
 import { countEntries, rewriteRun, rewritten, zeroPrefix } from './runs';
-import { freeEmpty } from './tables';
+import { SWEEP_EMPTY, freeEmpty } from './tables';
 import { fillSequence } from './words';
 
 const S_PRESENT = REQ_SCRATCH; // a constant, in memory so that it stays outside of the loop
@@ -78,7 +78,7 @@ export function zap(req: u32): u32 {
   }
   const stopEnd = reason == STOP_DONE_ALL || found == 0 ? end : min(spanEnd(at, slotLevel(found)), end);
   const done = stop(req, reason, at, stopEnd, reason == STOP_DONE_ALL ? 0 : found);
-  if (mode & WALK_FREE_TABLES) addTo(req, STOP_FREED, freeEmpty(root, levels, first, at));
+  if (mode & WALK_FREE_TABLES) addTo(req, STOP_FREED, freeEmpty(root, levels, first, at, SWEEP_EMPTY));
   return done;
 }
 

@@ -132,15 +132,19 @@ export function nextEntry(root: u32, levels: u32, vpn: f64, end: f64, level: u32
   return -1;
 }
 
-/** Frees the tables that reach into `[vpn, vpn + npages)` and have no entry left; the top table stays. Returns how many. */
+/**
+ * Frees the tables whose whole span lies in `[vpn, vpn + npages)` and that have no entry left (free_pgtables, between floor and
+ * ceiling); the top table stays. Returns how many.
+ */
 export function freeTables(root: u32, levels: u32, vpn: f64, npages: f64): u32 {
   const first = <u64><i64>vpn;
-  return freeEmpty(root, levels, first, first + <u64><i64>npages);
+  return freeEmpty(root, levels, first, first + <u64><i64>npages, SWEEP_WITHIN);
 }
 
-export function freeEmpty(root: u32, levels: u32, first: u64, end: u64): u32 {
+/** The same, of tables that reach into `[first, end)` (SWEEP_EMPTY) or lie in it (SWEEP_WITHIN). */
+export function freeEmpty(root: u32, levels: u32, first: u64, end: u64, which: u32): u32 {
   let freed: u32 = 0;
-  for (let level: u32 = LEVEL_PMD; level < levels; level++) freed += sweep(root, levels, first, end, level, SWEEP_EMPTY);
+  for (let level: u32 = LEVEL_PMD; level < levels; level++) freed += sweep(root, levels, first, end, level, which);
   return freed;
 }
 
@@ -160,8 +164,9 @@ export function freeSpace(root: u32, levels: u32): u32 {
 }
 
 const SWEEP_COUNT: u32 = 0;
-const SWEEP_EMPTY: u32 = 1;
+export const SWEEP_EMPTY: u32 = 1;
 const SWEEP_ALL: u32 = 2;
+const SWEEP_WITHIN: u32 = 3;
 
 /**
  * Visits the entries at `level` in `[first, end)` that point to tables, and counts or frees those tables; the way up is
@@ -183,7 +188,7 @@ function sweep(root: u32, levels: u32, first: u64, end: u64, level: u32, action:
     const stopAt = min(spanEnd(at, level + 1), last);
     for (; at < stopAt; at = (at & ~(pages - 1)) + pages) {
       const table = tableOf(load<u64>(offset));
-      if (table != 0 && (action != SWEEP_EMPTY || isEmptyTable(table))) {
+      if (table != 0 && isChosen(table, at & ~(pages - 1), pages, first, end, action)) {
         tables++;
         if (action != SWEEP_COUNT) {
           store<u64>(offset, 0);
@@ -195,4 +200,11 @@ function sweep(root: u32, levels: u32, first: u64, end: u64, level: u32, action:
     }
   }
   return tables;
+}
+
+/** Is the table over `[base, base + pages)` one of those that the sweep is about? */
+function isChosen(table: u32, base: u64, pages: u64, first: u64, end: u64, action: u32): bool {
+  if (action == SWEEP_COUNT || action == SWEEP_ALL) return true;
+  if (action == SWEEP_WITHIN && (base < first || base + pages > end)) return false;
+  return isEmptyTable(table);
 }

@@ -70,7 +70,7 @@ export class DeviceMirror {
     this.mm = mm;
     this.platform = mm.platform;
     this.table = new PageTable(mm.platform.arena, mm.platform.levels);
-    this.lock = new RwLock(`device lock ${name}`, `device ${name},${mm.notifiers.touches}`);
+    this.lock = new RwLock(`device lock ${name}`, `device ${name},${mm.notifiers.subTouches(name)}`);
     this.hooks = hooks;
   }
 

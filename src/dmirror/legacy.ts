@@ -120,7 +120,7 @@ export function attachLegacy(device: DeviceMirror): MirrorPort {
       if (typeof answer === 'string') throw new HmmError(answer, 'device fault', `the page cannot be had for ${write ? 'writing' : 'reading'}`, addrOf(start));
       if (!device.lock.tryWrite(sched)) yield* device.lock.write(sched);
       try {
-        if (sched.concurrent) yield sched.point(`${device.name}: is the range valid`, `${device.lock.touches},${mm.touches}`);
+        if (sched.concurrent) yield sched.point(`${device.name}: is the range valid`, `${device.lock.writeTouches},${mm.touches}`);
         if (!range.valid && !bugs.has('stale-pfn')) continue;
         return { npages: end - start, retries, leaves: device.install(start, end - start, words) };
       } finally {

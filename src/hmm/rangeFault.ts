@@ -69,7 +69,7 @@ export function* hmmRangeFault(range: HmmRange): Sleepable<HmmErrno | null> {
   const walk = new RangeWalk(mm, range.start, range.out, modernEncoding(profile.hmmOrderShift), WALK_ZERO_OK);
   const state: WalkState = { range, walk, last: range.start, idleRounds: 0, vma: null, faultEnd: 0, faultFlags: 0 };
   for (;;) {
-    if (sched.concurrent) yield sched.point('hmm_range_fault', `${mm.touches},${mm.notifiers.touches}`);
+    if (sched.concurrent) yield sched.point('hmm_range_fault', `${mm.touches},areas ${mm.id},${mm.notifiers.subTouches(range.notifier.name)}`);
     if (mm.notifiers.readRetry(range.notifier, range.seq)) return 'EBUSY';
     const from = state.last;
     const answer = walkRange(state);

@@ -37,7 +37,7 @@ export class Mm {
     this.platform = platform;
     this.pageTable = new PageTable(platform.arena, platform.levels);
     this.notifiers = new MmuNotifiers(id, platform.sched, platform.bus);
-    this.mmapLock = new RwLock(`mmap_lock ${id}`, '*');
+    this.mmapLock = new RwLock(`mmap_lock ${id}`, '*', `areas ${id}`);
   }
 
   /** TASK_SIZE: where this space ends, less the guard page; with LA57 that is 56 bits. */
@@ -45,7 +45,7 @@ export class Mm {
     return this.pageTable.endVpn - 1;
   }
 
-  /** What preemption points that work on this space's page table and areas touch. */
+  /** What preemption points that work on this space's page table touch. */
   get touches(): string {
     return `mm ${this.id}`;
   }

@@ -5,7 +5,6 @@
  * mprotect did below a gap; a kernel leaves these too. Bounds are page numbers; the facade checks addresses. Each takes
  * mmap_lock for writing itself.
  */
-import { LEVEL_PMD, LEVEL_PUD } from '../abi.ts';
 import { HmmError } from '../errno.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { addrOf, alignDown, alignUp, hex, pagesOfLevel, type Vpn } from '../units.ts';
@@ -307,13 +306,10 @@ function lastBelow(mm: Mm, end: Vpn): Vma | null {
 function freeTables(mm: Mm, start: Vpn, end: Vpn): void {
   const before = mm.vmas.findPrev(start);
   const after = mm.vmas.find(start);
-  const floor = before === null ? 0 : before.end;
-  const ceiling = after === null ? mm.pageTable.endVpn : after.start;
-  for (const level of [LEVEL_PMD, LEVEL_PUD]) {
-    const span = pagesOfLevel(level);
-    const from = Math.max(alignDown(start, span), alignUp(floor, span));
-    const to = Math.min(alignUp(end, span), alignDown(ceiling, span));
-    if (from < to) mm.pageTable.freeTables(from, to - from);
-  }
+  // No table of the range spans more than one entry of the top table.
+  const span = pagesOfLevel(mm.pageTable.levels - 1);
+  const floor = Math.max(before === null ? 0 : before.end, alignDown(start, span));
+  const ceiling = Math.min(after === null ? mm.pageTable.endVpn : after.start, alignUp(end, span));
+  if (floor < ceiling) mm.pageTable.freeTables(floor, ceiling - floor);
 }
 

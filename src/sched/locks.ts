@@ -11,14 +11,16 @@ import type { Sleepable, Task } from './task.ts';
 /** A reader-writer semaphore, as mmap_lock or i_rwsem. Not recursive. */
 export class RwLock {
   readonly name: string;
-  /** what the code that runs once it has the lock works on, up to its next preemption point */
-  readonly touches: string;
+  /** what the code that runs once it has the lock works on, up to its next preemption point: a reader, a writer */
+  readonly readTouches: string;
+  readonly writeTouches: string;
   #writer: Task | null = null;
   readonly #readers: Task[] = [];
 
-  constructor(name: string, touches = name) {
+  constructor(name: string, writeTouches = name, readTouches = writeTouches) {
     this.name = name;
-    this.touches = touches;
+    this.writeTouches = writeTouches;
+    this.readTouches = readTouches;
   }
 
   get held(): 'read' | 'write' | null {
@@ -47,21 +49,21 @@ export class RwLock {
 
   *read(sched: Scheduler): Sleepable<void> {
     sched.mightSleep(this.name);
-    if (sched.concurrent) yield sched.point(`${this.name}: read lock`, this.touches);
+    if (sched.concurrent) yield sched.point(`${this.name}: read lock`, this.readTouches);
     while (this.#writer !== null) {
-      yield { kind: 'wait', what: `${this.name} (read)`, touches: this.touches, ready: () => this.#writer === null, holder: () => this.#writer, deadlineNs: Infinity };
+      yield { kind: 'wait', what: `${this.name} (read)`, touches: this.readTouches, ready: () => this.#writer === null, holder: () => this.#writer, deadlineNs: Infinity };
     }
     this.#readers.push(sched.current);
   }
 
   *write(sched: Scheduler): Sleepable<void> {
     sched.mightSleep(this.name);
-    if (sched.concurrent) yield sched.point(`${this.name}: write lock`, this.touches);
+    if (sched.concurrent) yield sched.point(`${this.name}: write lock`, this.writeTouches);
     while (this.#writer !== null || this.#readers.length > 0) {
       yield {
         kind: 'wait',
         what: `${this.name} (write)`,
-        touches: this.touches,
+        touches: this.writeTouches,
         ready: () => this.#writer === null && this.#readers.length === 0,
         holder: () => this.#writer ?? this.#readers[0] ?? null,
         deadlineNs: Infinity,

@@ -11,8 +11,9 @@ export type Sleepable<T> = Generator<Step, T, void>;
 /**
  * A preemption point: the task goes on when the scheduler picks it. `touches` names what all of its next stretch of code works on,
  * up to the next step, in whichever function that is: a comma separated list, '*' for anything, '' for nothing shared. Exploration
- * relies on it (explore.ts). The names: `mm N` page table, areas and mmap_lock of a process; `notifier N`; `fs NAME` all
- * files of a file system and their locks; `device NAME`; `bytes` contents; `ram` pages.
+ * relies on it (explore.ts). The names: `mm N` page table, `areas N` areas and mmap_lock of a process (who changes them says '*');
+ * `notifier N` its invalidations in flight and its listeners, `sub N NAME` the sequence of one; `fs NAME` all files of a file system
+ * and their locks; `device NAME` table and lock of a device; `bytes` contents; `ram` pages.
  */
 export interface Point {
   readonly kind: 'point';

@@ -107,7 +107,7 @@ export class NaiveTables {
       }
       if (result === null) at = chunkEnd;
     }
-    const freed = freeTables ? this.freeTables(vpn, Number(at - vpn)) : 0;
+    const freed = freeTables ? this.#freeEmpty(vpn, Number(at - vpn), false) : 0;
     return { ...(result ?? { ...a, done: npages }), changed: a.changed, freed };
   }
 
@@ -245,7 +245,12 @@ export class NaiveTables {
     return null;
   }
 
+  /** Empty tables that lie wholly in the range. */
   freeTables(vpn: bigint, npages: number): number {
+    return this.#freeEmpty(vpn, npages, true);
+  }
+
+  #freeEmpty(vpn: bigint, npages: number, within: boolean): number {
     if (npages === 0) return 0;
     let freed = 0;
     const last = vpn + BigInt(npages) - 1n;
@@ -253,6 +258,7 @@ export class NaiveTables {
       const span = pagesOf(level + 1);
       for (let at = vpn - (vpn % span); at <= last; at += span) {
         if (!this.space.hasTable(level, at)) continue;
+        if (within && (at < vpn || at + span > last + 1n)) continue;
         let empty = true;
         for (let i = 0n; i < 512n && empty; i++) {
           const v = at + i * pagesOf(level);

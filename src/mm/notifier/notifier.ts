@@ -168,9 +168,14 @@ export class MmuNotifiers {
     yield* this.#ended.wait(this.#sched, () => this.#seq !== seq);
   }
 
+  /** What points that work on the sequence of the subscription `name` touch. */
+  subTouches(name: string): string {
+    return `sub ${this.mmId} ${name}`;
+  }
+
   /** mmu_interval_read_begin(): waits while an invalidation that touches `sub` is in flight, then names the state it stands for. */
   *readBegin(sub: IntervalSub): Sleepable<number> {
-    if (this.#sched.concurrent) yield this.#sched.point('mmu_interval_read_begin', this.touches);
+    if (this.#sched.concurrent) yield this.#sched.point('mmu_interval_read_begin', `${this.touches},${this.subTouches(sub.name)}`);
     const seq = sub.seq;
     if (seq === this.#seq) yield* this.#ended.wait(this.#sched, () => this.#seq !== seq);
     return seq;
@@ -220,6 +225,8 @@ export class MmuNotifiers {
 
   /** All hear start even after one refused; then those that have heard it hear end, and the core goes back. */
   *#startList(range: NotifierRange): Sleepable<boolean> {
+    if (this.#list.length === 0) return true;
+    if (this.#sched.concurrent) yield this.#sched.point(`${range.event} start: list`, this.touches);
     let refused = false;
     for (const notifier of this.#list) {
       if (notifier.start === undefined || (yield* notifier.start(range))) continue;
