@@ -11,8 +11,7 @@
  * area is. `kill` takes the device away under whoever maps it.
  */
 import { LEVEL_PTE } from '../abi.ts';
-import type { Mappable } from '../fs/index.ts';
-import { IntervalTree } from '../interval.ts';
+import { Mappings, type Mappable } from '../fs/index.ts';
 import type { PgMap, Platform } from '../memremap/index.ts';
 import {
   FAULT_FLAG_WRITE, VM_FAULT_FALLBACK, VM_FAULT_SIGBUS, VM_HUGEPAGE, insertDevicePfn, unmapMappingRange, type MappedFile, type VmOps, type Vmf,
@@ -29,7 +28,8 @@ export interface DaxDevice extends Mappable {
 }
 
 export function newDaxDevice(platform: Platform, pgmap: PgMap, alignLevel: number): DaxDevice {
-  return { name: pgmap.name, touches: `dax ${pgmap.name}`, mappings: new IntervalTree(), platform, pgmap, alignLevel, alive: true };
+  const touches = `dax ${pgmap.name}`;
+  return { name: pgmap.name, touches, mappings: new Mappings(platform.sched, pgmap.name, touches), platform, pgmap, alignLevel, alive: true };
 }
 
 /** How the device is mapped. */

@@ -40,7 +40,7 @@ export function* daxPunch(inode: Inode, offset: number, length: number): Sleepab
     yield* forgetRange(inode, offset, end);
     zeroBytes(inode, offset, Math.min(end, first * 4096, inode.size));
     zeroBytes(inode, Math.max(offset, last * 4096), Math.min(end, inode.size));
-    if (sched.concurrent) yield sched.point('punch: free blocks', '*');
+    if (sched.concurrent) yield sched.point('punch: free blocks', `${inode.touches},bytes`);
     inode.fs.freeBlocks(inode, first, last);
   });
 }
@@ -59,7 +59,7 @@ export function* daxZeroRange(inode: Inode, offset: number, length: number, keep
     yield* forgetRange(inode, offset, end);
     zeroBytes(inode, offset, Math.min(end, first * 4096));
     zeroBytes(inode, Math.max(offset, last * 4096), end);
-    if (platform.sched.concurrent) yield platform.sched.point('zero range: change blocks', '*');
+    if (platform.sched.concurrent) yield platform.sched.point('zero range: change blocks', `${inode.touches},bytes`);
     if (first < last) replaceBlocks(inode, first, last, profile.zeroRange === 'replaced');
     if (!keepSize) yield* growTo(inode, end);
   });

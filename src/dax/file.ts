@@ -116,7 +116,7 @@ export function* daxTruncate(inode: Inode, size: number): Sleepable<void> {
       yield* dropPageCache(inode, keep);
       if (size > before) return;
       zeroBytes(inode, size, keep * 4096);
-      if (sched.concurrent) yield sched.point('truncate: free blocks', '*');
+      if (sched.concurrent) yield sched.point('truncate: free blocks', `${inode.touches},bytes`);
       inode.fs.freeBlocks(inode, keep, FILE_PAGES_MAX);
     } finally {
       inode.invalidateLock.writeUnlock(sched);

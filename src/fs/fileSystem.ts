@@ -6,13 +6,13 @@
  * commit, or before ENOSPC. Check, then commit: what answers ENOSPC has changed nothing.
  */
 import { HmmError } from '../errno.ts';
-import { IntervalTree } from '../interval.ts';
 import type { PgMap, Platform } from '../memremap/index.ts';
 import { RwLock } from '../sched/index.ts';
 import type { Pfn } from '../units.ts';
 import { BlockAllocator } from './allocator.ts';
 import { ExtentMap, FILE_PAGES_MAX } from './extents.ts';
 import type { ExtentPages, Inode } from './inode.ts';
+import { Mappings } from './mappings.ts';
 import { hintedSpan, placeBlocks } from './place.ts';
 import type { FsProfile } from './profile.ts';
 
@@ -68,7 +68,7 @@ export class FileSystem {
       placed: { windows: [] },
       rwsem: new RwLock(`i_rwsem ${this.name}:${name}`, `${touches},bytes`),
       invalidateLock: new RwLock(`invalidate_lock ${this.name}:${name}`, `${touches},bytes`),
-      mappings: new IntervalTree(),
+      mappings: new Mappings(this.platform.sched, `${this.name}:${name}`, touches),
       pages: null,
       metadataDirty: true,
       unlinked: false,

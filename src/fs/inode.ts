@@ -2,7 +2,7 @@
  * Inodes: size, extents, locks and who maps them. What a room above keeps of a file (the DAX page cache) hangs on `pages`.
  */
 import type { ExtentMap } from './extents.ts';
-import type { IntervalTree } from '../interval.ts';
+import type { Mappings } from './mappings.ts';
 import type { RwLock } from '../sched/index.ts';
 import type { FileSystem } from './fileSystem.ts';
 import type { PlaceMemory } from './place.ts';
@@ -14,8 +14,7 @@ export interface Mappable {
   readonly name: string;
   /** what preemption points that work on it touch ('*' without) */
   readonly touches?: string;
-  /** areas that map it, by page of it (i_mmap) */
-  readonly mappings: IntervalTree<unknown>;
+  readonly mappings: Mappings;
 }
 
 export interface Inode extends Mappable {

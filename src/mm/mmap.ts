@@ -10,7 +10,7 @@ import type { Sleepable } from '../sched/index.ts';
 import { addrOf, alignDown, alignUp, hex, pagesOfLevel, type Vpn } from '../units.ts';
 import { protectRange } from './mprotect.ts';
 import { invalidateEnd, invalidateStart, MAP_WINDOW_VPN, MAX_MAP_COUNT, MIN_VPN, MMAP_BASE_VPN, type Mm } from './mm.ts';
-import { linkVma, unlinkVma } from './rmap.ts';
+import { linkVma, lockMappings, unlinkVma, unlockMappings } from './rmap.ts';
 import { newSharedAnon } from './sharedAnon.ts';
 import {
   VM_ACCESS, VM_MAYEXEC, VM_MAYREAD, VM_MAYSHARE, VM_MAYWRITE, VM_NOHUGEPAGE, VM_HUGEPAGE, VM_SHARED,
@@ -52,7 +52,7 @@ export function* mmap(mm: Mm, request: MmapRequest): Sleepable<Vpn> {
     // A whole area in the middle may be replaced: one cut more.
     if (mm.vmas.count >= MAX_MAP_COUNT) throw new HmmError('ENOMEM', 'mmap', `more than ${MAX_MAP_COUNT} areas`);
     if (fixed === 'fixed') yield* unmapRange(mm, start, start + npages, 'mmap');
-    insertVma(mm, start, start + npages, flags, file, file === null ? start : request.file === null ? 0 : request.pgoff);
+    yield* insertVma(mm, start, start + npages, flags, file, file === null ? start : request.file === null ? 0 : request.pgoff);
     if (mm.platform.bus.on) {
       mm.platform.bus.emit({ type: 'mmap', mm: mm.id, start, end: start + npages, file: file?.inode.name ?? null, prot: protString(flags) });
     }
@@ -176,14 +176,16 @@ function findPlace(mm: Mm, { npages, start: wanted, pgoff, file }: MmapRequest):
 }
 
 /** Adds an area, merged with its neighbours where the rules allow. */
-function insertVma(mm: Mm, start: Vpn, end: Vpn, flags: number, file: MappedFile | null, pgoff: number): Vma {
+function* insertVma(mm: Mm, start: Vpn, end: Vpn, flags: number, file: MappedFile | null, pgoff: number): Sleepable<void> {
   const vma = new Vma(mm, start, end, flags, file, pgoff);
+  yield* lockMappings(file);
   mm.vmas.insert(vma);
   linkVma(vma);
-  return mergeAround(mm, vma, flags);
+  mergeAround(mm, vma, flags);
+  unlockMappings(file);
 }
 
-/** Gives `vma` new flags and merges it with neighbours that have come to be its equals. Returns what it is now part of. */
+/** Gives `vma` new flags and merges it with neighbours that have come to be its equals. Returns what it is now part of. Under lockMappings. */
 function mergeAround(mm: Mm, vma: Vma, flags: number): Vma {
   vma.flags = flags;
   let merged = vma;
@@ -219,11 +221,13 @@ function* splitVma(mm: Mm, vma: Vma, at: Vpn): Sleepable<Vma> {
   yield* splitHugeForCut(vma, at);
   const high = new Vma(mm, at, vma.end, vma.flags, vma.file, vma.pgoffOf(at));
   high.anonVma = vma.anonVma;
+  yield* lockMappings(vma.file);
   unlinkVma(vma);
   mm.vmas.resize(vma, vma.start, at);
   mm.vmas.insert(high);
   linkVma(vma);
   linkVma(high);
+  unlockMappings(vma.file);
   return high;
 }
 
@@ -262,7 +266,10 @@ export function* changeFlags(mm: Mm, vma: Vma, start: Vpn, end: Vpn, flags: numb
     }
     yield* splitVma(mm, part, end);
   }
-  return mergeAround(mm, part, flags);
+  yield* lockMappings(part.file);
+  const merged = mergeAround(mm, part, flags);
+  unlockMappings(part.file);
+  return merged;
 }
 
 /** Unmaps `[start, end)`: the areas are cut at its edges, then one UNMAP around all of it, and they are gone. */
@@ -289,7 +296,9 @@ function* unmapRange(mm: Mm, start: Vpn, end: Vpn, op: string): Sleepable<void> 
   if (sched.concurrent) yield sched.point(`${op} ${mm.name}: tables and areas go`, '*');
   invalidateEnd(mm, range);
   for (const vma of doomed) {
+    yield* lockMappings(vma.file);
     unlinkVma(vma);
+    unlockMappings(vma.file);
     if (vma.file?.inode.mappings.size === 0) vma.file.released?.();
   }
   freeTables(mm, start, end);

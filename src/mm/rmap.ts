@@ -8,12 +8,23 @@ import { PTE_DIRTY, PTE_RW } from '../abi.ts';
 import type { Mappable } from '../fs/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { isDirty, isLeafEntry, isWritable } from '../pgtable/index.ts';
-import { alignDown, pagesOfLevel } from '../units.ts';
+import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
 import { invalidateEnd, invalidateStart } from './mm.ts';
-import type { Vma } from './vma.ts';
+import type { MappedFile, Vma } from './vma.ts';
 import { zapPageRangeSingle, zapTouches } from './zap.ts';
 
-/** Enters an area into its file's tree. */
+/** Takes the lock over who maps the file of an area that is to be changed, if it has one. */
+export function* lockMappings(file: MappedFile | null): Sleepable<void> {
+  if (file === null) return;
+  const { lock, sched } = file.inode.mappings;
+  if (!lock.tryWrite(sched)) yield* lock.write(sched);
+}
+
+export function unlockMappings(file: MappedFile | null): void {
+  file?.inode.mappings.lock.writeUnlock(file.inode.mappings.sched);
+}
+
+/** Enters an area into its file's tree. Under lockMappings. */
 export function linkVma(vma: Vma): void {
   if (vma.file !== null) vma.mapping = vma.file.inode.mappings.insert(vma.pgoff, vma.pgoff + vma.npages, vma);
 }
@@ -24,11 +35,21 @@ export function unlinkVma(vma: Vma): void {
   vma.mapping = null;
 }
 
-/** The areas that map some of pages `[index, end)` of a file. */
-export function mappingsOf(inode: Mappable, index: number, end: number): readonly Vma[] {
-  const found: Vma[] = [];
-  inode.mappings.overlapping(index, end, (vma) => found.push(vma as Vma));
-  return found;
+/** Calls `visit` with each area that maps some of pages `[index, end)` of the file, and its part of them; none changes meanwhile. */
+function* eachMapping(inode: Mappable, index: number, end: number, visit: (vma: Vma, start: Vpn, end: Vpn) => Sleepable<void>): Sleepable<void> {
+  const { mappings } = inode;
+  const { lock, sched } = mappings;
+  if (mappings.size === 0 && !sched.concurrent) return;
+  if (!lock.tryRead(sched)) yield* lock.read(sched);
+  try {
+    for (const vma of mappings.collect(index, end) as Vma[]) {
+      const first = Math.max(index, vma.pgoff);
+      const last = Math.min(end, vma.pgoff + vma.npages);
+      yield* visit(vma, vma.start + (first - vma.pgoff), vma.start + (last - vma.pgoff));
+    }
+  } finally {
+    lock.readUnlock(sched);
+  }
 }
 
 /**
@@ -36,45 +57,32 @@ export function mappingsOf(inode: Mappable, index: number, end: number): readonl
  * `evenCows`: private copies too.
  */
 export function* unmapMappingRange(inode: Mappable, index: number, end: number, evenCows: boolean): Sleepable<void> {
-  for (const vma of mappingsOf(inode, index, end)) {
-    const first = Math.max(index, vma.pgoff);
-    const last = Math.min(end, vma.pgoff + vma.npages);
-    if (first >= last) continue;
-    yield* zapPageRangeSingle(vma, vma.start + (first - vma.pgoff), vma.start + (last - vma.pgoff), { keepCows: !evenCows });
-  }
+  yield* eachMapping(inode, index, end, (vma, from, to) => zapPageRangeSingle(vma, from, to, { keepCows: !evenCows }));
 }
 
 /**
- * pfn_mkclean_range(): takes write and dirty from the shared leaves over pages `[index, index + npages)`, each under its own
- * PROTECTION_PAGE. Returns how many it changed.
+ * pfn_mkclean_range(): takes write and dirty from the shared leaves over pages `[index, index + npages)`, each area under its
+ * own PROTECTION_PAGE. Private mappings have nothing to clean.
  */
-export function* mkcleanMapping(inode: Mappable, index: number, npages: number): Sleepable<number> {
-  let changed = 0;
-  for (const vma of mappingsOf(inode, index, index + npages)) {
-    if (!vma.isShared) continue;
-    const first = Math.max(index, vma.pgoff);
-    const last = Math.min(index + npages, vma.pgoff + vma.npages);
-    const start = vma.start + (first - vma.pgoff);
-    const end = vma.start + (last - vma.pgoff);
+export function* mkcleanMapping(inode: Mappable, index: number, npages: number): Sleepable<void> {
+  yield* eachMapping(inode, index, index + npages, function* mkclean(vma, start, end): Sleepable<void> {
+    if (!vma.isShared) return;
+    const { sched } = vma.mm.platform;
     const range = yield* invalidateStart(vma.mm, 'PROTECTION_PAGE', start, end);
-    if (vma.mm.platform.sched.concurrent) yield vma.mm.platform.sched.point('mkclean', zapTouches(vma));
-    changed += mkcleanArea(vma, start, end);
+    if (sched.concurrent) yield sched.point('mkclean', zapTouches(vma));
+    mkcleanArea(vma, start, end);
     invalidateEnd(vma.mm, range);
-  }
-  return changed;
+  });
 }
 
-function mkcleanArea(vma: Vma, start: number, end: number): number {
+function mkcleanArea(vma: Vma, start: Vpn, end: Vpn): void {
   const pt = vma.mm.pageTable;
-  let changed = 0;
   for (let vpn = pt.nextEntry(start, end, 0); vpn >= 0; ) {
     pt.look(vpn);
     if (isLeafEntry(pt.level, pt.lo) && (isDirty(pt.lo) || isWritable(pt.lo))) {
       pt.setRaw((pt.lo & ~(PTE_DIRTY | PTE_RW)) >>> 0, pt.hi);
-      changed++;
     }
     const next = alignDown(vpn, pagesOfLevel(pt.level)) + pagesOfLevel(pt.level);
     vpn = next >= end ? -1 : pt.nextEntry(next, end, 0);
   }
-  return changed;
 }

@@ -5,8 +5,7 @@
  * fault finds or makes the page too, and maps it with all the rights of the area.
  */
 import { LEVEL_PTE, PTE_RW } from '../abi.ts';
-import type { Mappable } from '../fs/index.ts';
-import { IntervalTree } from '../interval.ts';
+import { Mappings, type Mappable } from '../fs/index.ts';
 import type { Platform } from '../memremap/index.ts';
 import { PAGE_CACHE } from '../page/index.ts';
 import { HI_NX } from '../pgtable/index.ts';
@@ -19,7 +18,7 @@ type Pages = Map<number, Pfn>;
 
 /** What a shared anonymous mapping maps. */
 export function newSharedAnon(platform: Platform): MappedFile {
-  const inode: Mappable = { name: 'zero (deleted)', mappings: new IntervalTree() };
+  const inode: Mappable = { name: 'zero (deleted)', mappings: new Mappings(platform.sched, 'shared anonymous memory', '*') };
   const pages: Pages = new Map();
   return {
     inode,

@@ -136,9 +136,9 @@ function preemptionsAfter(choice: Choice | undefined): number {
   return choice.preemptions + (choice.currentId !== null && choice.ids[choice.taken] !== choice.currentId ? 1 : 0);
 }
 
-/** What the next stretch of a task works on: anything before its first step, as no point has said. */
+/** What the next stretch of a task works on. */
 function touchesOf(task: Task): string {
-  return task.step === null ? '*' : task.step.touches;
+  return task.step === null ? task.startTouches : task.step.touches;
 }
 
 function awakeAfter(asleep: Map<number, string>, taken: number, touches: string): Map<number, string> {

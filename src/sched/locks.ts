@@ -3,6 +3,8 @@
  *
  * Each has a plain `try…` for the common case (nobody else can run, and it is free), so that a hot path creates no
  * generator: `if (!lock.tryRead(sched)) yield* lock.read(sched);`
+ * Where others can run, asking for a lock is one step: the task is ready at it while the lock is to be had, so that a schedule
+ * has no attempts in it that change nothing.
  */
 import { invariant } from '../errno.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -49,8 +51,7 @@ export class RwLock {
 
   *read(sched: Scheduler): Sleepable<void> {
     sched.mightSleep(this.name);
-    if (sched.concurrent) yield sched.point(`${this.name}: read lock`, this.readTouches);
-    while (this.#writer !== null) {
+    for (let asks = sched.concurrent; asks || this.#writer !== null; asks = false) {
       yield { kind: 'wait', what: `${this.name} (read)`, touches: this.readTouches, ready: () => this.#writer === null, holder: () => this.#writer, deadlineNs: Infinity };
     }
     this.#readers.push(sched.current);
@@ -58,8 +59,7 @@ export class RwLock {
 
   *write(sched: Scheduler): Sleepable<void> {
     sched.mightSleep(this.name);
-    if (sched.concurrent) yield sched.point(`${this.name}: write lock`, this.writeTouches);
-    while (this.#writer !== null || this.#readers.length > 0) {
+    for (let asks = sched.concurrent; asks || this.#writer !== null || this.#readers.length > 0; asks = false) {
       yield {
         kind: 'wait',
         what: `${this.name} (write)`,
@@ -98,10 +98,9 @@ export class WaitQueue {
   /** Waits until `ready()`; false when `timeoutNs` of virtual time went by first. */
   *wait(sched: Scheduler, ready: () => boolean, timeoutNs = Infinity): Sleepable<boolean> {
     sched.mightSleep(this.name);
-    if (sched.concurrent) yield sched.point(`${this.name}: wait`, this.touches);
     const deadlineNs = sched.nowNs + timeoutNs;
-    while (!ready()) {
-      if (sched.nowNs >= deadlineNs) return false;
+    for (let asks = sched.concurrent; asks || !ready(); asks = false) {
+      if (!asks && sched.nowNs >= deadlineNs) return false;
       yield { kind: 'wait', what: this.name, touches: this.touches, ready, holder: () => null, deadlineNs };
     }
     return true;

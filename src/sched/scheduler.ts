@@ -42,9 +42,9 @@ export class Scheduler {
     return this.concurrent ? { kind: 'point', label, touches } : this.#point;
   }
 
-  /** Registers a task; it runs when `run` or a waiting `runToEnd` picks it. */
-  spawn(name: string, body: Sleepable<unknown>): Task {
-    const task = new Task(this.#nextId++, name, body);
+  /** Registers a task; it runs when `run` or a waiting `runToEnd` picks it. `touches`: what it works on up to its first point. */
+  spawn(name: string, body: Sleepable<unknown>, touches = '*'): Task {
+    const task = new Task(this.#nextId++, name, body, touches);
     this.#tasks.push(task);
     return task;
   }

@@ -45,12 +45,15 @@ export class Task {
   state: TaskState = 'ready';
   /** the step at which it stands; null before its first and after its last */
   step: Step | null = null;
+  /** what its first stretch touches, as a point would say */
+  readonly startTouches: string;
   /** spinlocks held, innermost last: while there is one, nothing may sleep */
   readonly spinlocks: string[] = [];
   result: unknown;
   error: unknown;
 
-  constructor(id: number, name: string, body: Sleepable<unknown>) {
+  constructor(id: number, name: string, body: Sleepable<unknown>, startTouches = '*') {
+    this.startTouches = startTouches;
     this.id = id;
     this.name = name;
     this.body = body;

@@ -1,183 +1,279 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { InvariantError } from '../../../dist/errno.js';
-import { EventBus } from '../../../dist/events/events.js';
-import { MmuNotifiers, type IntervalSub, type MmuNotifier, type NotifierRange } from '../../../dist/mm/notifier/index.js';
-import { Scheduler, type Sleepable } from '../../../dist/sched/index.js';
+import { EventBus, type MachineEvent } from '../../../dist/events/events.js';
+import { MmuNotifiers, type IntervalSub, type NotifierRange } from '../../../dist/mm/index.js';
+import { Scheduler, randomPolicy, type Sleepable } from '../../../dist/sched/index.js';
 
-function setUp(): { sched: Scheduler; notifiers: MmuNotifiers; log: string[]; run: <T>(body: Sleepable<T>) => T } {
+function setUp(): { sched: Scheduler; bus: EventBus; notifiers: MmuNotifiers; log: string[] } {
   const sched = new Scheduler();
-  return { sched, notifiers: new MmuNotifiers(1, sched, new EventBus()), log: [], run: (body) => sched.runToEnd('test', body) };
+  const bus = new EventBus();
+  return { sched, bus, notifiers: new MmuNotifiers(1, sched, bus), log: [] };
 }
 
 const range = (start: number, end: number, blockable = true): NotifierRange => ({ event: 'CLEAR', start, end, blockable, owner: null });
 
-/** A subscription that does as a driver must: takes the sequence number, and says so. */
-function subscribe(notifiers: MmuNotifiers, log: string[], name: string, start: number, end: number, willing = true): IntervalSub {
-  const sub: IntervalSub = notifiers.insert(name, start, end, function* (_range, seq) {
-    log.push(`${name} invalidated`);
-    if (!willing) return false;
+/** A subscription that writes down what it hears; `answer` false refuses. */
+function subscribe(notifiers: MmuNotifiers, log: string[], name: string, start: number, end: number, answer: () => boolean = () => true): IntervalSub {
+  const sub = notifiers.insert(name, start, end, function* invalidate(of, seq): Sleepable<boolean> {
+    if (!answer()) return false;
     notifiers.setSeq(sub, seq);
+    log.push(`${name} ${of.event} ${of.start}-${of.end}`);
     return true;
   });
   return sub;
 }
 
-function listener(log: string[], name: string, willing = true): MmuNotifier {
-  return {
-    name,
-    *start(r) {
-      log.push(`${name} start ${r.start}-${r.end}`);
-      return willing;
-    },
-    end: (r) => log.push(`${name} end ${r.start}-${r.end}`),
-    *release() {
-      log.push(`${name} released`);
-    },
-  };
+function* invalidation(notifiers: MmuNotifiers, of: NotifierRange, between: () => void = () => {}): Sleepable<boolean> {
+  if (!(yield* notifiers.start(of))) return false;
+  between();
+  notifiers.end(of);
+  return true;
 }
 
-describe('an interval subscription', () => {
-  it('hears of what overlaps it, to the page', () => {
-    const { notifiers, log, run } = setUp();
-    const sub = subscribe(notifiers, log, 'gpu', 10, 20);
-    for (const [start, end, heard] of [[0, 10, false], [20, 30, false], [19, 20, true], [10, 11, true], [0, 100, true]] as const) {
-      const seq = run(notifiers.readBegin(sub));
-      const r = range(start, end);
-      run(notifiers.start(r));
-      expect(notifiers.readRetry(sub, seq), `${start}-${end}`).toBe(heard);
-      notifiers.end(r);
-      expect(notifiers.readRetry(sub, seq)).toBe(heard);
-    }
-    expect(log).toHaveLength(3);
+describe('interval notifiers', () => {
+  test('who overlaps hears, by its start; who does not, not', () => {
+    const { sched, notifiers, log } = setUp();
+    for (const [name, start, end] of [['b', 10, 20], ['a', 0, 10], ['c', 19, 30], ['d', 40, 50]] as const) subscribe(notifiers, log, name, start, end);
+    sched.runToEnd('x', invalidation(notifiers, range(10, 20)));
+    expect(log).toEqual(['b CLEAR 10-20', 'c CLEAR 10-20']);
+    sched.runToEnd('x', invalidation(notifiers, range(9, 11)));
+    expect(log.slice(2)).toEqual(['a CLEAR 9-11', 'b CLEAR 9-11']);
   });
 
-  it('makes a reader wait from start to end of what touches it', () => {
-    const { sched, notifiers, log, run } = setUp();
-    const sub = subscribe(notifiers, log, 'gpu', 10, 20);
-    const r = range(15, 16);
-    run(notifiers.start(r));
-    sched.spawn('core', (function* (): Sleepable<void> {
-      yield* sched.sleep(1000);
-      log.push('end');
-      notifiers.end(r);
-    })());
-    const seq = run(notifiers.readBegin(sub));
-    log.push('read');
-    expect(log).toEqual(['gpu invalidated', 'end', 'read']);
+  test('what was read before an invalidation is stale after it, at once and for ever; what was read after is good', () => {
+    const { sched, notifiers, log } = setUp();
+    const sub = subscribe(notifiers, log, 'a', 0, 10);
+    const apart = subscribe(notifiers, log, 'b', 20, 30);
+    const seq = sched.runToEnd('read', notifiers.readBegin(sub));
+    const other = sched.runToEnd('read', notifiers.readBegin(apart));
     expect(notifiers.readRetry(sub, seq)).toBe(false);
+    sched.runToEnd('x', invalidation(notifiers, range(5, 6), () => expect(notifiers.readRetry(sub, seq)).toBe(true)));
+    expect(notifiers.readRetry(sub, seq)).toBe(true);
+    expect(notifiers.readRetry(apart, other), 'the one apart').toBe(false);
+    const again = sched.runToEnd('read', notifiers.readBegin(sub));
+    expect(again % 2).toBe(1);
+    expect(notifiers.readRetry(sub, again)).toBe(false);
+    sched.runToEnd('x', invalidation(notifiers, range(100, 200)));
+    expect(notifiers.readRetry(sub, again), 'after one elsewhere').toBe(false);
   });
 
-  it('that joins while an invalidation is in flight joins at its end, and its reader waits', () => {
-    const { sched, notifiers, log, run } = setUp();
-    subscribe(notifiers, log, 'old', 0, 100);
-    const [outer, inner] = [range(0, 10), range(50, 60)];
-    run(notifiers.start(outer));
-    const late = subscribe(notifiers, log, 'late', 0, 100);
-    run(notifiers.start(inner));
-    expect(log).toEqual(['old invalidated', 'old invalidated']);
-    notifiers.end(inner);
-    sched.spawn('core', (function* (): Sleepable<void> {
-      notifiers.end(outer);
+  test('readBegin waits while one that touches it is in flight, and not for others', () => {
+    const { sched, notifiers, log } = setUp();
+    const sub = subscribe(notifiers, log, 'a', 0, 10);
+    let open = true;
+    const steps: string[] = [];
+    sched.spawn('core', (function* core(): Sleepable<void> {
+      yield* notifiers.start(range(0, 5));
+      steps.push('started');
+      yield* sched.sleep(100);
+      open = false;
+      steps.push('ended');
+      notifiers.end(range(0, 5));
     })());
-    const seq = run(notifiers.readBegin(late));
-    run(notifiers.start(inner));
-    expect(log.at(-1)).toBe('late invalidated');
-    expect(notifiers.readRetry(late, seq)).toBe(true);
-    notifiers.end(inner);
+    sched.spawn('driver', (function* driver(): Sleepable<void> {
+      while (steps.length === 0) yield sched.point('', '*');
+      yield* notifiers.readBegin(sub);
+      steps.push(`read, ${open ? 'open' : 'closed'}`);
+    })());
+    sched.run(randomPolicy(1n));
+    expect(steps).toEqual(['started', 'ended', 'read, closed']);
+    const elsewhere = notifiers.start(range(500, 501));
+    sched.runToEnd('x', elsewhere);
+    expect(sched.runToEnd('read', notifiers.readBegin(sub))).toBeTypeOf('number');
+    notifiers.end(range(500, 501));
   });
 
-  it('that leaves while an invalidation is in flight is not called any more when remove returns', () => {
-    const { sched, notifiers, log, run } = setUp();
-    const sub = subscribe(notifiers, log, 'gpu', 0, 100);
-    const r = range(0, 10);
-    run(notifiers.start(r));
-    sched.spawn('core', (function* (): Sleepable<void> {
+  test('nested invalidations are one to the reader: it goes on after the last end', () => {
+    const { sched, notifiers, log } = setUp();
+    const sub = subscribe(notifiers, log, 'a', 0, 10);
+    const [outer, inner] = [range(0, 10), range(2, 3)];
+    sched.runToEnd('x', notifiers.start(outer));
+    sched.runToEnd('x', notifiers.start(inner));
+    expect(notifiers.active).toBe(2);
+    notifiers.end(inner);
+    expect(() => sched.runToEnd('read', notifiers.readBegin(sub))).toThrow(/would wait for ever/);
+    notifiers.end(outer);
+    expect(sched.runToEnd('read', notifiers.readBegin(sub))).toBeTypeOf('number');
+  });
+
+  test('one made during an invalidation is not good before its end: deferred where others are being told, else taken to be touched', () => {
+    const { sched, notifiers, log } = setUp();
+    subscribe(notifiers, log, 'a', 0, 10);
+    const told = range(0, 10);
+    sched.runToEnd('x', notifiers.start(told));
+    const late = subscribe(notifiers, log, 'late', 0, 10);
+    expect(late.node, 'joins at the end').toBeNull();
+    expect(() => sched.runToEnd('read', notifiers.readBegin(late))).toThrow(/would wait for ever/);
+    notifiers.end(told);
+    expect(late.node).not.toBeNull();
+    const seq = sched.runToEnd('read', notifiers.readBegin(late));
+    expect(notifiers.readRetry(late, seq)).toBe(false);
+
+    const untold = range(500, 600);
+    sched.runToEnd('x', notifiers.start(untold));
+    const other = subscribe(notifiers, log, 'other', 0, 10);
+    expect(other.node).not.toBeNull();
+    expect(() => sched.runToEnd('read', notifiers.readBegin(other))).toThrow(/would wait for ever/);
+    notifiers.end(untold);
+    expect(sched.runToEnd('read', notifiers.readBegin(other))).toBeTypeOf('number');
+  });
+
+  test('removed: hears no more; during an invalidation only after its end', () => {
+    const { sched, notifiers, log } = setUp();
+    const sub = subscribe(notifiers, log, 'a', 0, 10);
+    const gone = subscribe(notifiers, log, 'gone', 0, 10);
+    sched.runToEnd('remove', notifiers.remove(gone));
+    sched.runToEnd('x', notifiers.start(range(0, 1)));
+    expect(log).toEqual(['a CLEAR 0-1']);
+    let removed = false;
+    sched.spawn('driver', (function* driver(): Sleepable<void> {
+      yield* notifiers.remove(sub);
+      removed = true;
+    })());
+    sched.spawn('core', (function* core(): Sleepable<void> {
       yield* sched.sleep(10);
-      log.push('end');
-      notifiers.end(r);
+      expect(removed).toBe(false);
+      notifiers.end(range(0, 1));
     })());
-    run(notifiers.remove(sub));
-    log.push('removed');
-    run(notifiers.start(r));
-    notifiers.end(r);
-    expect(log).toEqual(['gpu invalidated', 'end', 'removed']);
+    sched.run(randomPolicy(2n));
+    expect(removed).toBe(true);
+    sched.runToEnd('x', invalidation(notifiers, range(0, 1)));
+    expect(log).toHaveLength(1);
     expect(notifiers.heard).toBe(false);
   });
 
-  it('deferred and removed again never was (the remove of 5.18)', () => {
-    const { notifiers, log, run } = setUp();
-    const old = subscribe(notifiers, log, 'old', 0, 100);
-    const r = range(0, 10);
-    run(notifiers.start(r));
-    const late = subscribe(notifiers, log, 'late', 0, 100);
-    run(notifiers.remove(late));
-    notifiers.end(r);
-    run(notifiers.start(r));
-    notifiers.end(r);
-    expect(log).toEqual(['old invalidated', 'old invalidated']);
-    run(notifiers.remove(old));
-    expect(notifiers.heard).toBe(false);
+  test('inserted and removed within one invalidation: as if it had never been', () => {
+    const { sched, notifiers, log } = setUp();
+    subscribe(notifiers, log, 'a', 0, 10);
+    sched.runToEnd('x', notifiers.start(range(0, 1)));
+    const late = subscribe(notifiers, log, 'late', 0, 10);
+    sched.runToEnd('remove', notifiers.remove(late));
+    notifiers.end(range(0, 1));
+    expect(late.node).toBeNull();
+    sched.runToEnd('x', invalidation(notifiers, range(0, 1)));
+    expect(log).toEqual(['a CLEAR 0-1', 'a CLEAR 0-1']);
   });
 
-  it('refuses only what may not block: the invalidation is closed, and the listeners never heard of it', () => {
-    const { notifiers, log, run } = setUp();
-    notifiers.register(listener(log, 'kvm'));
-    subscribe(notifiers, log, 'gpu', 0, 100, false);
-    expect(run(notifiers.start(range(0, 10, false)))).toBe(false);
+  test('a refused non-blockable one is closed again: nobody hears an end, readers are not kept', () => {
+    const { sched, notifiers, log } = setUp();
+    let willing = false;
+    const sub = subscribe(notifiers, log, 'a', 0, 10, () => willing);
+    const classic: string[] = [];
+    notifiers.register({ name: 'classic', *start() { classic.push('start'); return true; }, end: () => classic.push('end') });
+    const refused = range(0, 10, false);
+    expect(sched.runToEnd('x', notifiers.start(refused))).toBe(false);
+    expect(classic, 'the list is not asked after an interval has refused').toEqual([]);
     expect(notifiers.active).toBe(0);
-    expect(log).toEqual(['gpu invalidated']);
-    expect(() => run(notifiers.start(range(0, 10)))).toThrow(InvariantError);
+    expect(sched.runToEnd('read', notifiers.readBegin(sub))).toBeTypeOf('number');
+    willing = true;
+    expect(sched.runToEnd('x', invalidation(notifiers, refused))).toBe(true);
+    expect(classic).toEqual(['start', 'end']);
+    willing = false;
+    expect(() => sched.runToEnd('x', notifiers.start(range(0, 10)))).toThrow(InvariantError);
   });
 });
 
-describe('classic listeners', () => {
-  it('hear start and end of everything, in the order in which they registered', () => {
-    const { notifiers, log, run } = setUp();
-    notifiers.register(listener(log, 'a'));
-    notifiers.register(listener(log, 'b'));
-    const [outer, inner] = [range(0, 100), range(5, 6)];
-    run(notifiers.start(outer));
-    run(notifiers.start(inner));
-    notifiers.end(inner);
-    notifiers.end(outer);
-    expect(log).toEqual(['a start 0-100', 'b start 0-100', 'a start 5-6', 'b start 5-6', 'a end 5-6', 'b end 5-6', 'a end 0-100', 'b end 0-100']);
-    expect(() => notifiers.end(outer)).toThrow(/ended more often than started/);
+describe('classic notifiers', () => {
+  test('hear start after the interval ones and end after them, in the order in which they came', () => {
+    const { sched, notifiers, log } = setUp();
+    const listener = (name: string): void =>
+      notifiers.register({ name, *start(of) { log.push(`${name} start ${of.start}`); return true; }, end: () => log.push(`${name} end`) });
+    listener('one');
+    listener('two');
+    const sub = subscribe(notifiers, log, 'interval', 0, 10);
+    const seq = sched.runToEnd('read', notifiers.readBegin(sub));
+    notifiers.register({ name: 'silent' });
+    sched.runToEnd('x', invalidation(notifiers, range(3, 4), () => expect(notifiers.readRetry(sub, seq)).toBe(true)));
+    expect(log).toEqual(['interval CLEAR 3-4', 'one start 3', 'two start 3', 'one end', 'two end']);
   });
 
-  it('are called after the interval subscriptions at start', () => {
-    const { notifiers, log, run } = setUp();
-    notifiers.register(listener(log, 'kvm'));
-    subscribe(notifiers, log, 'gpu', 0, 100);
-    run(notifiers.start(range(0, 1)));
-    expect(log).toEqual(['gpu invalidated', 'kvm start 0-1']);
-  });
-
-  it('all hear a start that one refuses, and those with an end hear it; the core does not end it', () => {
-    const { notifiers, log, run } = setUp();
-    notifiers.register(listener(log, 'kvm'));
-    const refuses: MmuNotifier = {
-      name: 'gpu',
-      *start() {
-        log.push('gpu start');
-        return false;
-      },
-    };
-    notifiers.register(refuses);
-    notifiers.register(listener(log, 'iommu'));
-    expect(run(notifiers.start(range(0, 10, false)))).toBe(false);
-    expect(log).toEqual(['kvm start 0-10', 'gpu start', 'iommu start 0-10', 'kvm end 0-10', 'iommu end 0-10']);
+  test('one refuses a non-blockable start: all hear start, then all that listen hear end, and the core goes back', () => {
+    const { sched, notifiers, log } = setUp();
+    const sub = subscribe(notifiers, log, 'interval', 0, 10);
+    notifiers.register({ name: 'no', *start() { log.push('no start'); return false; } });
+    notifiers.register({ name: 'yes', *start() { log.push('yes start'); return true; }, end: () => log.push('yes end') });
+    expect(sched.runToEnd('x', notifiers.start(range(0, 1, false)))).toBe(false);
+    expect(log.slice(1)).toEqual(['no start', 'yes start', 'yes end']);
     expect(notifiers.active).toBe(0);
+    expect(sched.runToEnd('read', notifiers.readBegin(sub))).toBeTypeOf('number');
+    expect(() => sched.runToEnd('x', notifiers.start(range(0, 1)))).toThrow(/no refuses a blockable invalidation/);
   });
 
-  it('are released once, with every interval subscription invalidated before', () => {
-    const { notifiers, log, run } = setUp();
-    notifiers.register(listener(log, 'kvm'));
-    const sub = subscribe(notifiers, log, 'gpu', 0, 100);
-    const seq = run(notifiers.readBegin(sub));
-    run(notifiers.release(2 ** 35));
-    expect(log).toEqual(['gpu invalidated', 'kvm released']);
+  test('unregistered ones hear nothing', () => {
+    const { sched, notifiers, log } = setUp();
+    const listener = { name: 'one', *start(): Sleepable<boolean> { log.push('start'); return true; } };
+    notifiers.register(listener);
+    expect(notifiers.heard).toBe(true);
+    notifiers.unregister(listener);
+    expect(notifiers.heard).toBe(false);
+    sched.runToEnd('x', invalidation(notifiers, range(0, 1)));
+    expect(log).toEqual([]);
+  });
+});
+
+describe('release', () => {
+  test('interval ones hear RELEASE over everything, classic ones release, once; what was read is stale', () => {
+    const { sched, notifiers, log } = setUp();
+    const sub = subscribe(notifiers, log, 'interval', 5, 10);
+    const seq = sched.runToEnd('read', notifiers.readBegin(sub));
+    notifiers.register({ name: 'one', *release() { log.push('one released'); } });
+    notifiers.register({ name: 'two', *start() { log.push('two start'); return true; } });
+    sched.runToEnd('release', notifiers.release(1000));
+    expect(log).toEqual(['interval RELEASE 0-1000', 'one released']);
     expect(notifiers.readRetry(sub, seq)).toBe(true);
-    run(notifiers.start(range(0, 1)));
-    expect(log).toEqual(['gpu invalidated', 'kvm released', 'gpu invalidated']);
+    sched.runToEnd('x', invalidation(notifiers, range(5, 6)));
+    expect(log.slice(2), 'the list is empty').toEqual(['interval CLEAR 5-6']);
+  });
+});
+
+describe('pairing', () => {
+  test('an end too many is a broken rule', () => {
+    const { notifiers } = setUp();
+    expect(() => notifiers.end(range(0, 1))).toThrow(/ended more often than started/);
+  });
+
+  test('observers see each start and its end', () => {
+    const { sched, bus, notifiers } = setUp();
+    const events: MachineEvent[] = [];
+    bus.observe((event) => events.push(event));
+    sched.runToEnd('x', invalidation(notifiers, range(3, 9)));
+    expect(events).toEqual([
+      { type: 'invalidate-start', mm: 1, event: 'CLEAR', start: 3, end: 9, blockable: true },
+      { type: 'invalidate-end', mm: 1, event: 'CLEAR', start: 3, end: 9 },
+    ]);
+  });
+
+  test('whatever the schedule of readers and invalidations, nobody uses what was invalidated since', () => {
+    for (let seed = 1n; seed <= 150n; seed++) {
+      const { sched, notifiers } = setUp();
+      let version = 0;
+      const sub = notifiers.insert('reader', 0, 10, function* invalidate(_of, seq): Sleepable<boolean> {
+        notifiers.setSeq(sub, seq);
+        return true;
+      });
+      function* reader(): Sleepable<void> {
+        for (let i = 0; i < 3; i++) {
+          for (;;) {
+            const seq = yield* notifiers.readBegin(sub);
+            const seen = version;
+            yield sched.point('collect', '*');
+            if (notifiers.readRetry(sub, seq)) continue;
+            expect(seen, `seed ${seed}`).toBe(version);
+            break;
+          }
+        }
+      }
+      function* core(at: number): Sleepable<void> {
+        for (let i = 0; i < 3; i++) {
+          yield* notifiers.start(range(at, at + 2));
+          version++;
+          yield sched.point('change', '*');
+          notifiers.end(range(at, at + 2));
+        }
+      }
+      for (const body of [reader(), reader(), core(0), core(1)]) sched.spawn('t', body);
+      sched.run(randomPolicy(seed));
+      expect(notifiers.active).toBe(0);
+    }
   });
 });
