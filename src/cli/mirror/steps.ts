@@ -197,7 +197,7 @@ function race({ scene }: StepContext): void {
 function whileAtItsLock(device: Task, other: Task): Policy {
   return {
     choose(ready) {
-      const isAtLock = device.step?.kind === 'point' && device.step.label.startsWith('device lock');
+      const isAtLock = device.step?.kind === 'wait' && device.step.what.startsWith('device lock');
       const wanted = device.finished || (isAtLock && !other.finished) ? other : device;
       const index = ready.indexOf(wanted);
       return index < 0 ? 0 : index;
