@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { openDaxDevice, openDaxFile } from '../../../dist/dax/index.js';
 import { HmmError, type ErrnoCode } from '../../../dist/errno.js';
 import {
-  MAP_WINDOW_VPN, MAX_MAP_COUNT, MIN_VPN, VM_LOCKED, VM_PFNMAP, madviseDontneed, madviseHuge, mmap, mprotect, munmap, type MmapRequest,
+  MAP_WINDOW_VPN, MAX_MAP_COUNT, MIN_VPN, VM_LOCKED, VM_PFNMAP, madviseDontneed, madviseHuge, mmap, mprotect, munmap, type MappedFile, type MmapRequest,
 } from '../../../dist/mm/index.js';
 import { checkPgmaps, makeMachine, type Rig } from '../../support/rig.ts';
 import { areasOf } from '../../support/roomState.ts';
@@ -40,15 +40,15 @@ describe('merging', () => {
 
   test('not with other rights, another file, another page of it, or other advice', async () => {
     const rig = await makeMachine();
-    const [f, g] = [rig.file({ npages: 64 }), rig.file({ npages: 64 })].map((inode) => openDaxFile(inode, true));
-    const map = (start: number, file: typeof f | null, pgoff: number, changes: Partial<MmapRequest> = {}): void =>
+    const [f, g] = [openDaxFile(rig.file({ npages: 64 }), true), openDaxFile(rig.file({ npages: 64 }), true)];
+    const map = (start: number, file: MappedFile | null, pgoff: number, changes: Partial<MmapRequest> = {}): void =>
       void rig.run(mmap(rig.mm, anon({ start: AT + start, file, pgoff, shared: file !== null, ...changes })));
-    map(0, f!, 0);
-    map(4, g!, 4);
-    map(8, g!, 9);
-    map(12, g!, 13);
-    map(16, g!, 17, { prot: 1 });
-    map(20, g!, 21, { prot: 1, shared: false });
+    map(0, f, 0);
+    map(4, g, 4);
+    map(8, g, 9);
+    map(12, g, 13);
+    map(16, g, 17, { prot: 1 });
+    map(20, g, 21, { prot: 1, shared: false });
     map(24, null, 0);
     expect(layout(rig)).toEqual(['0+4 3', '4+4 3', '8+8 3', '16+4 1', '20+4 1', '24+4 3']);
     rig.run(madviseHuge(rig.mm, AT + 12, 2, false));
