@@ -1,0 +1,167 @@
+import type { Sleepable } from '../../../dist/sched/index.js';
+import { afterEach, describe, expect, test } from 'vitest';
+import fc from 'fast-check';
+import { MAX_FILE_BYTES, daxAllocate, daxFsync, daxPunch, daxRead, daxTruncate, daxWrite, daxZeroRange } from '../../../dist/dax/index.js';
+import { HmmError } from '../../../dist/errno.js';
+import type { FsName, Inode } from '../../../dist/fs/index.js';
+import { munmap } from '../../../dist/mm/index.js';
+import { checkPgmaps, makeMachine, type Rig } from '../../support/rig.ts';
+import { fileState } from '../../support/roomState.ts';
+
+afterEach(checkPgmaps);
+
+const bytesOf = (rig: Rig, inode: Inode, offset: number, length: number): Uint8Array => {
+  const bytes = new Uint8Array(length).fill(0xee);
+  return bytes.subarray(0, rig.run(daxRead(inode, offset, bytes)));
+};
+const code = (body: () => unknown): string => {
+  try {
+    body();
+    return 'ok';
+  } catch (error) {
+    return HmmError.is(error) ? error.code : String(error);
+  }
+};
+
+describe('a file', () => {
+  test('is what an array of bytes is, through any writes, truncates, punches, zeroes, allocations, stores and fsyncs', async () => {
+    const SIZE = 40 * 4096;
+    const place = fc.tuple(fc.oneof(fc.nat(SIZE - 1), fc.constantFrom(0, 4096, 4095, 8192, 20000)), fc.oneof(fc.integer({ min: 1, max: 9000 }), fc.constantFrom(4096, 1, 40960)));
+    const op = fc.record({ op: fc.constantFrom('write', 'write', 'store', 'truncate', 'punch', 'zero', 'allocate', 'fsync', 'read'), place, value: fc.integer({ min: 1, max: 255 }) });
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom<FsName>('ext4', 'xfs'), fc.constantFrom(undefined, 1 as const, 512 as const), fc.array(op, { maxLength: 40, size: 'max' }), async (fs, unit, ops) => {
+        const rig = await makeMachine({ arenaBytes: 32 * 2 ** 20 });
+        const inode = rig.fileSystem(8192, fs).create('f', unit);
+        const a = rig.map(inode, { npages: 64, at: 2 ** 20 });
+        let model = new Uint8Array(0);
+        const resize = (size: number): void => {
+          const next = new Uint8Array(size);
+          next.set(model.subarray(0, size));
+          model = next;
+        };
+        for (const { op: name, place: [at, length], value } of ops) {
+          const end = Math.min(at + length, SIZE);
+          const inside = Math.min(end, model.length);
+          if (name === 'write') {
+            expect(rig.run(daxWrite(inode, at, new Uint8Array(end - at).fill(value)))).toBe(end - at);
+            if (end > model.length) resize(end);
+            model.fill(value, at, end);
+          } else if (name === 'store') {
+            const page = Math.floor(at / 4096);
+            if (page * 4096 >= model.length) continue;
+            rig.touch(a + page, 'w', value);
+            model[page * 4096] = value;
+          } else if (name === 'truncate') {
+            rig.run(daxTruncate(inode, at));
+            resize(at);
+          } else if (name === 'punch') {
+            rig.run(daxPunch(inode, at, end - at));
+            model.fill(0, Math.min(at, model.length), inside);
+          } else if (name === 'zero') {
+            rig.run(daxZeroRange(inode, at, end - at, value % 2 === 0));
+            if (value % 2 === 1 && end > model.length) resize(end);
+            model.fill(0, Math.min(at, model.length), Math.min(end, model.length));
+          } else if (name === 'allocate') {
+            rig.run(daxAllocate(inode, at, end - at, value % 2 === 0));
+            if (value % 2 === 1 && end > model.length) resize(end);
+          } else if (name === 'fsync') rig.run(daxFsync(inode));
+          expect(inode.size).toBe(model.length);
+          expect(Buffer.compare(bytesOf(rig, inode, 0, SIZE + 1), model), `${name} ${at} ${length}`).toBe(0);
+          for (let page = 0; page * 4096 < model.length; page += 3) expect(rig.touch(a + page, 'r')).toBe(model[page * 4096]);
+        }
+        rig.run(munmap(rig.mm, a, 64));
+        rig.run(daxTruncate(inode, 0));
+        expect(inode.fs.allocator.freePages).toBe(inode.fs.allocator.npages);
+        if (unit === undefined) expect(inode.extents.count).toBe(0);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test('read stops at the end, and reads zero where nothing was written', async () => {
+    const rig = await makeMachine();
+    const inode = rig.fileSystem().create('f', 1);
+    rig.run(daxWrite(inode, 10000, Uint8Array.of(1, 2, 3)));
+    expect(inode.size).toBe(10003);
+    expect([...bytesOf(rig, inode, 9998, 100)]).toEqual([0, 0, 1, 2, 3]);
+    expect(bytesOf(rig, inode, 20000, 10)).toHaveLength(0);
+    expect(inode.extents.pages).toBe(1);
+  });
+});
+
+describe('bad input', () => {
+  const cases: readonly (readonly [string, string, (rig: Rig, inode: Inode) => unknown])[] = [
+    ['truncate to less than nothing', 'EINVAL', (rig, inode) => rig.run(daxTruncate(inode, -1))],
+    ['truncate to half a byte', 'EINVAL', (rig, inode) => rig.run(daxTruncate(inode, 0.5))],
+    ['truncate to NaN', 'EINVAL', (rig, inode) => rig.run(daxTruncate(inode, NaN))],
+    ['truncate beyond the largest file', 'EFBIG', (rig, inode) => rig.run(daxTruncate(inode, MAX_FILE_BYTES + 1))],
+    ['write beyond the largest file', 'EFBIG', (rig, inode) => rig.run(daxWrite(inode, MAX_FILE_BYTES, Uint8Array.of(1)))],
+    ['punch of nothing', 'EINVAL', (rig, inode) => rig.run(daxPunch(inode, 0, 0))],
+    ['punch before the file', 'EINVAL', (rig, inode) => rig.run(daxPunch(inode, -4096, 4096))],
+    ['fallocate beyond the largest file', 'EFBIG', (rig, inode) => rig.run(daxAllocate(inode, 4096, MAX_FILE_BYTES, false))],
+    ['zero range of a fraction', 'EINVAL', (rig, inode) => rig.run(daxZeroRange(inode, 0.25, 4096, false))],
+  ];
+  test.each(cases)('%s: %s, and nothing has changed', async (_name, errno, act) => {
+    const rig = await makeMachine();
+    const inode = rig.file({ npages: 4 });
+    const before = fileState(inode);
+    expect(code(() => act(rig, inode))).toBe(errno);
+    expect(fileState(inode)).toEqual(before);
+    expect([inode.rwsem.held, inode.invalidateLock.held]).toEqual([null, null]);
+  });
+
+  test('EIO once the file system is shut down, ENXIO once the device is gone', async () => {
+    const rig = await makeMachine();
+    const inode = rig.file({ npages: 4 });
+    const acts = [() => bytesOf(rig, inode, 0, 1), () => rig.run(daxWrite(inode, 0, Uint8Array.of(1))), () => rig.run(daxTruncate(inode, 0)), () => rig.run(daxPunch(inode, 0, 4096)), () => rig.run(daxFsync(inode)), () => rig.run(daxAllocate(inode, 0, 4096, true))];
+    inode.fs.shutDown = true;
+    expect(acts.map(code)).toEqual(acts.map(() => 'EIO'));
+    inode.fs.shutDown = false;
+    rig.run(rig.platform.pgmaps.drain(inode.fs.pgmap));
+    expect(acts.map(code)).toEqual(acts.map(() => 'ENXIO'));
+    const a = rig.map(null, { npages: 1 });
+    expect(rig.touch(a, 'r')).toBe(0);
+  });
+});
+
+describe('a pinned page', () => {
+  test('keeps truncate and punch waiting, without the invalidate_lock, until it is let go', async () => {
+    for (const change of ['truncate', 'punch'] as const) {
+      const rig = await makeMachine();
+      const inode = rig.file({ npages: 8, extentPages: 1 });
+      const a = rig.map(inode, { npages: 8, at: 2 ** 20 });
+      rig.touch(a + 2, 'w');
+      const pfn = inode.fs.iomap(inode, 2, 3).pfn + 2 - inode.fs.iomap(inode, 2, 3).start;
+      const { sched, records } = rig.platform;
+      records.addRefs(pfn, 1);
+      const body = (): Sleepable<void> => (change === 'truncate' ? daxTruncate(inode, 0) : daxPunch(inode, 0, 8 * 4096));
+      expect(() => rig.run(body())).toThrow(/would wait for ever\n {2}main waits for a pinned page of file0/);
+      const log: string[] = [];
+      sched.spawn('change', (function* run() {
+        yield* body();
+        log.push('changed');
+      })());
+      sched.spawn('holder', (function* hold() {
+        yield* sched.sleep(50);
+        expect(inode.invalidateLock.held).toBeNull();
+        expect(inode.size).toBe(8 * 4096);
+        rig.touch(a + 2, 'r'); // faults still succeed
+        log.push('let go');
+        records.addRefs(pfn, -1);
+      })());
+      sched.run({ choose: (ready) => ready.length - 1 });
+      expect(log, change).toEqual(['let go', 'changed']);
+      expect(inode.extents.pages).toBe(0);
+    }
+  });
+
+  test('is not looked for where nothing maps the file', async () => {
+    const rig = await makeMachine();
+    const inode = rig.file({ npages: 8, extentPages: 1 });
+    const { pfn } = inode.fs.iomap(inode, 0, 1);
+    rig.platform.records.addRefs(pfn, 1);
+    rig.run(daxTruncate(inode, 0));
+    expect(inode.extents.pages).toBe(0);
+    rig.platform.records.addRefs(pfn, -1);
+  });
+});
