@@ -154,7 +154,7 @@ function placeHinted(fs: FileSystem, inode: Inode, { index, npages }: Wanted): R
   const before = index > 0 ? inode.extents.lookup(index - 1, index) : null;
   const goal = clampGoal(fs, before === null || before.hole ? -1 : before.pfn + (index - before.block));
   const runs = allocator.alloc(npages, { align: npages >= unit && index % unit === 0 ? unit : 1, goal });
-  if (runs === null) return firstPiece(fs, npages);
+  if (runs === null) return null;
   const run = keepFirst(fs, runs);
   if (unit > 1 || run.npages < PMD_PAGES || (run.pfn - index) % PMD_PAGES !== 0) return run;
   allocator.free(run.pfn, run.npages);

@@ -167,28 +167,4 @@ describe('BlockAllocator', () => {
     expect(() => allocator.isFree(1000, 0)).toThrow(/npages 0/);
     expect(allocator.freePages).toBe(100);
   });
-
-  test('what is freed for later is free, is nobody\'s, and is handed out after settle, or before it goes to pieces', () => {
-    const allocator = new BlockAllocator(1000, 100);
-    allocator.reserve(1000, 60);
-    allocator.freeLater(1010, 20);
-    expect([allocator.freePages, allocator.asidePages]).toEqual([60, 20]);
-    expect([allocator.isFree(1010, 20), allocator.isFree(1005, 10), allocator.isFree(1015, 15), allocator.isFree(1060, 40)]).toEqual([true, false, true, true]);
-    expect(allocator.freeRunAt(1015)).toBeNull();
-    expect(allocator.reserve(1010, 1)).toBe(false);
-    expect(() => allocator.free(1015, 2)).toThrow(InvariantError);
-    expect(() => allocator.freeLater(1009, 2)).toThrow(InvariantError);
-    expect(() => allocator.freeLater(1059, 2)).toThrow(InvariantError);
-    expect(allocator.alloc(5)).toEqual([{ pfn: 1060, npages: 5 }]);
-    expect(allocator.alloc(40, { contiguous: true }), 'nothing is settled for a wish').toBeNull();
-    expect(allocator.asidePages).toBe(20);
-    expect(allocator.alloc(50)).toEqual([{ pfn: 1010, npages: 20 }, { pfn: 1065, npages: 30 }]);
-    expect(allocator.asidePages).toBe(0);
-    allocator.freeLater(1010, 20);
-    allocator.settle();
-    expect(allocator.alloc(20)).toEqual([{ pfn: 1010, npages: 20 }]);
-    allocator.freeLater(1000, 10);
-    allocator.reset();
-    expect([allocator.freePages, allocator.asidePages, allocator.freeRunAt(1000)]).toEqual([100, 0, { pfn: 1000, npages: 100 }]);
-  });
 });
