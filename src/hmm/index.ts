@@ -5,3 +5,5 @@ export * from './need2019.ts';
 export * from './mirror2019.ts';
 export * from './range2019.ts';
 export * from './rangeFault2019.ts';
+export * from './dmaLedger.ts';
+export * from './dmaMap.ts';
