@@ -1,12 +1,20 @@
 /**
- * RAM: frames from a buddy allocator (orders 0, 9, 18), counted in the page records. A page whose last reference goes is
- * free again and its bytes read zero when it is handed out next.
+ * RAM: frames from a buddy allocator, counted in the page records. A page whose last reference goes is free again and its
+ * bytes read zero when it is handed out next.
+ *
+ * Pages come alone or as blocks of 2^order that are one (compound pages: THP of order 9, hugetlb of 9 and 18, file pages of
+ * any order). A block has one reference count, its first page's: `get` and `put` of any page of it go there. Mappings are
+ * counted by page for ptes (`records.mappings`), and once for a leaf over the whole block (`records.wholeMappings`). A block
+ * that has fallen to pages again (`split`) is 2^order pages like others.
  */
 import { PMD_PAGES, PUD_PAGES } from '../abi.ts';
 import type { Arena } from '../arena/index.ts';
-import type { Pfn } from '../units.ts';
+import { invariant } from '../errno.ts';
+import { alignDown, type Pfn } from '../units.ts';
 import { Buddy } from './buddy.ts';
-import { PAGE_ZERO, RAM_BASE_PFN, type PageRecords } from './records.ts';
+import { PAGE_EXCLUSIVE, PAGE_ZERO, RAM_BASE_PFN, type PageRecords } from './records.ts';
+
+const ORDER_MAX = 18;
 
 export class Ram {
   /** the 4 KiB page of zeroes that read faults of anonymous memory and of holes map; never freed */
@@ -17,6 +25,9 @@ export class Ram {
   readonly #arena: Arena;
   readonly #records: PageRecords;
   readonly #buddy: Buddy;
+  /** blocks there are, by order: what is not there need not be looked for */
+  readonly #blocks = new Uint32Array(ORDER_MAX + 1);
+  #blockCount = 0;
 
   /** `npages` of RAM, beyond the GiB of the zero pages. */
   constructor(arena: Arena, records: PageRecords, npages: number) {
@@ -34,31 +45,115 @@ export class Ram {
     return pfn === this.zeroPfn || (pfn >= this.hugeZeroPfn && pfn < this.hugeZeroPfn + PMD_PAGES);
   }
 
-  /** One page with one reference, all zero; or -1 when RAM or the arena is full. */
-  alloc(): Pfn {
-    const pfn = this.#buddy.alloc(0);
+  /** A page, or a block of 2^order that is one, with one reference, all zero; or -1 when RAM or the arena is full. */
+  alloc(order = 0): Pfn {
+    const pfn = this.#buddy.alloc(order);
     if (pfn < 0) return -1;
     if (!this.#records.reserve(pfn)) {
-      this.#buddy.free(pfn, 0);
+      this.#buddy.free(pfn, order);
       return -1;
     }
     this.#records.addRefs(pfn, 1);
+    if (order > 0) {
+      this.#records.setOrder(pfn, order);
+      this.#count(order, 1);
+    }
     return pfn;
   }
 
-  /** Drops one reference; the last one frees the page. */
-  put(pfn: Pfn): void {
-    if (this.#records.addRefs(pfn, -1) > 0) return;
-    this.#records.clear(pfn);
-    this.#arena.content.zero(pfn * 4096, 4096);
-    this.#buddy.free(pfn, 0);
+  /** First page of the block that `pfn` is in; a page by itself is its own. */
+  head(pfn: Pfn): Pfn {
+    if (this.#blockCount === 0) return pfn;
+    for (let order = 1; order <= ORDER_MAX; order++) {
+      if (this.#blocks[order] === 0) continue;
+      const first = alignDown(pfn, 2 ** order);
+      if (this.#records.order(first) === order) return first;
+    }
+    return pfn;
   }
 
+  /** Order of the block that `pfn` is in: 0 for a page by itself. */
+  order(pfn: Pfn): number {
+    return this.#blockCount === 0 ? 0 : this.#records.order(this.head(pfn));
+  }
+
+  /** References of the page, which are its block's. */
+  refs(pfn: Pfn): number {
+    return this.#records.refs(this.head(pfn));
+  }
+
+  /** How often the page is mapped: by itself, and with its block (page_mapcount). */
+  mappings(pfn: Pfn): number {
+    const head = this.head(pfn);
+    return this.#records.mappings(pfn) + (this.#records.order(head) === 0 ? 0 : this.#records.wholeMappings(head));
+  }
+
+  /** Takes references to the page, which are its block's. */
+  get(pfn: Pfn, count = 1): void {
+    this.#records.addRefs(this.head(pfn), count);
+  }
+
+  /** Drops references; the last one frees the page, or the block. */
+  put(pfn: Pfn, count = 1): void {
+    const head = this.head(pfn);
+    if (this.#records.addRefs(head, -count) > 0) return;
+    const order = this.#records.order(head);
+    this.#records.clear(head, 2 ** order);
+    this.#arena.content.zero(head * 4096, 4096 * 2 ** order);
+    this.#buddy.free(head, order);
+    if (order > 0) this.#count(order, -1);
+  }
+
+  /**
+   * The block that begins at `head` falls to pages (split_huge_page), each with the references of its mappings; what the block
+   * had beyond them, the caller's, is the first page's. No leaf may map it whole any more. Pages that nothing maps are
+   * free at once, but for the first while it has references.
+   */
+  split(head: Pfn): void {
+    const records = this.#records;
+    const order = records.order(head);
+    invariant(order > 0, `a page by itself cannot be split: ${head}`);
+    invariant(records.wholeMappings(head) === 0, `block ${head} is mapped whole`);
+    const npages = 2 ** order;
+    let others = 0;
+    for (let i = 1; i < npages; i++) others += records.mappings(head + i);
+    invariant(records.refs(head) >= others, `block ${head} has fewer references than mappings`);
+    records.setOrder(head, 0);
+    this.#count(order, -1);
+    this.#buddy.split(head, order);
+    for (let i = 1; i < npages; i++) {
+      const refs = records.mappings(head + i);
+      if (refs > 0) records.addRefs(head + i, refs);
+      else this.#free(head + i);
+    }
+    if (records.refs(head) === others) this.#free(head);
+    else records.addRefs(head, -others);
+  }
+
+  /** PAGE_ flags of a page; those of its block, but for what is each page's own (PAGE_EXCLUSIVE), are the first page's. */
   flags(pfn: Pfn): number {
-    return this.isZero(pfn) ? PAGE_ZERO : this.#records.flags(pfn);
+    if (this.isZero(pfn)) return PAGE_ZERO;
+    const head = this.head(pfn);
+    const own = this.#records.flags(pfn);
+    return head === pfn ? own : own | (this.#records.flags(head) & ~PAGE_EXCLUSIVE);
   }
 
   reset(): void {
     this.#buddy.reset();
+    this.#blocks.fill(0);
+    this.#blockCount = 0;
+  }
+
+  // ── inside ──
+
+  #count(order: number, delta: number): void {
+    this.#blocks[order] = (this.#blocks[order] as number) + delta;
+    this.#blockCount += delta;
+  }
+
+  #free(pfn: Pfn): void {
+    this.#records.clear(pfn);
+    this.#arena.content.zero(pfn * 4096, 4096);
+    this.#buddy.free(pfn, 0);
   }
 }

@@ -19,7 +19,9 @@ export const RAM_BASE_PFN: Pfn = 2 ** 20;
 
 // One record, in u32 words:
 //   0 references beyond the default (i32)   1 mappings (i32)   2 pins (i32)   3 flags
-//   4 owner: anon space or inode            5 -                6,7 index: page number in the owner (f64)
+//   4 owner: anon space or inode            5 compound         6,7 index: page number in the owner (f64)
+// compound: of the first page of a block of pages that is one (THP, hugetlb) the block's order, of its second page how often
+// the block is mapped whole, by leaves of its own size. References and pins of all its pages are the first page's.
 const RECORD_WORDS = 8;
 const RECORD_BYTES = RECORD_WORDS * 4;
 const SECTION_BYTES = PMD_PAGES * RECORD_BYTES;
@@ -104,6 +106,28 @@ export class PageRecords {
     this.#arena.f64[(at + 24) >>> 3] = index;
   }
 
+  /** Order of the block of pages that begins at `pfn`; 0 for a page by itself. Not to be asked of other pages of a block. */
+  order(pfn: Pfn): number {
+    return this.#read(pfn, 5);
+  }
+
+  /** How often the block that begins at `head` is mapped whole. */
+  wholeMappings(head: Pfn): number {
+    return this.#read(head + 1, 5);
+  }
+
+  setOrder(head: Pfn, order: number): void {
+    this.#arena.u32[(this.#make(head) >>> 2) + 5] = order;
+  }
+
+  addWholeMappings(head: Pfn, delta: number): number {
+    const i = (this.#make(head + 1) >>> 2) + 5;
+    const count = (this.#arena.i32[i] as number) + delta;
+    this.#arena.i32[i] = count;
+    invariant(count >= 0, `block ${hex(head)} has ${count} mappings`);
+    return count;
+  }
+
   setFlags(pfn: Pfn, flags: number): void {
     this.#arena.u32[(this.#make(pfn) >>> 2) + 3] = flags;
   }
@@ -118,10 +142,12 @@ export class PageRecords {
     return this.#find(pfn) !== 0 || this.#create(pfn);
   }
 
-  /** The page is free: back to the default. */
-  clear(pfn: Pfn): void {
-    const at = this.#find(pfn);
-    if (at !== 0) this.#arena.u32.fill(0, at >>> 2, (at >>> 2) + RECORD_WORDS);
+  /** The pages are free: back to the default. More than one: a block that lies in one section, or whole sections. */
+  clear(pfn: Pfn, npages = 1): void {
+    for (let done = 0; done < npages; done += PMD_PAGES) {
+      const at = this.#find(pfn + done);
+      if (at !== 0) this.#arena.u32.fill(0, at >>> 2, (at >>> 2) + Math.min(npages, PMD_PAGES) * RECORD_WORDS);
+    }
   }
 
   reset(): void {
