@@ -13,7 +13,7 @@ import { HmmError } from '../errno.ts';
 import { sizePages, type Inode, type Iomap } from '../fs/index.ts';
 import {
   FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NEEDDSYNC, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_SYNC,
-  dropHuge, insertDevicePfn, insertZeroPage, installCow, type Vmf, type VmOps,
+  splitHuge, insertDevicePfn, insertZeroPage, installCow, type Vmf, type VmOps,
 } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Pfn } from '../units.ts';
@@ -131,7 +131,7 @@ function* hugeFault(inode: Inode, vmf: Vmf, level: number): Sleepable<number> {
   const pt = vmf.vma.mm.pageTable;
   pt.look(vmf.vpn);
   const npages = pagesOfLevel(level);
-  if (pt.level === level && !pt.none) yield* dropHuge(vmf.vma, alignDown(vmf.vpn, npages), npages);
+  if (pt.level === level && !pt.none) yield* splitHuge(vmf.vma, alignDown(vmf.vpn, npages), npages);
   return VM_FAULT_FALLBACK;
 }
 

@@ -11,6 +11,7 @@
  * goes through six, which is more than all that it does besides.
  */
 import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PTE_ACCESSED, PTE_DIRTY, PTE_RW, PTE_SPECIAL } from '../abi.ts';
+import type { Platform } from '../memremap/index.ts';
 import { PAGE_ANON, PAGE_EXCLUSIVE, DEVICE_BASE_PFN } from '../page/index.ts';
 import { HI_NX, framePfn, isLeafEntry, isPresent, isProtNone, isSpecial, isWritable, type PageTable } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
@@ -21,7 +22,8 @@ import {
   FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_ACCESS, VM_EXEC, VM_FAULT_DONE_COW, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS,
   VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, VM_SOFTDIRTY, VM_WRITE, type Vma, type Vmf,
 } from './vma.ts';
-import { dropHuge, zapTouches } from './zap.ts';
+import { dropPage, fitsHugePage, hugeAnonymousFault, reuseHugePage } from './thp/index.ts';
+import { splitHuge, zapTouches } from './zap.ts';
 
 /** Faults `vpn` of `vma`. Returns VM_FAULT_ bits; without one of VM_FAULT_ERROR the access is to be tried again. */
 export function* handleMmFault(vma: Vma, vpn: Vpn, flags: number): Sleepable<number> {
@@ -58,7 +60,10 @@ export function quickMmFault(vma: Vma, vpn: Vpn, flags: number): number {
 function quickAbsent(vmf: Vmf, level: number): number {
   const { vma } = vmf;
   const { ops } = vma;
-  if (ops === null) return anonymousFault(vmf, (vmf.flags & FAULT_FLAG_WRITE) !== 0);
+  if (ops === null) {
+    const result = level === LEVEL_PMD && fitsHugePage(vma, vmf.vpn) ? anonymousHugeFault(vmf) : VM_FAULT_FALLBACK;
+    return result === VM_FAULT_FALLBACK ? anonymousFault(vmf, (vmf.flags & FAULT_FLAG_WRITE) !== 0) : result;
+  }
   if (level === LEVEL_PMD && ops.hugeFault !== undefined && !vma.has(VM_NOHUGEPAGE)) {
     const result = ops.quickFault(vmf, LEVEL_PMD);
     if (result !== VM_FAULT_FALLBACK) return result;
@@ -98,7 +103,8 @@ function* faultAtLevel(vmf: Vmf, level: number): Sleepable<number> {
   const pt = vma.mm.pageTable;
   if (pt.level !== level) return VM_FAULT_FALLBACK; // a leaf above has come: handlePteFault sees it
   if (pt.none) {
-    if (vma.ops?.hugeFault === undefined || vma.has(VM_NOHUGEPAGE)) return VM_FAULT_FALLBACK;
+    if (vma.ops === null) return level === LEVEL_PMD && fitsHugePage(vma, vmf.vpn) ? anonymousHugeFault(vmf) : VM_FAULT_FALLBACK;
+    if (vma.ops.hugeFault === undefined || vma.has(VM_NOHUGEPAGE)) return VM_FAULT_FALLBACK;
     return yield* vma.ops.hugeFault(vmf, level);
   }
   return isPresent(level, pt.lo) && isLeafEntry(level, pt.lo) ? yield* faultHugeLeaf(vmf, level) : VM_FAULT_FALLBACK;
@@ -113,12 +119,15 @@ function* faultHugeLeaf(vmf: Vmf, level: number): Sleepable<number> {
     markUsed(pt, write);
     return 0;
   }
-  if (vma.ops?.hugeFault !== undefined && (vma.isShared || vma.mm.platform.profile.privateWriteAsksHuge)) {
+  if (vma.ops === null) {
+    const result = reuseHugePage(vmf);
+    if (result !== VM_FAULT_FALLBACK) return result;
+  } else if (vma.ops.hugeFault !== undefined && (vma.isShared || vma.mm.platform.profile.privateWriteAsksHuge)) {
     const result = yield* vma.ops.hugeFault(vmf, level);
     if ((result & VM_FAULT_FALLBACK) === 0) return result;
   }
   const npages = pagesOfLevel(level);
-  yield* dropHuge(vma, alignDown(vmf.vpn, npages), npages);
+  yield* splitHuge(vma, alignDown(vmf.vpn, npages), npages);
   return VM_FAULT_FALLBACK;
 }
 
@@ -133,6 +142,11 @@ function* handlePteFault(vmf: Vmf): Sleepable<number> {
   if (write && !isWritable(pt.lo)) return yield* wpPage(vmf);
   markUsed(pt, write);
   return 0;
+}
+
+function anonymousHugeFault(vmf: Vmf): number {
+  vmf.vma.anonVma ??= anonVmaFor(vmf.vma); // for a read too, unlike one at 4K
+  return hugeAnonymousFault(vmf);
 }
 
 /** do_anonymous_page(): the zero page for a read, a page of its own for a write. */
@@ -213,11 +227,20 @@ function* wpPage(vmf: Vmf): Sleepable<number> {
     markUsed(pt, true, PTE_RW);
     return 0;
   }
-  if (normal && (platform.records.flags(pfn) & PAGE_EXCLUSIVE) !== 0) {
+  if (normal && reusable(platform, pfn)) {
     markUsed(pt, true, vma.has(VM_WRITE) ? PTE_RW : 0);
     return 0;
   }
   return yield* wpPageCopy(vmf, pfn, normal);
+}
+
+/** Is an anonymous page this process's alone? Where nobody else has it any more it becomes that. */
+function reusable({ ram, records }: Platform, pfn: Pfn): boolean {
+  const flags = records.flags(pfn);
+  if ((flags & PAGE_EXCLUSIVE) !== 0) return true;
+  if ((flags & PAGE_ANON) === 0 || ram.refs(pfn) > 1) return false;
+  records.setFlags(pfn, flags | PAGE_EXCLUSIVE);
+  return true;
 }
 
 /** wp_page_copy(): the process gets a copy; CLEAR over the one page while the entry changes. */
@@ -237,10 +260,7 @@ function* wpPageCopy(vmf: Vmf, old: Pfn, normal: boolean): Sleepable<number> {
   const unchanged = pt.level === LEVEL_PTE && !pt.none && framePfn(pt.lo, pt.hi) === old;
   if (unchanged) {
     mapAnonPage(vmf, copy);
-    if (normal) {
-      platform.records.addMappings(old, -1);
-      platform.ram.put(old);
-    }
+    if (normal) dropPage(vma.mm, LEVEL_PTE, old);
   } else platform.ram.put(copy);
   invalidateEnd(vma.mm, range);
   return unchanged ? VM_FAULT_DONE_COW : 0;

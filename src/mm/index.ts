@@ -9,4 +9,5 @@ export * from './madvise.ts';
 export * from './fault.ts';
 export * from './insert.ts';
 export * from './rmap.ts';
+export * from './thp/index.ts';
 export * from './zap.ts';

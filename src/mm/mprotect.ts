@@ -6,12 +6,12 @@
  * there, cleared without telling anyone (`profile.mprotectPud`).
  */
 import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PTE_DIRTY, PTE_PRESENT, PTE_PROTNONE, PTE_RW, PTE_USER, PUD_PAGES } from '../abi.ts';
-import { DEVICE_BASE_PFN, PAGE_EXCLUSIVE } from '../page/index.ts';
 import { HI_NX, framePfn, isLeafEntry } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
 import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
 import { VM_ACCESS, VM_EXEC, VM_WRITE, type Vma } from './vma.ts';
+import { isExclusive } from './thp/index.ts';
 import { splitHugeEdges } from './zap.ts';
 
 /** Applies `vma`'s flags to its entries in `[start, end)`. */
@@ -76,13 +76,13 @@ function rightsOf(vma: Vma, level: number, lo: number, pfn: number, flags: numbe
   const rights = PTE_PRESENT | PTE_USER;
   if ((flags & VM_WRITE) === 0) return rights;
   if ((lo & PTE_RW) !== 0) return rights | PTE_RW;
-  const { profile, records } = vma.mm.platform;
+  const { profile } = vma.mm.platform;
   const dirty = (lo & PTE_DIRTY) !== 0;
   if (vma.isShared) {
     const asked = vma.ops?.pfnMkwrite !== undefined;
     return !asked || (dirty && (level === LEVEL_PTE || profile.mprotectPmdWritable)) ? rights | PTE_RW : rights;
   }
-  const own = pfn < DEVICE_BASE_PFN && (records.flags(pfn) & PAGE_EXCLUSIVE) !== 0;
+  const own = isExclusive(vma.mm, pfn);
   return own && (dirty || profile.mprotectCleanWritable) ? rights | PTE_RW : rights;
 }
 

@@ -11,6 +11,7 @@ import { PAGE_CACHE } from '../page/index.ts';
 import { HI_NX } from '../pgtable/index.ts';
 import type { Pfn } from '../units.ts';
 import { vmaFlagsLo } from './insert.ts';
+import { addPage } from './thp/index.ts';
 import { FAULT_FLAG_WRITE, VM_EXEC, VM_FAULT_FALLBACK, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_WRITE, type MappedFile, type Vmf } from './vma.ts';
 
 /** The pages of one such file, by page of it. */
@@ -62,8 +63,7 @@ function sharedFault(platform: Platform, pages: Pages, vmf: Vmf): number {
   }
   if (!pt.none) return VM_FAULT_NOPAGE;
   const write = (vmf.flags & FAULT_FLAG_WRITE) !== 0;
-  records.addRefs(pfn, 1);
-  records.addMappings(pfn, 1);
+  addPage(vma.mm, LEVEL_PTE, pfn);
   pt.set(pfn, vmaFlagsLo(vma.flags, LEVEL_PTE, write) | (vma.has(VM_WRITE) ? PTE_RW : 0), vma.has(VM_EXEC) ? 0 : HI_NX);
   if (bus.on) bus.emit({ type: 'entry', mm: vma.mm.id, vpn, level: LEVEL_PTE, pfn, write: vma.has(VM_WRITE) });
   return VM_FAULT_NOPAGE;

@@ -5,12 +5,12 @@
  * Device pages have no reference from a mapping (up to 6.14), so a DAX entry just goes. Anonymous pages lose one.
  */
 import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PMD_PAGES, PUD_PAGES } from '../abi.ts';
-import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
-import { framePfn, isLeafEntry, isPresent, isSpecial } from '../pgtable/index.ts';
+import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
+import { framePfn, isLeafEntry } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
 import type { Vma } from './vma.ts';
-import { DEVICE_BASE_PFN } from '../page/index.ts';
+import { dropPage, isCounted, splitHugeLeaf } from './thp/index.ts';
 
 /** What else a zap has to respect. */
 export interface ZapOptions {
@@ -20,7 +20,7 @@ export interface ZapOptions {
 
 /**
  * Drops every entry of `vma` in `[start, end)`, within an invalidation that the caller has open. Huge leaves that the range
- * cuts go whole: a DAX one is not split into pages but dropped, with a CLEAR of its own over all of it.
+ * cuts are split first, with a CLEAR of their own over all of it; what splits them is dropped with it where it is DAX's.
  */
 export function* zapRange(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions = {}): Sleepable<void> {
   const { mm } = vma;
@@ -47,7 +47,7 @@ export function* zapPageRangeSingle(vma: Vma, start: Vpn, end: Vpn, options: Zap
   invalidateEnd(vma.mm, range);
 }
 
-/** Drops huge leaves that `start` or `end` cuts (zap_pmd_range and zap_pud_range of a VMA that is not anonymous). True when there was one. */
+/** Splits huge leaves that `start` or `end` cuts (zap_pmd_range, zap_pud_range). True when there was one. */
 export function* splitHugeEdges(vma: Vma, start: Vpn, end: Vpn): Sleepable<boolean> {
   const pt = vma.mm.pageTable;
   let dropped = false;
@@ -57,7 +57,7 @@ export function* splitHugeEdges(vma: Vma, start: Vpn, end: Vpn): Sleepable<boole
     const npages = pagesOfLevel(pt.level);
     const base = alignDown(edge, npages);
     if (base === edge) continue;
-    yield* dropHuge(vma, base, npages);
+    yield* splitHuge(vma, base, npages);
     dropped = true;
   }
   return dropped;
@@ -66,31 +66,28 @@ export function* splitHugeEdges(vma: Vma, start: Vpn, end: Vpn): Sleepable<boole
 /**
  * Before an area is cut at `at` (vma_adjust_trans_huge). A 2M that the cut goes through, all of it in the area, is split if
  * it is huge, and invalidated with CLEAR whether or not: it is enough that there is a pmd for it. A 1G leaf across the cut
- * is dropped.
+ * goes.
  */
 export function* splitHugeForCut(vma: Vma, at: Vpn): Sleepable<void> {
   const pt = vma.mm.pageTable;
   pt.look(at);
   if (pt.level === LEVEL_PUD && !pt.none && isLeafEntry(LEVEL_PUD, pt.lo) && at % PUD_PAGES !== 0) {
-    yield* dropHuge(vma, alignDown(at, PUD_PAGES), PUD_PAGES);
+    yield* splitHuge(vma, alignDown(at, PUD_PAGES), PUD_PAGES);
     return;
   }
   const base = alignDown(at, PMD_PAGES);
   if (at === base || base < vma.start || base + PMD_PAGES > vma.end || pt.level > LEVEL_PMD) return;
-  yield* dropHuge(vma, base, PMD_PAGES);
+  yield* splitHuge(vma, base, PMD_PAGES);
 }
 
-/** CLEAR over a huge leaf's pages, and the leaf is gone if there is one. */
-export function* dropHuge(vma: Vma, base: Vpn, npages: number): Sleepable<void> {
+/** split_huge_pmd, split_huge_pud: CLEAR over a huge leaf's pages, and if there is one it is 512 ptes of the same pages (anonymous), or gone. */
+export function* splitHuge(vma: Vma, base: Vpn, npages: number): Sleepable<void> {
   const { mm } = vma;
   const { sched, bus } = mm.platform;
   const range = yield* invalidateStart(mm, 'CLEAR', base, base + npages);
   if (sched.concurrent) yield sched.point('split huge', '*');
-  const pt = mm.pageTable;
-  pt.look(base);
-  if (pagesOfLevel(pt.level) === npages && isLeafEntry(pt.level, pt.lo)) {
-    pt.setRaw(0, 0);
-    if (bus.on) bus.emit({ type: 'zap', mm: mm.id, start: base, end: base + npages, leaves: 1 });
+  if (splitHugeLeaf(vma, base, npages === PMD_PAGES ? LEVEL_PMD : LEVEL_PUD) && bus.on && vma.ops !== null) {
+    bus.emit({ type: 'zap', mm: mm.id, start: base, end: base + npages, leaves: 1 });
   }
   invalidateEnd(mm, range);
 }
@@ -107,22 +104,9 @@ function zapCounted(mm: Mm, start: Vpn, end: Vpn, keepCopies: boolean): number {
     if (!counted || !keepCopies) {
       pt.setRaw(0, 0);
       leaves++;
-      if (counted) dropPage(mm, framePfn(lo, hi));
+      if (counted) dropPage(mm, level, framePfn(lo, hi));
     }
     vpn = next >= end ? -1 : pt.nextEntry(next, end, LEVEL_PTE);
   }
   return leaves;
-}
-
-/** Does the leaf map an ordinary page, whose mappings count? */
-function isCounted(mm: Mm, level: number, lo: number, hi: number): boolean {
-  if (!isPresent(level, lo) || isSpecial(lo)) return false;
-  const pfn = framePfn(lo, hi);
-  return pfn < DEVICE_BASE_PFN && !mm.platform.ram.isZero(pfn);
-}
-
-/** A page loses a mapping and the reference that this held. */
-function dropPage(mm: Mm, pfn: Pfn): void {
-  mm.platform.records.addMappings(pfn, -1);
-  mm.platform.ram.put(pfn);
 }

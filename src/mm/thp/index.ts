@@ -1,0 +1,3 @@
+/** The thp room: anonymous memory in 2 MiB pages, and what becomes of huge leaves that are cut. */
+export * from './fault.ts';
+export * from './split.ts';
