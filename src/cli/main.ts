@@ -10,6 +10,7 @@ import { HmmError } from '../errno.ts';
 import { BadInput } from './badInput.ts';
 import { benchCommand } from './bench.ts';
 import { mirrorCommand } from './mirror.ts';
+import { runCommand } from './run.ts';
 
 const EXIT_FAILED = 1;
 const EXIT_BAD_INPUT = 2;
@@ -24,7 +25,7 @@ function newProgram(): Command {
     .showSuggestionAfterError()
     .helpOption('-h, --help', 'show this help')
     .addHelpText('after', '\nExit codes: 0 every check held, 1 a check failed, 2 bad input.');
-  for (const command of [mirrorCommand(), benchCommand()]) program.addCommand(command.copyInheritedSettings(program));
+  for (const command of [mirrorCommand(), runCommand(), benchCommand()]) program.addCommand(command.copyInheritedSettings(program));
   return program;
 }
 

@@ -1,62 +1,35 @@
 /**
- * Profiles v6.1 and v6.12 against what real kernels answered (v6.1/, v6.12/: scenarios put to them line by line through a probe in a
- * guest; KERNEL.json says which kernel). Compared is the contract of support/contract.ts, operation by operation.
+ * The profiles against what real kernels answered: one folder a kernel, one record a scenario (scenarios/); KERNEL.json says which
+ * kernel. The contract of src/scenario/compare.ts must agree, operation by operation. A folder's PENDING lists what does not yet.
  */
-import { readFileSync, readdirSync } from 'node:fs';
-import { afterEach, describe, expect, test } from 'vitest';
-import { Renaming, differences, type Answer } from '../support/contract.ts';
-import { ModernRecording } from '../support/recordModern.ts';
-import { checkPgmaps, makeMachine } from '../support/rig.ts';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { agreesWhole, compareRecords, operationsFor, parseScenario, probeOf, runScenario, type Comparison, type ScenarioRecord } from '../../dist/scenario/index.js';
 
-afterEach(checkPgmaps);
+const SETS: Readonly<Record<string, string>> = { 'v6.1': 'v6.1', 'v6.12': 'v6.12', 'migrate-v6.1': 'v6.1', 'migrate-v6.12': 'v6.12', 'v5.2': 'v5.2' };
 
-/** Operations that the rooms cannot carry out, and why. */
-const SKIPPED: Readonly<Record<string, string>> = {
-  smaps: 'the text of /proc/PID/smaps is not modelled',
-  page: 'flags and counts of one struct page are no part of what a driver may rely on',
-  pin: 'there is no pin_user_pages()',
-};
-
-interface RecordedOp extends Answer {
-  readonly i: number;
-  readonly op: string;
-}
-
-interface Recorded {
-  readonly scenario: string;
-  readonly result: string;
-  readonly ops: readonly RecordedOp[];
-}
-
-describe.each(['v6.1', 'v6.12'])('%s answers as the recorded kernel did', (profile) => {
-  const folder = new URL(`${profile}/`, import.meta.url);
+describe.each(Object.entries(SETS))('%s', (set, profile) => {
+  const folder = new URL(`${set}/`, import.meta.url);
+  const pendingFile = new URL('PENDING', folder);
+  const pending = new Set(existsSync(pendingFile) ? readFileSync(pendingFile, 'utf8').split('\n').filter((name) => name !== '') : []);
   const names = readdirSync(folder).filter((file) => file.endsWith('.json') && file !== 'KERNEL.json').map((file) => file.replace(/\.json$/, ''));
 
-  test.each(names)('%s', async (name) => {
-    const { scenario, result, ops } = read(folder, name);
-    expect([scenario, result]).toEqual([name, 'ok']);
-    const rig = await makeMachine({ profile, arenaBytes: 512 * 2 ** 20, ramPages: 65536 });
-    const recording = new ModernRecording(rig);
-    const frames = new Renaming();
-    let compared = 0;
-    for (const recorded of ops) {
-      if (operation(recorded) in SKIPPED) continue;
-      expect(differences(recorded, recording.do(recorded.op), frames), `line ${recorded.i}: ${recorded.op}`).toEqual({});
-      compared++;
-    }
-    expect(compared, 'operations compared').toBeGreaterThan(0);
+  test.each(names.filter((name) => !pending.has(name)))('%s', async (name) => {
+    const script = parseScenario(`${name}.scn`, readFileSync(new URL(`scenarios/${name}.scn`, import.meta.url), 'utf8'), operationsFor(probeOf(profile)));
+    const want = JSON.parse(readFileSync(new URL(`${name}.json`, folder), 'utf8')) as ScenarioRecord;
+    const comparison = compareRecords(want, await runScenario(script, { profile }));
+    expect(contract(comparison), 'operations that differ').toEqual([]);
+    expect(agreesWhole(comparison), 'the whole scenario agrees').toBe(true);
   });
 
-  test('nothing is skipped that does not occur', () => {
-    const operations = names.flatMap((name) => read(folder, name).ops.map(operation));
-    expect(operations).toEqual(expect.arrayContaining(Object.keys(SKIPPED)));
+  test('what is pending is recorded', () => {
+    expect([...pending].filter((name) => !names.includes(name))).toEqual([]);
   });
 });
 
-function read(folder: URL, name: string): Recorded {
-  return JSON.parse(readFileSync(new URL(`${name}.json`, folder), 'utf8')) as Recorded;
-}
-
-function operation({ op }: RecordedOp): string {
-  return op.split(' ', 1)[0] as string;
+/** What differs in contract, as text. */
+function contract({ differences }: Comparison): string[] {
+  return differences
+    .filter((one) => one.contract.length > 0)
+    .map(({ i, op, contract: keys, want, got }) => `${i}: ${op} [${keys.join(', ')}] want ${JSON.stringify(want)} got ${JSON.stringify(got)}`);
 }

@@ -1,0 +1,92 @@
+/**
+ * The guest in which the records were taken: the same places of the same size, made when they are first named.
+ *
+ *   ext4, xfs, xfsn   file systems on 768 MiB of persistent memory    dax2m, dax4k  device-dax of 256 MiB    dax1g  of 2 GiB
+ */
+import type { DaxDevice } from '../dax/index.ts';
+import { HmmError } from '../errno.ts';
+import type { FileSystem, FsName } from '../fs/index.ts';
+import type { MachineCore } from '../machine.ts';
+import type { Platform } from '../memremap/index.ts';
+import type { Task } from '../sched/index.ts';
+import { Skip, type Operations } from './operation.ts';
+
+const FS_PAGES = 768 * 256;
+const GIB_PAGES = 2 ** 18;
+
+/** A device-dax instance of the guest: `node` is what /proc/PID/maps calls it. */
+export interface DaxPlace {
+  readonly npages: number;
+  readonly alignLevel: number;
+  readonly node: string;
+}
+
+export const DAX_PLACES: Readonly<Record<string, DaxPlace>> = {
+  dax2m: { npages: 65536, alignLevel: 1, node: 'dax3.0' },
+  dax4k: { npages: 65536, alignLevel: 0, node: 'dax4.0' },
+  dax1g: { npages: 2 * GIB_PAGES, alignLevel: 2, node: 'dax5.0' },
+};
+
+/** Which of the two APIs the probe in the guest asks. */
+export type ProbeApi = 'modern' | '2019';
+
+export class Guest {
+  readonly core: MachineCore;
+  readonly api: ProbeApi;
+  /** what the probe can carry out */
+  readonly operations: Operations;
+  readonly #systems = new Map<string, FileSystem>();
+  readonly #devices = new Map<string, DaxDevice>();
+  /** first frame shown of each device: frames are written down relative to it */
+  readonly #firstFrames = new Map<string, number>();
+  /** threads of `async`, by name */
+  readonly threads = new Map<string, { readonly task: Task; readonly text: string }>();
+  /** what the kernel's log would keep of interest */
+  readonly klog: string[] = [];
+
+  constructor(core: MachineCore, api: ProbeApi, operations: Operations) {
+    this.core = core;
+    this.api = api;
+    this.operations = operations;
+  }
+
+  get platform(): Platform {
+    return this.core.platform;
+  }
+
+  /** A fresh file system at a place. */
+  newFileSystem(place: string): FileSystem {
+    const fs = this.core.newFileSystem(place, FS_PAGES, place as FsName);
+    this.#systems.set(place, fs);
+    return fs;
+  }
+
+  fileSystem(place: string): FileSystem {
+    const fs = this.#systems.get(place);
+    if (fs === undefined) throw new HmmError('ENOENT', 'open', `nothing is mounted at ${place}`);
+    return fs;
+  }
+
+  daxDevice(name: string): DaxDevice {
+    const place = DAX_PLACES[name];
+    if (place === undefined) throw new Skip(`no device ${name}`);
+    const device = this.#devices.get(name) ?? this.core.newDaxDevice(name, place.npages, place.alignLevel);
+    this.#devices.set(name, device);
+    return device;
+  }
+
+  /** The frame relative to the first one shown of its device, in bytes with a sign. */
+  frame(kind: string, pfn: number): string {
+    const first = this.#firstFrames.get(kind) ?? pfn;
+    this.#firstFrames.set(kind, first);
+    return signedHex((pfn - first) * 4096);
+  }
+}
+
+export function hex(n: number): string {
+  return `0x${n.toString(16)}`;
+}
+
+export function signedHex(n: number): string {
+  return `${n < 0 ? '-' : '+'}0x${Math.abs(n).toString(16)}`;
+}

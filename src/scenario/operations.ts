@@ -1,0 +1,16 @@
+/** The operations of the language, by the probe that carries them out. */
+import type { ProbeApi } from './guest.ts';
+import { operationTable, type Operations } from './operation.ts';
+import { ACCESS_OPERATIONS } from './ops/access.ts';
+import { FILE_OPERATIONS } from './ops/files.ts';
+import { HMM_OPERATIONS } from './ops/hmm.ts';
+import { MAPPING_OPERATIONS } from './ops/mappings.ts';
+import { TASK_OPERATIONS } from './ops/tasks.ts';
+import { UNBUILT_OPERATIONS } from './ops/unbuilt.ts';
+
+const MODERN = operationTable(UNBUILT_OPERATIONS, MAPPING_OPERATIONS, ACCESS_OPERATIONS, FILE_OPERATIONS, HMM_OPERATIONS, TASK_OPERATIONS);
+
+/** The table of a probe. */
+export function operationsFor(_api: ProbeApi): Operations {
+  return MODERN;
+}

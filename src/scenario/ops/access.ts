@@ -1,0 +1,57 @@
+/** Loads and stores by the CPU (touch, peek, poke) and by a device (dread, dwrite). */
+import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE } from '../../hmm/index.ts';
+import { cpuLoad, cpuStore } from '../../mm/index.ts';
+import type { Sleepable } from '../../sched/index.ts';
+import { byteRuns } from '../bytes.ts';
+import { walkPages, type Word } from '../modernWalk.ts';
+import type { Answer, OperationList } from '../operation.ts';
+import type { Process } from '../process.ts';
+
+/** A device that faults a page, then reads (`value` null) or writes its bytes behind the word; it stops where a page cannot be had. */
+function* deviceAccess(process: Process, start: number, length: number, value: number | null): Sleepable<Answer> {
+  const { content } = process.guest.platform.arena;
+  const bytes = new Uint8Array(length).fill(value ?? 0);
+  const defaultFlags = value === null ? HMM_PFN_REQ_FAULT : HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+  let done = 0;
+  let err: string | null = null;
+  while (done < length) {
+    const within = (start + done) % 4096;
+    const part = Math.min(length - done, 4096 - within);
+    const walked = yield* walkPages(process.mm, (start + done - within) / 4096, 1, { defaultFlags });
+    err = walked.err;
+    if (err !== null) break;
+    const from = (walked.words[0] as Word).pfn * 4096 + within;
+    if (value === null) content.read(from, bytes, done, part);
+    else content.write(from, bytes, done, part);
+    done += part;
+  }
+  return { err: err ?? 'ok', done, ...(value === null && done > 0 ? { bytes: byteRuns(bytes.subarray(0, done)) } : {}) };
+}
+
+export const ACCESS_OPERATIONS: OperationList = {
+  'touch ADDR r|w [n=N] [step=SIZE] [byte=BYTE]': function* touch(process, args) {
+    const write = args.word('r|w') === 'w';
+    const start = process.byte(args.address('ADDR'));
+    const step = args.size('step', 4096);
+    const byte = Uint8Array.of(0);
+    let or = 0;
+    for (let i = 0; i < args.number('n', 1); i++) {
+      const at = start + i * step;
+      if (write) byte[0] = args.number('byte', 1);
+      yield* (write ? cpuStore : cpuLoad)(process.mm, Math.floor(at / 4096), at % 4096, byte);
+      or |= byte[0] as number;
+    }
+    return write ? { err: 'ok' } : { err: 'ok', or };
+  },
+  'peek ADDR LEN': function* peek(process, args) {
+    const bytes = new Uint8Array(args.size('LEN'));
+    yield* cpuLoad(process.mm, ...process.split(args.address('ADDR')), bytes);
+    return { err: 'ok', bytes: byteRuns(bytes) };
+  },
+  'poke ADDR LEN BYTE': function* poke(process, args) {
+    yield* cpuStore(process.mm, ...process.split(args.address('ADDR')), new Uint8Array(args.size('LEN')).fill(args.number('BYTE')));
+    return { err: 'ok' };
+  },
+  'dread ADDR LEN [owner=N]': (process, args) => deviceAccess(process, process.byte(args.address('ADDR')), args.size('LEN'), null),
+  'dwrite ADDR LEN BYTE [owner=N]': (process, args) => deviceAccess(process, process.byte(args.address('ADDR')), args.size('LEN'), args.number('BYTE')),
+};

@@ -1,0 +1,77 @@
+/** Operations on areas: map, hole, unmap, protect, advise, msync. */
+import { daxFsync, openDaxDevice, openDaxFile } from '../../dax/index.ts';
+import { HmmError } from '../../errno.ts';
+import type { Inode } from '../../fs/index.ts';
+import { VM_READ, VM_WRITE, madviseDontneed, mmap, mprotect, munmap, type MappedFile } from '../../mm/index.ts';
+import type { Vpn } from '../../units.ts';
+import { Skip, type OperationList } from '../operation.ts';
+import type { Args } from '../parse.ts';
+import type { OpenFile, Process } from '../process.ts';
+
+/** A page-aligned address. EINVAL. */
+export function pageOf(process: Process, args: Args, place = 'ADDR'): Vpn {
+  const [vpn, within] = process.split(args.address(place));
+  if (within !== 0) throw new HmmError('EINVAL', place, 'the address is not page aligned');
+  return vpn;
+}
+
+/** Bytes rounded up to pages, as system calls do. */
+export function pagesUp(bytes: number): number {
+  return Math.ceil(bytes / 4096);
+}
+
+/** An open file as mmap wants it. */
+export function mappedFile(file: OpenFile): MappedFile {
+  return 'fs' in file.what ? openDaxFile(file.what, file.writable) : openDaxDevice(file.what);
+}
+
+export const MAPPING_OPERATIONS: OperationList = {
+  'map ID LEN WHAT [off=SIZE] [prot=PROT] [private] [shared] [validate] [sync] [populate] [noreserve] [locked] [huge2m] [huge1g] [align=SIZE] [skew=SIZE] [at=ADDR]': function* map(process, args) {
+    const id = args.word('ID');
+    const npages = pagesUp(args.size('LEN'));
+    const anon = args.word('WHAT') === 'anon';
+    const file = anon ? null : mappedFile(process.file(args.word('WHAT')));
+    const at = args.has('at') ? pageOf(process, args, 'at') : process.place(npages, args.size('skew') / 4096);
+    yield* mmap(process.mm, {
+      npages,
+      prot: args.prot('prot', VM_READ | VM_WRITE),
+      shared: args.has('shared') || (!anon && !args.has('private')),
+      file,
+      pgoff: args.size('off') / 4096,
+      start: at,
+      fixed: 'fixed',
+      sync: args.has('sync'),
+      vmFlags: 0,
+    });
+    process.areas.set(id, { id, vpn: at });
+    return { err: 'ok' };
+  },
+  'hole ID LEN': function* hole(process, args) {
+    const id = args.word('ID');
+    process.areas.set(id, { id, vpn: process.place(pagesUp(args.size('LEN')), 0) });
+    return { err: 'ok' };
+  },
+  'unmap ADDR LEN': function* unmap(process, args) {
+    yield* munmap(process.mm, pageOf(process, args), pagesUp(args.size('LEN')));
+    return { err: 'ok' };
+  },
+  'protect ADDR LEN PROT': function* protect(process, args) {
+    yield* mprotect(process.mm, pageOf(process, args), pagesUp(args.size('LEN')), args.prot('PROT'));
+    return { err: 'ok' };
+  },
+  'advise ADDR LEN WORD': function* advise(process, args) {
+    const advice = args.word('WORD');
+    if (advice !== 'dontneed') throw new Skip(`no advice ${advice}`);
+    yield* madviseDontneed(process.mm, pageOf(process, args), pagesUp(args.size('LEN')));
+    return { err: 'ok' };
+  },
+  'msync ADDR LEN [sync] [async] [inval]': function* msync(process, args) {
+    const vpn = pageOf(process, args);
+    const vma = process.mm.vmas.at(vpn);
+    const inode = vma?.file?.inode;
+    if (vma === null || inode === undefined || !('fs' in inode)) throw new Skip('no file there');
+    const pgoff = vma.pgoffOf(vpn);
+    yield* daxFsync(inode as Inode, pgoff, pgoff + pagesUp(args.size('LEN')));
+    return { err: 'ok' };
+  },
+};

@@ -1,0 +1,117 @@
+/**
+ * A process of a scenario, and what it has named: areas, files, mirrors, pins. A child starts with its parent's names.
+ *
+ * Each mapping starts on a fresh 1 GiB boundary, plus what `skew` says.
+ */
+import type { DaxDevice } from '../dax/index.ts';
+import type { Inode } from '../fs/index.ts';
+import { VM_MAYSHARE, protString, type IntervalSub, type Mm, type NotifierRange } from '../mm/index.ts';
+import type { Vpn } from '../units.ts';
+import { DAX_PLACES, hex, type Guest } from './guest.ts';
+import { Skip, type Answer } from './operation.ts';
+import type { AddressWord } from './words.ts';
+
+const GIB_PAGES = 2 ** 18;
+/** Mappings lie in [2^45, 3 * 2^44) bytes. */
+const FIRST_VPN: Vpn = 0x2000_0000_0000 / 4096;
+const END_VPN: Vpn = 0x3000_0000_0000 / 4096;
+
+export interface Area {
+  readonly id: string;
+  readonly vpn: Vpn;
+}
+
+/** An open file, or device. */
+export interface OpenFile {
+  readonly place: string;
+  readonly what: Inode | DaxDevice;
+  readonly writable: boolean;
+}
+
+export interface LoggedMirror {
+  readonly sub: IntervalSub;
+  readonly seq: number;
+  readonly log: NotifierRange[];
+}
+
+export class Process {
+  readonly guest: Guest;
+  readonly mm: Mm;
+  /** who answers: '' for the first process */
+  readonly who: string;
+  readonly areas = new Map<string, Area>();
+  readonly files = new Map<string, OpenFile>();
+  readonly mirrors = new Map<string, LoggedMirror>();
+  #next = FIRST_VPN;
+  #vmasText = '[]';
+
+  constructor(guest: Guest, mm: Mm, who: string) {
+    this.guest = guest;
+    this.mm = mm;
+    this.who = who;
+  }
+
+  // ── addresses ──
+
+  /** In bytes. Skips what names no area. */
+  byte({ name, offset }: AddressWord): number {
+    if (name === null) return offset;
+    const area = this.areas.get(name);
+    if (area === undefined) throw new Skip(`no address ${name}${offset === 0 ? '' : `+${hex(offset)}`}`);
+    return area.vpn * 4096 + offset;
+  }
+
+  /** The page of an address, and the byte in it. */
+  split(address: AddressWord): [vpn: Vpn, within: number] {
+    const byte = this.byte(address);
+    return [Math.floor(byte / 4096), byte % 4096];
+  }
+
+  /** Addresses of their own for `npages`, with a gap behind them. */
+  place(npages: number, skew: number): Vpn {
+    const at = this.#next + skew;
+    this.#next = Math.floor((at + npages) / GIB_PAGES + 2) * GIB_PAGES;
+    return at;
+  }
+
+  /** An address by the area that begins last at or below it; of two the one made first. */
+  relative(byte: number): string {
+    let best: Area | null = null;
+    for (const area of this.areas.values()) if (area.vpn * 4096 <= byte && (best === null || area.vpn > best.vpn)) best = area;
+    return best === null || byte >= END_VPN * 4096 ? 'outside' : `${best.id}+${hex(byte - best.vpn * 4096)}`;
+  }
+
+  // ── files ──
+
+  file(id: string): OpenFile {
+    const file = this.files.get(id);
+    if (file === undefined) throw new Skip(`no file ${id}`);
+    return file;
+  }
+
+  inode(id: string): Inode {
+    const { what } = this.file(id);
+    if (!('fs' in what)) throw new Skip(`${id} is a device`);
+    return what;
+  }
+
+  // ── what is mapped ──
+
+  /** The VMAs where they are not as last told, else null. */
+  changedVmas(): Answer[] | null {
+    const vmas = this.#listVmas();
+    const text = JSON.stringify(vmas);
+    if (text === this.#vmasText) return null;
+    this.#vmasText = text;
+    return vmas;
+  }
+
+  #listVmas(): Answer[] {
+    return Array.from(this.mm.vmas, ({ start, end, flags, file, pgoff }) => {
+      const area = { at: this.relative(start * 4096), len: hex((end - start) * 4096), perm: `${protString(flags)}${(flags & VM_MAYSHARE) === 0 ? 'p' : 's'}` };
+      if (file === null) return area;
+      const { name } = file.inode;
+      return { ...area, file: DAX_PLACES[name]?.node ?? name, off: hex(pgoff * 4096) };
+    });
+  }
+}
