@@ -1,16 +1,10 @@
 /** The report for people: what was mirrored, a table of the runs, the steps folded over them, what failed, a verdict. */
 import Table from 'cli-table3';
 import type { NotifierEvent, PageSize } from '../../index.ts';
+import { paintFor, type Paint } from '../paint.ts';
 import { bytesInWords, grouped } from '../words.ts';
 import type { MirrorReport, RunResult, StepResult } from './data.ts';
 import { STEPS } from './steps.ts';
-
-/** Colours, or none where nobody can see them. */
-interface Paint {
-  readonly good: (text: string) => string;
-  readonly bad: (text: string) => string;
-  readonly dim: (text: string) => string;
-}
 
 /** Columns apart by spaces; a line under the head. */
 const PLAIN = {
@@ -19,8 +13,7 @@ const PLAIN = {
 };
 
 export function printReport(report: MirrorReport, stream: NodeJS.WriteStream): void {
-  const hasColours = stream.isTTY === true && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb';
-  stream.write(`${reportText(report, hasColours ? coloured() : plain())}\n`);
+  stream.write(`${reportText(report, paintFor(stream))}\n`);
 }
 
 function reportText(report: MirrorReport, paint: Paint): string {
@@ -118,14 +111,4 @@ function total(counts: Readonly<Record<PageSize, number>>): number {
 /** What both tables have: once where it is the same, else `CPU/device`. */
 function bothOf(cpu: number, device: number, inWords: (value: number) => string): string {
   return cpu === device ? inWords(cpu) : `${inWords(cpu)}/${inWords(device)}`;
-}
-
-function coloured(): Paint {
-  const sgr = (code: number) => (text: string) => (text === '' ? '' : `\u001b[${code}m${text}\u001b[39m\u001b[22m`);
-  return { good: sgr(32), bad: sgr(31), dim: sgr(2) };
-}
-
-function plain(): Paint {
-  const same = (text: string): string => text;
-  return { good: same, bad: same, dim: same };
 }
