@@ -77,6 +77,17 @@ export class FaultSignal extends HmmError {
   }
 }
 
+/** A path that can never go on: what it waits for is held by who waits for it, or by nobody who is left. */
+export class Deadlock extends HmmError {
+  /** who waits for what, a line each */
+  readonly waits: readonly string[];
+
+  constructor(op: string, waits: readonly string[]) {
+    super('EDEADLK', op, `would wait for ever\n${waits.map((line) => `  ${line}`).join('\n')}`);
+    this.waits = waits;
+  }
+}
+
 /** The modelled kernel stops here: what was asked makes the real one dereference nothing, deadlock on itself or hit a BUG. */
 export class KernelCrash extends Error {
   readonly reason: string;

@@ -8,7 +8,6 @@ import { HmmError } from '../errno.ts';
 import type { FileSystem, FsName } from '../fs/index.ts';
 import type { MachineCore } from '../machine.ts';
 import type { Platform } from '../memremap/index.ts';
-import type { Task } from '../sched/index.ts';
 import { Skip, type Operations } from './operation.ts';
 
 const FS_PAGES = 768 * 256;
@@ -39,8 +38,6 @@ export class Guest {
   readonly #devices = new Map<string, DaxDevice>();
   /** first frame shown of each device: frames are written down relative to it */
   readonly #firstFrames = new Map<string, number>();
-  /** threads of `async`, by name */
-  readonly threads = new Map<string, { readonly task: Task; readonly text: string }>();
   /** what the kernel's log would keep of interest */
   readonly klog: string[] = [];
 

@@ -1,5 +1,5 @@
-/** Carries out one operation: what it answers, its errors in the words of the records. */
-import { FaultSignal, HmmError } from '../errno.ts';
+/** Carries out one operation: what it answers, its errors in the words of the records. Lets through what ends a whole scenario. */
+import { Deadlock, FaultSignal, HmmError } from '../errno.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { Skip, type Answer } from './operation.ts';
 import type { Line } from './parse.ts';
@@ -17,6 +17,7 @@ export function* perform(process: Process, line: Line): Sleepable<Answer> {
 
 function answerOf(process: Process, error: unknown): Answer {
   if (error instanceof Skip) return { skip: error.message };
+  if (error instanceof Deadlock) throw error;
   if (error instanceof FaultSignal) return { err: error.signal, code: error.reason, addr: process.relative(Number(error.addr)) };
   if (HmmError.is(error)) return { err: error.code };
   throw error;

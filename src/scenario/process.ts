@@ -1,5 +1,5 @@
 /**
- * A process of a scenario, and what it has named: areas, files, mirrors, pins. A child starts with its parent's names.
+ * A process of a scenario, and what it has named: areas, files, mirrors, pins, children, threads. A child starts with its parent's names.
  *
  * Each mapping starts on a fresh 1 GiB boundary, plus what `skew` says.
  */
@@ -7,7 +7,9 @@ import type { DaxDevice } from '../dax/index.ts';
 import type { Inode } from '../fs/index.ts';
 import { VM_MAYSHARE, protString, type IntervalSub, type Mm, type NotifierRange } from '../mm/index.ts';
 import type { Vpn } from '../units.ts';
+import type { Task } from '../sched/index.ts';
 import { DAX_PLACES, hex, type Guest } from './guest.ts';
+import { Names, type NamesOf } from './names.ts';
 import { Skip, type Answer } from './operation.ts';
 import type { AddressWord } from './words.ts';
 
@@ -28,6 +30,12 @@ export interface OpenFile {
   readonly writable: boolean;
 }
 
+/** A thread of `async`. */
+export interface Thread {
+  readonly task: Task;
+  readonly text: string;
+}
+
 export interface LoggedMirror {
   readonly sub: IntervalSub;
   readonly seq: number;
@@ -39,16 +47,38 @@ export class Process {
   readonly mm: Mm;
   /** who answers: '' for the first process */
   readonly who: string;
-  readonly areas = new Map<string, Area>();
-  readonly files = new Map<string, OpenFile>();
-  readonly mirrors = new Map<string, LoggedMirror>();
+  /** the number of the line it is at; a child's stays that of the line that forked it */
+  line = 0;
+  readonly areas: NamesOf<Area>;
+  readonly files: NamesOf<OpenFile>;
+  readonly mirrors: NamesOf<LoggedMirror>;
+  readonly children: NamesOf<Process>;
+  readonly threads: NamesOf<Thread>;
+  /** signals that came without an access, not yet told */
+  readonly signals: Answer[] = [];
+  readonly names: Names;
   #next = FIRST_VPN;
   #vmasText = '[]';
 
-  constructor(guest: Guest, mm: Mm, who: string) {
+  constructor(guest: Guest, mm: Mm, who = '', names = new Names()) {
     this.guest = guest;
     this.mm = mm;
     this.who = who;
+    this.names = names;
+    this.areas = names.of('area');
+    this.files = names.of('file');
+    this.mirrors = names.of('mirror');
+    this.children = names.of('child');
+    this.threads = names.of('thread');
+  }
+
+  /** The process that has `mm`, a copy of this one's: it starts with this one's names, and with what was last told of its areas. */
+  forked(mm: Mm, who: string): Process {
+    const child = new Process(this.guest, mm, who, this.names.copy());
+    child.line = this.line;
+    child.#next = this.#next;
+    child.#vmasText = this.#vmasText;
+    return child;
   }
 
   // ── addresses ──

@@ -1,10 +1,16 @@
 /**
- * Runs a script on a machine of its own, and answers as the records do: one answer a line, in order; a crash ends it.
+ * Runs a script on a machine of its own, and answers as the records do: one answer a line, in order.
+ *
+ * What ends a run: the last line ('ok'); a kernel crash, wherever it happens ('crash'); a line that would wait for ever ('timeout', as
+ * of a guest that was watched); names used up ('failed'). The line at which it ends early has no answer; `klog` says why.
+ *
+ * Time is virtual. Threads run whenever the process waits, and after each of its lines until all of them wait.
  */
-import { KernelCrash } from '../errno.ts';
+import { Deadlock, KernelCrash } from '../errno.ts';
 import { MachineCore } from '../machine.ts';
 import { profileOf } from '../profile/index.ts';
 import { Guest, type ProbeApi } from './guest.ts';
+import { TooManyNames } from './names.ts';
 import type { Answer } from './operation.ts';
 import { operationsFor } from './operations.ts';
 import type { Line, Script } from './parse.ts';
@@ -17,6 +23,8 @@ export interface RunOptions {
   /** which probe asks; default: the profile's own */
   readonly api?: ProbeApi;
 }
+
+export type RunResult = 'ok' | 'crash' | 'timeout' | 'failed';
 
 export interface ScenarioRecord {
   readonly scenario: string;
@@ -35,15 +43,18 @@ export async function runScenario(script: Script, options: RunOptions): Promise<
   const core = await MachineCore.create({ arena: { bytes: ARENA_BYTES }, profile, bugs: [], seed: 1n, ramPages: RAM_PAGES, levels: 4 });
   const api = options.api ?? probeOf(options.profile);
   const guest = new Guest(core, api, operationsFor(api));
-  const process = new Process(guest, core.newMm('runner'), '');
+  const process = new Process(guest, core.newMm('runner'));
   const ops: Answer[] = [];
-  let result = 'ok';
+  let result: RunResult = 'ok';
   try {
-    for (const [i, line] of script.lines.entries()) ops.push(runLine(process, line, i + 1));
+    for (const line of script.lines) {
+      process.line++;
+      ops.push(...runLine(process, line));
+      settle(guest);
+    }
   } catch (error) {
-    if (!(error instanceof KernelCrash)) throw error;
-    result = 'crash';
-    guest.klog.push(error.message);
+    result = endOf(error);
+    guest.klog.push(...wordsOn(error));
   }
   return { scenario: script.name, title: script.title, result, ops, klog: guest.klog };
 }
@@ -53,9 +64,52 @@ export function probeOf(profile: string): ProbeApi {
   return profile === 'v5.2' ? '2019' : 'modern';
 }
 
-/** `i`: which operation it is, from 1. */
-function runLine(process: Process, line: Line, i: number): Answer {
-  const answer = process.guest.platform.sched.runToEnd(line.op, perform(process, line));
+/** The answer to one line, or none where it was a child that answered nothing. */
+function runLine(process: Process, line: Line): Answer[] {
+  const child = line.op === 'in' ? process.children.get(line.args.word('ID')) : undefined;
+  if (child !== undefined && line.args.inner !== null) {
+    const answers = runLine(child, line.args.inner);
+    // The parent had a line of its own that nobody sees: what changed meanwhile is not told later either.
+    process.changedVmas();
+    process.signals.length = 0;
+    return answers;
+  }
+  const { guest, who, signals } = process;
+  const answer = line.op === 'in' ? { skip: `no child ${line.args.word('ID')}` } : guest.platform.sched.runToEnd(line.op, perform(process, line));
+  checkThreads(guest);
+  const told = signals.splice(0);
   const vmas = process.changedVmas();
-  return { i, op: line.text, ...answer, ...(vmas === null ? {} : { vmas }) };
+  return [{
+    i: process.line,
+    ...(who === '' ? {} : { who }),
+    op: line.text,
+    ...answer,
+    ...(told.length === 0 ? {} : { signals: told }),
+    ...(vmas === null ? {} : { vmas }),
+  }];
+}
+
+/** Lets threads run until each of them waits or is done. */
+function settle(guest: Guest): void {
+  const { sched } = guest.platform;
+  if (sched.tasks.some((task) => !task.finished)) sched.runToEnd('settle', sched.sleep(1));
+  checkThreads(guest);
+}
+
+/** A thread takes the kernel down with it. */
+function checkThreads({ platform: { sched } }: Guest): void {
+  for (const { error } of sched.tasks) if (error !== undefined) throw error;
+}
+
+/** How a run ends that something was thrown from. Throws what is no such end. */
+function endOf(error: unknown): RunResult {
+  if (error instanceof KernelCrash) return 'crash';
+  if (error instanceof Deadlock) return 'timeout';
+  if (error instanceof TooManyNames) return 'failed';
+  throw error;
+}
+
+function wordsOn(error: unknown): readonly string[] {
+  if (error instanceof Deadlock) return error.waits.map((line) => `deadlock: ${line}`);
+  return [(error as Error).message];
 }

@@ -10,7 +10,7 @@
  * Concurrency: `concurrent` is true only while a policy drives more than one unfinished task. Paths look at it before
  * they yield a preemption point, so that a lone path pays one predictable branch.
  */
-import { HmmError, KernelCrash, invariant } from '../errno.ts';
+import { Deadlock, KernelCrash, invariant } from '../errno.ts';
 import { Task, type Point, type Sleepable, type Step, type Wait } from './task.ts';
 
 /** Picks who runs next: an index into `ready`, which is never empty. `current` stands first in it when it can go on. */
@@ -58,7 +58,7 @@ export class Scheduler {
       while (!turn.done) {
         const step = turn.value;
         if (step.kind === 'wait' && !this.#waitFor(step)) {
-          turn = body.throw(new HmmError('EDEADLK', op, `would wait for ever\n${this.#waitGraph(step)}`));
+          turn = body.throw(new Deadlock(op, this.#waitGraph(step)));
         } else {
           turn = body.next();
         }
@@ -198,17 +198,17 @@ export class Scheduler {
   #endDeadlocked(task: Task): void {
     const step = task.step;
     invariant(step?.kind === 'wait', `task ${task.name} can neither run nor waits`);
-    this.#advance(task, new HmmError('EDEADLK', task.name, `would wait for ever\n${this.#waitGraph(null)}`));
+    this.#advance(task, new Deadlock(task.name, this.#waitGraph(null)));
   }
 
-  #waitGraph(own: Wait | null): string {
+  #waitGraph(own: Wait | null): string[] {
     const lines = own === null ? [] : [line(this.#current.name, own)];
     for (const task of this.#tasks) if (!task.finished && task.step?.kind === 'wait') lines.push(line(task.name, task.step));
-    return lines.join('\n');
+    return lines;
 
     function line(name: string, wait: Wait): string {
       const holder = wait.holder();
-      return `  ${name} waits for ${wait.what}${holder === null ? '' : `, held by ${holder.name}`}`;
+      return `${name} waits for ${wait.what}${holder === null ? '' : `, held by ${holder.name}`}`;
     }
   }
 }

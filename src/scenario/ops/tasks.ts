@@ -1,4 +1,4 @@
-/** What happens beside or outside the process: async, wait, sleep, sh, note. */
+/** What happens beside or outside the process: async, wait, in, sleep, sh, note. */
 import { daxWrite } from '../../dax/index.ts';
 import { HmmError } from '../../errno.ts';
 import type { Sleepable } from '../../sched/index.ts';
@@ -37,29 +37,34 @@ function* copyZeroes(process: Process, place: string, name: string, end: number)
   return { exit: 0 };
 }
 
+/** In such steps the runner looks whether a thread is done. */
+const POLL_MS = 20;
+
 export const TASK_OPERATIONS: OperationList = {
   'async ID OPERATION': function* start(process, args) {
     const { inner } = args;
     if (inner === null) throw new Skip('no operation');
     const task = process.guest.platform.sched.spawn(`${args.word('ID')}: ${inner.text}`, perform(process, inner));
-    process.guest.threads.set(args.word('ID'), { task, text: inner.text });
+    process.threads.set(args.word('ID'), { task, text: inner.text });
     return { err: 'ok' };
   },
   'wait ID [MS]': function* wait(process, args) {
     const { sched } = process.guest.platform;
-    const thread = process.guest.threads.get(args.word('ID'));
+    const thread = process.threads.get(args.word('ID'));
     if (thread === undefined) throw new Skip(`no async ${args.word('ID')}`);
     const { task, text } = thread;
-    const deadlineNs = sched.nowNs + args.number('MS', 10_000) * MS_NS;
-    const what = `thread ${args.word('ID')}`;
-    if (!task.finished) yield { kind: 'wait', what, touches: '*', ready: () => task.finished, holder: () => null, deadlineNs };
+    for (let ms = args.number('MS', 1000); ms > 0 && !task.finished; ms -= POLL_MS) yield* sched.sleep(POLL_MS * MS_NS);
     if (!task.finished) return { async: text, done: false };
-    if (task.error !== undefined) throw task.error;
+    process.threads.delete(args.word('ID'));
     return { async: text, done: true, ...(task.result as Answer) };
   },
+  // A line of its own: run.ts has the child answer.
+  'in ID OPERATION': function* inChild() {
+    throw new Skip('a thread cannot ask a child');
+  },
   'sleep [MS]': function* sleep(process, args) {
-    yield* process.guest.platform.sched.sleep(args.number('MS') * MS_NS);
-    return {};
+    yield* process.guest.platform.sched.sleep(args.number('MS', 100) * MS_NS);
+    return { err: 'ok' };
   },
   'sh TEXT': (process, args) => shell(process, args.word('TEXT')),
   'note [TEXT]': function* note() {
