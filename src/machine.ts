@@ -8,7 +8,7 @@ import { EventBus } from './events/events.ts';
 import { FS_PROFILES, FileSystem, type FsName } from './fs/index.ts';
 import { PgMaps, newCounts, type PgMap, type Platform } from './memremap/index.ts';
 import { Mm } from './mm/index.ts';
-import { DEVICE_BASE_PFN, PageRecords, Ram } from './page/index.ts';
+import { AnonVmas, DEVICE_BASE_PFN, PageRecords, Ram } from './page/index.ts';
 import { devmapHi } from './pgtable/index.ts';
 import { type BugSwitch, type KernelProfile } from './profile/index.ts';
 import { Random, Scheduler, type Sleepable } from './sched/index.ts';
@@ -51,6 +51,7 @@ export class MachineCore {
       random: new Random(config.seed),
       records,
       ram: new Ram(arena, records, config.ramPages),
+      anonVmas: new AnonVmas(),
       pgmaps: new PgMaps(arena, sched, bus),
       levels: config.levels,
       devmapHi: devmapHi(config.profile.devmapBit),
@@ -87,6 +88,7 @@ export class MachineCore {
     platform.arena.reset();
     platform.records.reset();
     platform.ram.reset();
+    platform.anonVmas.reset();
     platform.pgmaps.reset();
     platform.random.reseed(this.config.seed);
     Object.assign(platform.counts, newCounts());

@@ -11,16 +11,16 @@
  * goes through six, which is more than all that it does besides.
  */
 import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PTE_ACCESSED, PTE_DIRTY, PTE_RW, PTE_SPECIAL } from '../abi.ts';
-import type { Platform } from '../memremap/index.ts';
 import { PAGE_ANON, PAGE_EXCLUSIVE, DEVICE_BASE_PFN } from '../page/index.ts';
 import { HI_NX, framePfn, isLeafEntry, isPresent, isProtNone, isSpecial, isWritable, type PageTable } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
+import { movePage, ownPage, prepareAnonVma } from './anonVma.ts';
 import { vmaFlagsLo } from './insert.ts';
 import { invalidateEnd, invalidateStart } from './mm.ts';
 import {
   FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_ACCESS, VM_EXEC, VM_FAULT_DONE_COW, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS,
-  VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, VM_SOFTDIRTY, VM_WRITE, type Vma, type Vmf,
+  VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, VM_WRITE, type Vma, type Vmf,
 } from './vma.ts';
 import { dropPage, fitsHugePage, hugeAnonymousFault, reuseHugePage } from './thp/index.ts';
 import { splitHuge, zapTouches } from './zap.ts';
@@ -145,7 +145,7 @@ function* handlePteFault(vmf: Vmf): Sleepable<number> {
 }
 
 function anonymousHugeFault(vmf: Vmf): number {
-  vmf.vma.anonVma ??= anonVmaFor(vmf.vma); // for a read too, unlike one at 4K
+  prepareAnonVma(vmf.vma); // for a read too, unlike one at 4K
   return hugeAnonymousFault(vmf);
 }
 
@@ -173,25 +173,11 @@ function anonymousFault(vmf: Vmf, write: boolean): number {
 function mapAnonPage(vmf: Vmf, pfn: Pfn): void {
   const { vma } = vmf;
   const { records, bus } = vma.mm.platform;
-  records.setOwner(pfn, PAGE_ANON | PAGE_EXCLUSIVE, vma.mm.id, vmf.vpn);
+  prepareAnonVma(vma);
+  ownPage(vma, pfn, vmf.vpn);
   records.addMappings(pfn, 1);
-  vma.anonVma ??= anonVmaFor(vma);
   vma.mm.pageTable.set(pfn, vmaFlagsLo(vma.flags, LEVEL_PTE, true), vma.has(VM_EXEC) ? 0 : HI_NX);
   if (bus.on) bus.emit({ type: 'entry', mm: vma.mm.id, vpn: vmf.vpn, level: LEVEL_PTE, pfn, write: true });
-}
-
-/** find_mergeable_anon_vma(): that of a neighbour that this area could be one with but for its rights, else a new one. */
-function anonVmaFor(vma: Vma): object {
-  const { vmas } = vma.mm;
-  const next = vmas.next(vma);
-  if (next !== null && next.anonVma !== null && continues(vma, next)) return next.anonVma;
-  const prev = vmas.prev(vma);
-  return prev !== null && prev.anonVma !== null && continues(prev, vma) ? prev.anonVma : {};
-}
-
-function continues(low: Vma, high: Vma): boolean {
-  const differs = (low.flags ^ high.flags) & ~(VM_ACCESS | VM_SOFTDIRTY);
-  return low.end === high.start && low.file?.inode === high.file?.inode && differs === 0 && low.pgoffOf(high.start) === high.pgoff;
 }
 
 /** Called by a file's fault handler for a private write: a page of the process's own with the bytes of `source` (null: zeroes). */
@@ -227,7 +213,7 @@ function* wpPage(vmf: Vmf): Sleepable<number> {
     markUsed(pt, true, PTE_RW);
     return 0;
   }
-  if (normal && reusable(platform, pfn)) {
+  if (normal && reusable(vma, pfn)) {
     markUsed(pt, true, vma.has(VM_WRITE) ? PTE_RW : 0);
     return 0;
   }
@@ -235,11 +221,12 @@ function* wpPage(vmf: Vmf): Sleepable<number> {
 }
 
 /** Is an anonymous page this process's alone? Where nobody else has it any more it becomes that. */
-function reusable({ ram, records }: Platform, pfn: Pfn): boolean {
+function reusable(vma: Vma, pfn: Pfn): boolean {
+  const { ram, records } = vma.mm.platform;
   const flags = records.flags(pfn);
   if ((flags & PAGE_EXCLUSIVE) !== 0) return true;
   if ((flags & PAGE_ANON) === 0 || ram.refs(pfn) > 1) return false;
-  records.setFlags(pfn, flags | PAGE_EXCLUSIVE);
+  movePage(vma, pfn);
   return true;
 }
 

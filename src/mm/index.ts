@@ -2,6 +2,7 @@
 export * from './notifier/index.ts';
 export * from './mm.ts';
 export * from './access.ts';
+export * from './anonVma.ts';
 export * from './mprotect.ts';
 export * from './vma.ts';
 export * from './mmap.ts';

@@ -8,6 +8,7 @@
 import { HmmError } from '../errno.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { addrOf, alignDown, alignUp, hex, pagesOfLevel, type Vpn } from '../units.ts';
+import { anonVmasMerge, cloneAnonVma, dropAnonVmas } from './anonVma.ts';
 import { protectRange } from './mprotect.ts';
 import { invalidateEnd, invalidateStart, MAP_WINDOW_VPN, MAX_MAP_COUNT, MIN_VPN, MMAP_BASE_VPN, type Mm } from './mm.ts';
 import { linkVma, lockMappings, unlinkVma, unlockMappings } from './rmap.ts';
@@ -188,14 +189,15 @@ function* insertVma(mm: Mm, start: Vpn, end: Vpn, flags: number, file: MappedFil
 /** Gives `vma` new flags and merges it with neighbours that have come to be its equals. Returns what it is now part of. Under lockMappings. */
 function mergeAround(mm: Mm, vma: Vma, flags: number): Vma {
   vma.flags = flags;
-  let merged = vma;
-  const before = mm.vmas.prev(merged);
-  if (before !== null && before.end === merged.start && mergeable(before, before.flags, merged, merged.flags, merged.pgoff)) {
-    absorb(mm, before, merged);
-    merged = before;
-  }
-  const after = mm.vmas.next(merged);
-  if (after !== null && after.start === merged.end && mergeable(merged, merged.flags, after, after.flags, after.pgoff)) absorb(mm, merged, after);
+  const before = mm.vmas.prev(vma);
+  const after = mm.vmas.next(vma);
+  const joinsBefore = before !== null && mergesInto(before, vma, flags);
+  const joinsAfter = after !== null && mergesInto(after, vma, flags);
+  // Through a part without pages two areas of different anon_vmas do not become one.
+  const apart = joinsBefore && joinsAfter && before.anonVma !== after.anonVma && before.anonVma !== null && after.anonVma !== null;
+  if (joinsBefore) absorb(mm, before, vma);
+  const merged = joinsBefore ? before : vma;
+  if (joinsAfter && !apart) absorb(mm, merged, after);
   return merged;
 }
 
@@ -204,29 +206,36 @@ function absorb(mm: Mm, low: Vma, high: Vma): void {
   unlinkVma(low);
   mm.vmas.remove(high);
   mm.vmas.resize(low, low.start, high.end);
-  low.anonVma ??= high.anonVma;
+  if (low.anonVma === null) cloneAnonVma(low, high);
+  dropAnonVmas(high);
   linkVma(low);
 }
 
-/** is_mergeable_vma() of two that meet: equal flags, file and consecutive pages of it, not two anon_vmas; special areas never. */
-function mergeable(low: Vma, lowFlags: number, high: Vma, highFlags: number, highPgoff: number): boolean {
-  if ((lowFlags & ~VM_SOFTDIRTY) !== (highFlags & ~VM_SOFTDIRTY) || (lowFlags & VM_SPECIAL) !== 0) return false;
-  if (low.file?.inode !== high.file?.inode || low.ops !== high.ops) return false;
-  if (low.anonVma !== high.anonVma && low.anonVma !== null && high.anonVma !== null) return false;
-  return low.pgoff + low.npages === highPgoff;
+/** can_vma_merge_after(), can_vma_merge_before(): may `neighbour` and a part with these flags that it meets be one? */
+function mergesInto(neighbour: Vma, part: Vma, flags: number): boolean {
+  const low = neighbour.start < part.start ? neighbour : part;
+  const high = low === part ? neighbour : part;
+  if (low.end !== high.start || low.pgoff + low.npages !== high.pgoff) return false;
+  return mergeable(neighbour, part, flags) && anonVmasMerge(neighbour, part.anonVma);
+}
+
+/** is_mergeable_vma(): equal flags and file; special areas never. */
+function mergeable(neighbour: Vma, part: Vma, flags: number): boolean {
+  if ((neighbour.flags & ~VM_SOFTDIRTY) !== (flags & ~VM_SOFTDIRTY) || (flags & VM_SPECIAL) !== 0) return false;
+  return neighbour.file?.inode === part.file?.inode && neighbour.ops === part.ops;
 }
 
 /** Cuts `vma` at `at`; both sides keep their rights. What is huge across the cut is dropped first, with a CLEAR of its own. */
 function* splitVma(mm: Mm, vma: Vma, at: Vpn): Sleepable<Vma> {
   yield* splitHugeForCut(vma, at);
   const high = new Vma(mm, at, vma.end, vma.flags, vma.file, vma.pgoffOf(at));
-  high.anonVma = vma.anonVma;
   yield* lockMappings(vma.file);
   unlinkVma(vma);
   mm.vmas.resize(vma, vma.start, at);
   mm.vmas.insert(high);
   linkVma(vma);
   linkVma(high);
+  cloneAnonVma(high, vma);
   unlockMappings(vma.file);
   return high;
 }
@@ -249,8 +258,8 @@ function checkCount(mm: Mm, op: string, at: Vpn): void {
 export function* changeFlags(mm: Mm, vma: Vma, start: Vpn, end: Vpn, flags: number, op: string): Sleepable<Vma> {
   const before = start === vma.start ? mm.vmas.prev(vma) : null;
   const after = end === vma.end ? mm.vmas.next(vma) : null;
-  const joinsBefore = before !== null && before.end === start && mergeable(before, before.flags, vma, flags, vma.pgoff);
-  const joinsAfter = after !== null && after.start === end && mergeable(vma, flags, after, after.flags, after.pgoff);
+  const joinsBefore = before !== null && mergesInto(before, vma, flags);
+  const joinsAfter = after !== null && mergesInto(after, vma, flags);
   let part = vma;
   if (start > part.start) {
     if (!joinsAfter) {
@@ -298,6 +307,7 @@ function* unmapRange(mm: Mm, start: Vpn, end: Vpn, op: string): Sleepable<void> 
   for (const vma of doomed) {
     yield* lockMappings(vma.file);
     unlinkVma(vma);
+    dropAnonVmas(vma);
     unlockMappings(vma.file);
     if (vma.file?.inode.mappings.size === 0) vma.file.released?.();
   }

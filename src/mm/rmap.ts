@@ -9,6 +9,7 @@ import type { Mappable } from '../fs/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { isDirty, isLeafEntry, isWritable } from '../pgtable/index.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
+import { holdAnonLinks, restoreAnonLinks } from './anonVma.ts';
 import { invalidateEnd, invalidateStart } from './mm.ts';
 import type { MappedFile, Vma } from './vma.ts';
 import { zapPageRangeSingle, zapTouches } from './zap.ts';
@@ -24,12 +25,15 @@ export function unlockMappings(file: MappedFile | null): void {
   file?.inode.mappings.lock.writeUnlock(file.inode.mappings.sched);
 }
 
-/** Enters an area into its file's tree. Under lockMappings. */
+/** Enters an area, of settled bounds, into its file's tree and those of its anon_vmas. Under lockMappings. */
 export function linkVma(vma: Vma): void {
+  restoreAnonLinks(vma);
   if (vma.file !== null) vma.mapping = vma.file.inode.mappings.insert(vma.pgoff, vma.pgoff + vma.npages, vma);
 }
 
+/** Takes it out of them: its bounds change, or it goes. */
 export function unlinkVma(vma: Vma): void {
+  holdAnonLinks(vma);
   if (vma.file === null || vma.mapping === null) return;
   vma.file.inode.mappings.remove(vma.mapping);
   vma.mapping = null;

@@ -6,8 +6,10 @@
 import type { ErrnoCode } from '../errno.ts';
 import type { Mappable } from '../fs/index.ts';
 import type { IntervalNode } from '../interval.ts';
+import type { AnonVma } from '../page/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import type { Vpn } from '../units.ts';
+import type { AnonLink } from './anonVma.ts';
 import type { Mm } from './mm.ts';
 
 export const VM_READ = 0x1;
@@ -114,7 +116,9 @@ export class Vma {
   pgoff: number;
   readonly ops: VmOps | null;
   /** anon_vma: there since the area had a page of its own; neighbours whose pages belong together have the same */
-  anonVma: object | null = null;
+  anonVma: AnonVma | null = null;
+  /** its places in that and in those that it shares with what it was forked or split from */
+  readonly anonLinks: AnonLink[] = [];
   /** its place in the file's interval tree */
   mapping: IntervalNode<unknown> | null = null;
 

@@ -1,3 +1,4 @@
 /** The page room: struct page records, and the RAM that they describe. */
+export * from './anonVma.ts';
 export * from './records.ts';
 export * from './ram.ts';

@@ -148,7 +148,7 @@ function answer(body: () => void): Answer {
 
 function couldMerge(low: Vma, high: Vma): boolean {
   if (low.flags !== high.flags || low.file?.inode !== high.file?.inode) return false;
-  if (low.anonVma !== null && high.anonVma !== null && low.anonVma !== high.anonVma) return false;
+  if (low.anonVma !== high.anonVma) return false; // which of the two came to have pages first decides
   return low.pgoffOf(high.start) === high.pgoff;
 }
 

@@ -5,9 +5,10 @@
  * Nothing here sleeps or tells anyone: the splitting of a leaf that falls back is the caller's.
  */
 import { LEVEL_PMD, PMD_PAGES, PTE_ACCESSED, PTE_DIRTY, PTE_RW } from '../../abi.ts';
-import { PAGE_ANON, PAGE_EXCLUSIVE } from '../../page/index.ts';
+import { PAGE_EXCLUSIVE } from '../../page/index.ts';
 import { HI_NX, framePfn } from '../../pgtable/index.ts';
 import { alignDown, type Vpn } from '../../units.ts';
+import { movePage, ownPage } from '../anonVma.ts';
 import { vmaFlagsLo } from '../insert.ts';
 import { FAULT_FLAG_WRITE, VM_EXEC, VM_FAULT_FALLBACK, VM_FAULT_OOM, VM_HUGEPAGE, VM_NOHUGEPAGE, VM_WRITE, type Vma, type Vmf } from '../vma.ts';
 
@@ -35,7 +36,7 @@ export function hugeAnonymousFault(vmf: Vmf): number {
     return VM_FAULT_OOM;
   }
   if (write) {
-    records.setOwner(pfn, PAGE_ANON | PAGE_EXCLUSIVE, vma.mm.id, base);
+    ownPage(vma, pfn, base);
     records.addWholeMappings(pfn, 1);
   }
   pt.set(pfn, vmaFlagsLo(vma.flags, LEVEL_PMD, write), vma.has(VM_EXEC) ? 0 : HI_NX);
@@ -56,7 +57,7 @@ export function reuseHugePage(vmf: Vmf): number {
   const flags = records.flags(pfn);
   if ((flags & PAGE_EXCLUSIVE) === 0) {
     if (ram.refs(pfn) > 1) return VM_FAULT_FALLBACK;
-    records.setFlags(pfn, flags | PAGE_EXCLUSIVE);
+    movePage(vma, pfn);
   }
   pt.setRaw((pt.lo | PTE_ACCESSED | PTE_DIRTY | (vma.has(VM_WRITE) ? PTE_RW : 0)) >>> 0, pt.hi);
   return 0;
