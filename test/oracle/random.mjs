@@ -160,9 +160,9 @@ function anon(d, bytes, ...flags) {
   return id;
 }
 
-function mapped(d, file, bytes, ...flags) {
+function mapped(d, what, bytes, ...flags) {
   const id = d.id('m');
-  d.add(`map ${id} ${size(bytes)} ${file}${flags.map((flag) => ` ${flag}`).join('')}`);
+  d.add(`map ${id} ${size(bytes)} ${what}${flags.map((flag) => ` ${flag}`).join('')}`);
   d.areas.push({ id, bytes });
 }
 
