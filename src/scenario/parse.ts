@@ -120,7 +120,7 @@ function parseArgs(context: Context, usage: Usage, head: Word, words: readonly W
       if (place.kind === 'OPERATION') args.inner = parseLine(context, rest, args.word(place.name));
       return args;
     }
-    if (setOption(args, usage, word, fail)) continue;
+    if ((place === undefined || place.optional) && setOption(args, usage, word, fail)) continue;
     if (place === undefined) fail(word, `'${word.text}' is one word too many`);
     else {
       const wrong = misfit(place, word.text);

@@ -3,7 +3,7 @@ import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE } from '../../hmm/index.ts';
 import { cpuLoad, cpuStore } from '../../mm/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { byteRuns } from '../bytes.ts';
-import { walkPages, type Word } from '../modernWalk.ts';
+import { walkPages } from '../modernWalk.ts';
 import type { Answer, OperationList } from '../operation.ts';
 import type { Process } from '../process.ts';
 
@@ -20,7 +20,7 @@ function* deviceAccess(process: Process, start: number, length: number, value: n
     const walked = yield* walkPages(process.mm, (start + done - within) / 4096, 1, { defaultFlags });
     err = walked.err;
     if (err !== null) break;
-    const from = (walked.words[0] as Word).pfn * 4096 + within;
+    const from = walked.words.pfn(0) * 4096 + within;
     if (value === null) content.read(from, bytes, done, part);
     else content.write(from, bytes, done, part);
     done += part;
