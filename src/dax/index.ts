@@ -1,4 +1,5 @@
 /** The dax room: DAX entries, faults, write-back, layout breaks; device DAX. */
+export * from './calls.ts';
 export * from './device.ts';
 export * from './entries.ts';
 export * from './fault.ts';

@@ -1,6 +1,7 @@
 /** How a DAX file is mapped: the port that mm sees. */
 import type { Inode } from '../fs/index.ts';
 import { VM_HUGEPAGE, type MappedFile } from '../mm/index.ts';
+import { daxCalls } from './calls.ts';
 import { daxVmOps } from './fault.ts';
 
 /** Opens `inode`; each open file has its own right to write, all share the handlers. */
@@ -14,6 +15,7 @@ export function openDaxFile(inode: Inode, writable: boolean): MappedFile {
     preferPages: Math.max(512, inode.extentPages),
     syncSupported: true,
     released: () => inode.fs.evictIfUnused(inode),
+    calls: daxCalls(inode),
     refuses: () => (inode.fs.pgmap.state === 'dead' ? 'ENXIO' : null),
   };
 }

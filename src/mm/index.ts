@@ -1,6 +1,7 @@
 /** The mm room: address spaces, areas, faults, and the way from a file back to who maps it. It never imports dax: it calls `vma.ops`. */
 export * from './notifier/index.ts';
 export * from './mm.ts';
+export * from './file.ts';
 export * from './access.ts';
 export * from './anonVma.ts';
 export * from './mprotect.ts';

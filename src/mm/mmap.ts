@@ -48,7 +48,7 @@ export function* mmap(mm: Mm, request: MmapRequest): Sleepable<Vpn> {
   try {
     requireAlive(mm, 'mmap');
     const start = placeMapping(mm, request);
-    const refused = file?.refuses(request.shared, start, npages) ?? null;
+    const refused = file?.refuses(request.shared, start, npages, request.pgoff) ?? null;
     if (refused !== null) throw new HmmError(refused, 'mmap', `${file?.inode.name ?? ''} does not take this mapping`, addrOf(start));
     // A whole area in the middle may be replaced: one cut more.
     if (mm.vmas.count >= MAX_MAP_COUNT) throw new HmmError('ENOMEM', 'mmap', `more than ${MAX_MAP_COUNT} areas`);

@@ -10,6 +10,7 @@ import type { AnonVma } from '../page/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import type { Vpn } from '../units.ts';
 import type { AnonLink } from './anonVma.ts';
+import type { FileCalls } from './file.ts';
 import type { Mm } from './mm.ts';
 
 export const VM_READ = 0x1;
@@ -91,7 +92,8 @@ export interface VmOps {
 export interface MappedFile {
   readonly inode: Mappable;
   readonly writable: boolean;
-  readonly vmOps: VmOps;
+  /** null: an area of it is served as anonymous memory */
+  readonly vmOps: VmOps | null;
   /** VM_ flags that mapping it sets */
   readonly vmFlags: number;
   /** pages that start and length of a mapping must be multiples of; 1 for anything */
@@ -101,7 +103,9 @@ export interface MappedFile {
   /** does it take MAP_SYNC? */
   readonly syncSupported: boolean;
   /** refuses a mapping: its errno, or null */
-  refuses(shared: boolean, start: Vpn, npages: number): ErrnoCode | null;
+  refuses(shared: boolean, start: Vpn, npages: number, pgoff: number): ErrnoCode | null;
+  /** the system calls on it, where it has any */
+  readonly calls?: FileCalls;
   /** the last area that mapped it is gone */
   released?(): void;
 }

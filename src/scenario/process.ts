@@ -3,9 +3,8 @@
  *
  * Each mapping starts on a fresh 1 GiB boundary, plus what `skew` says.
  */
-import type { DaxDevice } from '../dax/index.ts';
 import type { Inode } from '../fs/index.ts';
-import { VM_MAYSHARE, protString, type IntervalSub, type Mm, type NotifierRange } from '../mm/index.ts';
+import { VM_MAYSHARE, protString, type FileCalls, type IntervalSub, type MappedFile, type Mm, type NotifierRange } from '../mm/index.ts';
 import type { Vpn } from '../units.ts';
 import type { Task } from '../sched/index.ts';
 import { DAX_PLACES, hex, type Guest } from './guest.ts';
@@ -26,8 +25,7 @@ export interface Area {
 /** An open file, or device. */
 export interface OpenFile {
   readonly place: string;
-  readonly what: Inode | DaxDevice;
-  readonly writable: boolean;
+  readonly file: MappedFile;
 }
 
 /** A thread of `async`. */
@@ -120,9 +118,15 @@ export class Process {
   }
 
   inode(id: string): Inode {
-    const { what } = this.file(id);
-    if (!('fs' in what)) throw new Skip(`${id} is a device`);
-    return what;
+    const { inode } = this.file(id).file;
+    if (!('fs' in inode)) throw new Skip(`${id} is on no file system`);
+    return inode as Inode;
+  }
+
+  calls(id: string): FileCalls {
+    const { calls } = this.file(id).file;
+    if (calls === undefined) throw new Skip(`${id} has no such calls`);
+    return calls;
   }
 
   // ── what is mapped ──

@@ -1,7 +1,10 @@
 /** Files and file systems: fs, open, close, truncate, falloc, pwrite, pread, fsync, stat, extents. */
-import { daxAllocate, daxFsync, daxPunch, daxRead, daxTruncate, daxWrite, daxZeroRange } from '../../dax/index.ts';
+import { HmmError } from '../../errno.ts';
+import { FILE_PAGES_MAX } from '../../fs/index.ts';
+import type { FallocMode } from '../../mm/index.ts';
 import { byteRuns } from '../bytes.ts';
 import { hex } from '../guest.ts';
+import { openPath } from '../open.ts';
 import { Skip, type OperationList } from '../operation.ts';
 
 export const FILE_OPERATIONS: OperationList = {
@@ -11,12 +14,7 @@ export const FILE_OPERATIONS: OperationList = {
     return { exit: 0 };
   },
   'open ID WORD [ro] [trunc] [direct]': function* open(process, args) {
-    const [place = '', name = ''] = args.word('WORD').split(':');
-    if (place === 'dev') process.files.set(args.word('ID'), { place: name, what: process.guest.daxDevice(name), writable: !args.has('ro') });
-    else {
-      const fs = process.guest.fileSystem(place);
-      process.files.set(args.word('ID'), { place, what: fs.inodes.get(name) ?? fs.create(name), writable: !args.has('ro') });
-    }
+    process.files.set(args.word('ID'), openPath(process, args.word('WORD'), !args.has('ro')));
     return { err: 'ok' };
   },
   'close ID': function* close(process, args) {
@@ -25,40 +23,41 @@ export const FILE_OPERATIONS: OperationList = {
     return { err: 'ok' };
   },
   'truncate ID SIZE': function* truncate(process, args) {
-    yield* daxTruncate(process.inode(args.word('ID')), args.size('SIZE'));
+    yield* process.calls(args.word('ID')).truncate(args.size('SIZE'));
     return { err: 'ok' };
   },
   'falloc ID alloc|keep|punch|zero|collapse|insert|unshare OFF LEN': function* falloc(process, args) {
-    const inode = process.inode(args.word('ID'));
-    const mode = args.word('alloc|keep|punch|zero|collapse|insert|unshare');
-    const [offset, length] = [args.size('OFF'), args.size('LEN')];
-    if (mode === 'alloc' || mode === 'keep') yield* daxAllocate(inode, offset, length, mode === 'keep');
-    else if (mode === 'punch') yield* daxPunch(inode, offset, length);
-    else if (mode === 'zero') yield* daxZeroRange(inode, offset, length, false);
-    else throw new Skip(`no mode ${mode}`);
+    const mode = args.word('alloc|keep|punch|zero|collapse|insert|unshare') as FallocMode;
+    yield* process.calls(args.word('ID')).fallocate(mode, args.size('OFF'), args.size('LEN'));
     return { err: 'ok' };
   },
   'pwrite ID OFF LEN [BYTE]': function* pwrite(process, args) {
-    yield* daxWrite(process.inode(args.word('ID')), args.size('OFF'), new Uint8Array(args.size('LEN')).fill(args.number('BYTE')));
-    return { err: 'ok' };
+    const length = args.size('LEN');
+    const n = yield* process.calls(args.word('ID')).write(args.size('OFF'), new Uint8Array(length).fill(args.number('BYTE', 1)));
+    return { err: 'ok', ...(n === length ? {} : { short: n }) };
   },
   'pread ID OFF LEN': function* pread(process, args) {
     const bytes = new Uint8Array(args.size('LEN'));
-    const n = yield* daxRead(process.inode(args.word('ID')), args.size('OFF'), bytes);
-    return { err: 'ok', ...(n === 0 ? {} : { bytes: byteRuns(bytes.subarray(0, n)) }) };
+    const n = yield* process.calls(args.word('ID')).read(args.size('OFF'), bytes);
+    return { err: 'ok', ...(n === 0 ? {} : { bytes: byteRuns(bytes.subarray(0, n)) }), ...(n === bytes.length ? {} : { short: n }) };
   },
   'fsync ID': function* fsync(process, args) {
-    yield* daxFsync(process.inode(args.word('ID')));
+    yield* process.calls(args.word('ID')).sync(0, FILE_PAGES_MAX);
     return { err: 'ok' };
   },
   'stat ID': function* stat(process, args) {
-    return { size: hex(process.inode(args.word('ID')).size), dax: true };
+    const { size, blocks, dax } = process.calls(args.word('ID')).stat();
+    return { size: hex(size), blocks, dax };
   },
   'extents ID': function* list(process, args) {
     const { place } = process.file(args.word('ID'));
-    const extents = Array.from(process.inode(args.word('ID')).extents, ({ block, npages, pfn, state }) => ({
-      off: hex(block * 4096), len: hex(npages * 4096), at: process.guest.frame(place, pfn), f: state === 'unwritten' ? 'unwritten' : '',
-    }));
-    return { extents };
+    const extents = process.calls(args.word('ID')).extents();
+    if (extents === null) throw new HmmError('EOPNOTSUPP', 'fiemap', 'the file system does not tell');
+    return {
+      extents: extents.map(({ index, npages, pfn, flags }, i) => ({
+        off: hex(index * 4096), len: hex(npages * 4096), at: process.guest.frame(place, pfn),
+        f: `${flags.map((flag) => `${flag} `).join('')}${i === extents.length - 1 ? 'last' : ''}`,
+      })),
+    };
   },
 };

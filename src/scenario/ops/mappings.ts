@@ -1,12 +1,10 @@
 /** Operations on areas: map, hole, unmap, protect, advise, msync. */
-import { daxFsync, openDaxDevice, openDaxFile } from '../../dax/index.ts';
 import { HmmError } from '../../errno.ts';
-import type { Inode } from '../../fs/index.ts';
-import { VM_READ, VM_WRITE, madviseDontneed, mmap, mprotect, munmap, type MappedFile } from '../../mm/index.ts';
+import { VM_READ, VM_WRITE, madviseDontneed, mmap, mprotect, munmap } from '../../mm/index.ts';
 import type { Vpn } from '../../units.ts';
 import { Skip, type OperationList } from '../operation.ts';
 import type { Args } from '../parse.ts';
-import type { OpenFile, Process } from '../process.ts';
+import type { Process } from '../process.ts';
 
 /** A page-aligned address. EINVAL. */
 export function pageOf(process: Process, args: Args, place = 'ADDR'): Vpn {
@@ -20,17 +18,12 @@ export function pagesUp(bytes: number): number {
   return Math.ceil(bytes / 4096);
 }
 
-/** An open file as mmap wants it. */
-export function mappedFile(file: OpenFile): MappedFile {
-  return 'fs' in file.what ? openDaxFile(file.what, file.writable) : openDaxDevice(file.what);
-}
-
 export const MAPPING_OPERATIONS: OperationList = {
   'map ID LEN WHAT [off=SIZE] [prot=PROT] [private] [shared] [validate] [sync] [populate] [noreserve] [locked] [huge2m] [huge1g] [align=SIZE] [skew=SIZE] [at=ADDR]': function* map(process, args) {
     const id = args.word('ID');
     const npages = pagesUp(args.size('LEN'));
     const anon = args.word('WHAT') === 'anon';
-    const file = anon ? null : mappedFile(process.file(args.word('WHAT')));
+    const file = anon ? null : process.file(args.word('WHAT')).file;
     const at = args.has('at') ? pageOf(process, args, 'at') : process.place(npages, args.size('skew') / 4096);
     yield* mmap(process.mm, {
       npages,
@@ -68,10 +61,10 @@ export const MAPPING_OPERATIONS: OperationList = {
   'msync ADDR LEN [sync] [async] [inval]': function* msync(process, args) {
     const vpn = pageOf(process, args);
     const vma = process.mm.vmas.at(vpn);
-    const inode = vma?.file?.inode;
-    if (vma === null || inode === undefined || !('fs' in inode)) throw new Skip('no file there');
+    if (vma === null) throw new HmmError('ENOMEM', 'msync', 'nothing is mapped there');
     const pgoff = vma.pgoffOf(vpn);
-    yield* daxFsync(inode as Inode, pgoff, pgoff + pagesUp(args.size('LEN')));
+    const { calls } = vma.file ?? {};
+    if (calls !== undefined && !args.has('async') && !args.has('inval')) yield* calls.sync(pgoff, pgoff + pagesUp(args.size('LEN')));
     return { err: 'ok' };
   },
 };
