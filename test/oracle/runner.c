@@ -1432,6 +1432,12 @@ static void op_fork(struct op *op)
 		if (migr_fd >= 0)
 			close(migr_fd);
 		migr_fd = -1;
+		/* Its brothers end when the parent lets go of them: not for want of us. */
+		for (int i = 0; i < nnames; i++)
+			if (names[i].kind == CHILD) {
+				close(names[i].fd);
+				forget(&names[i]);
+			}
 		next_slot = 0;
 		snprintf(child_id, sizeof(child_id), "%s", op->w[1]);
 		serve(s[1]);
