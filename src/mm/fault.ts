@@ -34,6 +34,7 @@ export function* handleMmFault(vma: Vma, vpn: Vpn, flags: number): Sleepable<num
     const quick = quickMmFault(vma, vpn, flags);
     if (quick !== FAULT_SLEEPS) return quick;
   }
+  if (mm.unstable && !vma.isShared && !mm.pageTable.look(vpn) && mm.pageTable.none) return VM_FAULT_SIGBUS; // the OOM reaper may have had it
   const vmf: Vmf = { vma, vpn, pgoff: vma.pgoffOf(vpn), flags, syncPfn: -1, syncLevel: 0 };
   let result = VM_FAULT_FALLBACK;
   for (let level = LEVEL_PUD; level > LEVEL_PTE && (result & VM_FAULT_FALLBACK) !== 0; level--) {
@@ -59,6 +60,7 @@ export function quickMmFault(vma: Vma, vpn: Vpn, flags: number): number {
 
 function quickAbsent(vmf: Vmf, level: number): number {
   const { vma } = vmf;
+  if (vma.mm.unstable) return FAULT_SLEEPS;
   const { ops } = vma;
   if (ops === null) {
     const result = level === LEVEL_PMD && fitsHugePage(vma, vmf.vpn) ? anonymousHugeFault(vmf) : VM_FAULT_FALLBACK;

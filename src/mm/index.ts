@@ -10,6 +10,7 @@ export * from './mmap.ts';
 export * from './madvise.ts';
 export * from './fault.ts';
 export * from './insert.ts';
+export * from './oomReaper.ts';
 export * from './rmap.ts';
 export * from './thp/index.ts';
 export * from './zap.ts';

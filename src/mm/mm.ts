@@ -30,6 +30,8 @@ export class Mm {
   readonly mmapLock: RwLock;
   /** false once the process has exited */
   alive = true;
+  /** the OOM reaper has begun: what is not mapped any more is gone (MMF_UNSTABLE) */
+  unstable = false;
 
   constructor(platform: Platform, id: number, name: string) {
     this.id = id;
