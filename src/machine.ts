@@ -72,8 +72,9 @@ export class MachineCore {
     return new FileSystem(this.platform, FS_PROFILES[fs], this.#register(name, 'fs-dax', npages));
   }
 
-  newDaxDevice(name: string, npages: number, alignLevel: number): DaxDevice {
-    return newDaxDevice(this.platform, this.#register(name, 'device-dax', npages), alignLevel);
+  /** `offsetPages`: where its frames begin within a GiB, as what lies before them on the device has it. */
+  newDaxDevice(name: string, npages: number, alignLevel: number, offsetPages = 0): DaxDevice {
+    return newDaxDevice(this.platform, this.#register(name, 'device-dax', npages, offsetPages), alignLevel);
   }
 
   /** Takes a device-dax away under its users. */
@@ -97,8 +98,8 @@ export class MachineCore {
     this.#nextPfn = DEVICE_BASE_PFN;
   }
 
-  #register(name: string, type: 'fs-dax' | 'device-dax', npages: number): PgMap {
-    const base = this.#nextPfn;
+  #register(name: string, type: 'fs-dax' | 'device-dax', npages: number, offsetPages = 0): PgMap {
+    const base = this.#nextPfn + offsetPages;
     const end = alignUp(base + npages, PUD_PAGES);
     if (end > 2 ** 40) throw new HmmError('ENOSPC', 'memremap_pages', `${npages} pages do not fit the physical address space`);
     const map = this.platform.pgmaps.register(name, type, base, npages);

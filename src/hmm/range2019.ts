@@ -41,6 +41,17 @@ export interface Range2019 extends TrackedRange, PfnRequests {
   end: Vpn;
   pageShift: number;
   valid: boolean;
+  /** who looks at the driver's calls from outside, and until when; null: nobody */
+  watchdog: Watchdog | null;
+}
+
+/**
+ * Somebody who notices that a call does not return. A call that stands at the head of its retry loop, with nothing changed since it
+ * was there before and nobody who could change anything, would spin for ever: at `dueNs` it is `bitten`, which may change something.
+ */
+export interface Watchdog {
+  readonly dueNs: number;
+  bitten(range: Range2019): void;
 }
 
 export interface Range2019Options extends PfnFormat {
@@ -55,7 +66,7 @@ export function newRange2019(options: Range2019Options): Range2019 {
   checkOptions('hmm_range', options, ['flags', 'values', 'pfnShift', 'words', 'out', 'defaultFlags', 'pfnFlagsMask']);
   checkFormat('hmm_range', options);
   const { flags, values, pfnShift, words, out, defaultFlags = 0n, pfnFlagsMask = 0n } = options;
-  return { flags, values, pfnShift, words, out, defaultFlags, pfnFlagsMask, hmm: null, start: 0, end: 0, pageShift: PAGE_SHIFT, valid: false };
+  return { flags, values, pfnShift, words, out, defaultFlags, pfnFlagsMask, hmm: null, start: 0, end: 0, pageShift: PAGE_SHIFT, valid: false, watchdog: null };
 }
 
 /**

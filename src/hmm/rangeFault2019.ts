@@ -135,7 +135,7 @@ function* walkUntilSettled(w: Walk2019, vma: Vma, start: Vpn, end: Vpn): Sleepab
 
 /**
  * The loop stands at its head with nothing changed: it goes on when somebody else changes something. A kernel would spin here;
- * that nobody can is what the scheduler calls a wait for ever.
+ * that nobody can is what the scheduler calls a wait for ever. A watchdog has its say when time has gone by for it.
  */
 function* awaitChange(w: Walk2019): Sleepable<void> {
   const { mm, range } = w;
@@ -144,11 +144,13 @@ function* awaitChange(w: Walk2019): Sleepable<void> {
   const maps = pgmaps.all;
   const changed = (): boolean => !range.valid || arena.u32[HDR_TABLES_CHANGED >>> 2] !== tables || pgmaps.all !== maps;
   const what = `hmm_range_fault at ${hex(addrOf(w.stop.vpn))}`;
+  const deadlineNs = range.watchdog?.dueNs ?? Infinity;
   try {
-    yield { kind: 'wait', what, touches: `${mm.touches},notifier ${mm.id}`, ready: changed, holder: () => null, deadlineNs: Infinity };
+    yield { kind: 'wait', what, touches: `${mm.touches},notifier ${mm.id}`, ready: changed, holder: () => null, deadlineNs };
   } catch (error) {
     throw HmmError.is(error, 'EDEADLK') ? new Livelock(what) : error;
   }
+  if (!changed()) range.watchdog?.bitten(range);
 }
 
 /** Where the count is counted to after an area: the era's code leaves out a hole at its end that has no page table. */

@@ -134,6 +134,13 @@ export class PgMaps {
     this.#publish();
   }
 
+  /** Undoes `kill`, as long as nothing more has happened: what a debugger can do, and no kernel does. */
+  revive(map: PgMap): void {
+    invariant(map.state === 'killed', `pgmap ${map.name} is ${map.state} and cannot be revived`);
+    this.#enter(map, 'live');
+    this.#publish();
+  }
+
   /** memunmap_pages(): kills, waits until all references are back, takes the frames away. */
   *drain(map: PgMap): Sleepable<void> {
     if (map.state === 'live') this.kill(map);

@@ -12,7 +12,7 @@ import type { Arena } from '../arena/index.ts';
 import { invariant } from '../errno.ts';
 import { alignDown, type Pfn } from '../units.ts';
 import { Buddy } from './buddy.ts';
-import { PAGE_EXCLUSIVE, PAGE_ZERO, RAM_BASE_PFN, type PageRecords } from './records.ts';
+import { PAGE_EXCLUSIVE, PAGE_OF_HUGE, PAGE_ZERO, RAM_BASE_PFN, type PageRecords } from './records.ts';
 
 const ORDER_MAX = 18;
 
@@ -123,9 +123,12 @@ export class Ram {
     this.#buddy.split(head, order);
     for (let i = 1; i < npages; i++) {
       const refs = records.mappings(head + i);
-      if (refs > 0) records.addRefs(head + i, refs);
-      else this.#free(head + i);
+      if (refs > 0) {
+        records.addRefs(head + i, refs);
+        records.setFlags(head + i, records.flags(head + i) | PAGE_OF_HUGE);
+      } else this.#free(head + i);
     }
+    records.setFlags(head, records.flags(head) | PAGE_OF_HUGE);
     if (records.refs(head) === others) this.#free(head);
     else records.addRefs(head, -others);
   }

@@ -9,6 +9,7 @@ import type { FileSystem, FsName } from '../fs/index.ts';
 import type { MachineCore } from '../machine.ts';
 import type { Platform } from '../memremap/index.ts';
 import { Skip, type Operations } from './operation.ts';
+import { Probe2019 } from './probe2019.ts';
 
 const FS_PAGES = 768 * 256;
 const GIB_PAGES = 2 ** 18;
@@ -18,12 +19,14 @@ export interface DaxPlace {
   readonly npages: number;
   readonly alignLevel: number;
   readonly node: string;
+  /** where its frames begin within a GiB: behind the page structs that the namespace holds, aligned as the kernel of the time did */
+  readonly offsetPages: { readonly modern: number; readonly '2019': number };
 }
 
 export const DAX_PLACES: Readonly<Record<string, DaxPlace>> = {
-  dax2m: { npages: 65536, alignLevel: 1, node: 'dax3.0' },
-  dax4k: { npages: 65536, alignLevel: 0, node: 'dax4.0' },
-  dax1g: { npages: 2 * GIB_PAGES, alignLevel: 2, node: 'dax5.0' },
+  dax2m: { npages: 65536, alignLevel: 1, node: 'dax3.0', offsetPages: { modern: 512, 2019: 512 } },
+  dax4k: { npages: 65536, alignLevel: 0, node: 'dax4.0', offsetPages: { modern: 512, 2019: 1026 } },
+  dax1g: { npages: 2 * GIB_PAGES, alignLevel: 2, node: 'dax5.0', offsetPages: { modern: 0, 2019: 0 } },
 };
 
 /** Which of the two APIs the probe in the guest asks. */
@@ -38,6 +41,8 @@ export class Guest {
   readonly #devices = new Map<string, DaxDevice>();
   /** first frame shown of each device: frames are written down relative to it */
   readonly #firstFrames = new Map<string, number>();
+  /** what the probe of the 2019 API holds */
+  readonly probe2019 = new Probe2019();
   /** what the kernel's log would keep of interest */
   readonly klog: string[] = [];
 
@@ -67,7 +72,7 @@ export class Guest {
   daxDevice(name: string): DaxDevice {
     const place = DAX_PLACES[name];
     if (place === undefined) throw new Skip(`no device ${name}`);
-    const device = this.#devices.get(name) ?? this.core.newDaxDevice(name, place.npages, place.alignLevel);
+    const device = this.#devices.get(name) ?? this.core.newDaxDevice(name, place.npages, place.alignLevel, place.offsetPages[this.api]);
     this.#devices.set(name, device);
     return device;
   }

@@ -4,13 +4,16 @@ import { operationTable, type Operations } from './operation.ts';
 import { ACCESS_OPERATIONS } from './ops/access.ts';
 import { FILE_OPERATIONS } from './ops/files.ts';
 import { HMM_OPERATIONS } from './ops/hmm.ts';
+import { LEGACY_OPERATIONS } from './ops/legacy.ts';
 import { MAPPING_OPERATIONS } from './ops/mappings.ts';
 import { TASK_OPERATIONS } from './ops/tasks.ts';
 import { UNBUILT_OPERATIONS } from './ops/unbuilt.ts';
 
 const MODERN = operationTable(UNBUILT_OPERATIONS, MAPPING_OPERATIONS, ACCESS_OPERATIONS, FILE_OPERATIONS, HMM_OPERATIONS, TASK_OPERATIONS);
 
+const LEGACY = operationTable(UNBUILT_OPERATIONS, MAPPING_OPERATIONS, ACCESS_OPERATIONS, FILE_OPERATIONS, HMM_OPERATIONS, TASK_OPERATIONS, LEGACY_OPERATIONS);
+
 /** The table of a probe. */
-export function operationsFor(_api: ProbeApi): Operations {
-  return MODERN;
+export function operationsFor(api: ProbeApi): Operations {
+  return api === '2019' ? LEGACY : MODERN;
 }

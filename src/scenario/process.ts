@@ -14,7 +14,7 @@ import type { AddressWord } from './words.ts';
 
 const GIB_PAGES = 2 ** 18;
 /** Mappings lie in [2^45, 3 * 2^44) bytes. */
-const FIRST_VPN: Vpn = 0x2000_0000_0000 / 4096;
+export const FIRST_VPN: Vpn = 0x2000_0000_0000 / 4096;
 const END_VPN: Vpn = 0x3000_0000_0000 / 4096;
 
 export interface Area {
