@@ -7,7 +7,7 @@ import { HmmError } from './errno.ts';
 import { EventBus } from './events/events.ts';
 import { FS_PROFILES, FileSystem, type FsName } from './fs/index.ts';
 import { PgMaps, newCounts, type PgMap, type Platform } from './memremap/index.ts';
-import { Mm } from './mm/index.ts';
+import { Mm, forkMm } from './mm/index.ts';
 import { AnonVmas, DEVICE_BASE_PFN, PageRecords, Ram } from './page/index.ts';
 import { devmapHi } from './pgtable/index.ts';
 import { type BugSwitch, type KernelProfile } from './profile/index.ts';
@@ -65,6 +65,13 @@ export class MachineCore {
     this.#nextMm++;
     this.mms.push(mm);
     return mm;
+  }
+
+  /** A process that begins as a copy of another. ENOMEM. */
+  *fork(mm: Mm, name: string): Sleepable<Mm> {
+    const child = this.newMm(name);
+    yield* forkMm(mm, child);
+    return child;
   }
 
   /** A persistent memory device with a file system on it. */

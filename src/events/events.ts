@@ -12,6 +12,8 @@ export type MachineEvent =
   | { readonly type: 'mmap'; readonly mm: number; readonly start: number; readonly end: number; readonly file: string | null; readonly prot: string }
   | { readonly type: 'munmap'; readonly mm: number; readonly start: number; readonly end: number }
   | { readonly type: 'mprotect'; readonly mm: number; readonly start: number; readonly end: number; readonly prot: string }
+  | { readonly type: 'fork'; readonly mm: number; readonly child: number }
+  | { readonly type: 'mremap'; readonly mm: number; readonly start: number; readonly end: number; readonly to: number; readonly toEnd: number }
   | { readonly type: 'exit'; readonly mm: number }
   | { readonly type: 'fault'; readonly mm: number; readonly vpn: number; readonly write: boolean; readonly result: string }
   | { readonly type: 'invalidate-start'; readonly mm: number; readonly event: NotifierEvent; readonly start: number; readonly end: number; readonly blockable: boolean }

@@ -224,10 +224,10 @@ function* wpPage(vmf: Vmf): Sleepable<number> {
 
 /** Is an anonymous page this process's alone? Where nobody else has it any more it becomes that. */
 function reusable(vma: Vma, pfn: Pfn): boolean {
-  const { ram, records } = vma.mm.platform;
+  const { ram, records, profile } = vma.mm.platform;
   const flags = records.flags(pfn);
   if ((flags & PAGE_EXCLUSIVE) !== 0) return true;
-  if ((flags & PAGE_ANON) === 0 || ram.refs(pfn) > 1) return false;
+  if ((flags & PAGE_ANON) === 0 || (profile.cowCountsMappings ? ram.mappings(pfn) : ram.refs(pfn)) > 1) return false;
   movePage(vma, pfn);
   return true;
 }

@@ -9,6 +9,7 @@ export * from './vma.ts';
 export * from './mmap.ts';
 export * from './madvise.ts';
 export * from './fault.ts';
+export * from './fork.ts';
 export * from './insert.ts';
 export * from './oomReaper.ts';
 export * from './rmap.ts';

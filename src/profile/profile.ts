@@ -26,6 +26,8 @@ export interface KernelProfile {
   readonly mprotectPud: 'changed' | 'cleared';
   /** a private write under a huge read-only DAX entry asks the file system for a huge page once more, and splits twice */
   readonly privateWriteAsksHuge: boolean;
+  /** a write takes a page for its own that nobody else maps, though somebody may hold it; later kernels ask for references */
+  readonly cowCountsMappings: boolean;
   /** the 2019 API on DAX VMAs: refused (EINVAL, before the seed patch) or mirrored */
   readonly daxMirror: 'refused' | 'mirrored';
   /** a file with 1 GiB extents maps with PUD leaves; no kernel does, the seed's discussion hopes for it */
@@ -45,6 +47,7 @@ const V6_1: KernelProfile = {
   mprotectCleanWritable: false,
   mprotectPud: 'cleared',
   privateWriteAsksHuge: true,
+  cowCountsMappings: false,
   daxMirror: 'mirrored',
   fsdaxPud: false,
   bugs: [],
@@ -66,7 +69,7 @@ const V6_12: KernelProfile = {
 export const PROFILES = {
   'v6.1': V6_1,
   'v6.12': V6_12,
-  'v5.2': { ...V6_1, name: 'v5.2', readFaultDirties: false, privateWriteAsksHuge: false, bugs: SEED_BUGS },
+  'v5.2': { ...V6_1, name: 'v5.2', readFaultDirties: false, privateWriteAsksHuge: false, cowCountsMappings: true, bugs: SEED_BUGS },
   /** no recorded kernel: v6.12 whose file systems map 1 GiB extents with PUD leaves; the main job and the benches use it */
   lab: { ...V6_12, name: 'lab', fsdaxPud: true },
 } as const satisfies Record<string, KernelProfile>;

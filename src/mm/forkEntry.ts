@@ -1,0 +1,40 @@
+/**
+ * fork of entries that map no page just now (mm/memory.c: copy_nonpresent_pte). Both sides get what the parent has, without the right
+ * to write where writes will be copied. Pages that a device holds exclusively come back first, and are copied as present ones.
+ */
+import { LEVEL_PTE } from '../abi.ts';
+import { HmmError } from '../errno.ts';
+import {
+  HI_NX, SWP_DEVICE_READ, SWP_MIGRATION_READ, SWP_PTE_MARKER, isDeviceExclusiveType, isDevicePrivateType, isMigrationType, isWritableType, swapHi, swapLo, swapOffset,
+  swapType,
+} from '../pgtable/index.ts';
+import { addrOf, type Vpn } from '../units.ts';
+import { vmaFlagsLo } from './insert.ts';
+import { VM_EXEC, type Vma } from './vma.ts';
+
+/** Copies the parent's entry found last; true: it has become a present one, to be copied as such. ENOMEM. */
+export function copyNonPresent(copy: Vma, vma: Vma, vpn: Vpn): boolean {
+  const pt = vma.mm.pageTable;
+  const { records } = vma.mm.platform;
+  const type = swapType(pt.hi);
+  if (type === SWP_PTE_MARKER) return false;
+  const offset = swapOffset(pt.lo, pt.hi);
+  if (isDeviceExclusiveType(type)) {
+    // The entry has held the page's reference all along; only its mapping was given up.
+    records.addMappings(offset, 1);
+    pt.set(offset, vmaFlagsLo(vma.flags, LEVEL_PTE, isWritableType(type)), vma.has(VM_EXEC) ? 0 : HI_NX);
+    pt.look(vpn);
+    return true;
+  }
+  if (isMigrationType(type) && vma.isCow) pt.setRaw(swapLo(offset), swapHi(SWP_MIGRATION_READ, offset));
+  if (isDevicePrivateType(type)) {
+    records.addRefs(offset, 1);
+    records.addMappings(offset, 1);
+    if (vma.isCow) pt.setRaw(swapLo(offset), swapHi(SWP_DEVICE_READ, offset));
+  }
+  pt.look(vpn);
+  const { lo, hi } = pt;
+  if (!copy.mm.pageTable.slot(vpn, LEVEL_PTE)) throw new HmmError('ENOMEM', 'fork', 'no table frame left in the arena', addrOf(vpn));
+  copy.mm.pageTable.setRaw(lo, hi);
+  return false;
+}
