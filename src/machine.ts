@@ -3,16 +3,17 @@
  */
 import { Arena, type ArenaOptions } from './arena/index.ts';
 import { killDaxDevice, newDaxDevice, type DaxDevice } from './dax/index.ts';
+import { DeviceMemory, type DeviceMemoryType } from './dmirror/index.ts';
 import { HmmError } from './errno.ts';
 import { EventBus } from './events/events.ts';
 import { FS_PROFILES, FileSystem, type FsName } from './fs/index.ts';
 import { PgMaps, newCounts, type PgMap, type Platform } from './memremap/index.ts';
 import { Mm, forkMm } from './mm/index.ts';
-import { AnonVmas, DEVICE_BASE_PFN, PageRecords, Ram } from './page/index.ts';
+import { AnonVmas, DEVICE_BASE_PFN, DEVICE_MEMORY_BASE_PFN, PageLocks, PageRecords, Ram } from './page/index.ts';
 import { devmapHi } from './pgtable/index.ts';
 import { type BugSwitch, type KernelProfile } from './profile/index.ts';
 import { Random, Scheduler, type Sleepable } from './sched/index.ts';
-import { PUD_PAGES } from './abi.ts';
+import { PMD_PAGES, PUD_PAGES } from './abi.ts';
 import { alignUp } from './units.ts';
 
 export interface MachineConfig {
@@ -31,6 +32,7 @@ export class MachineCore {
   #nextMm = 1;
   /** where the next device's frames begin: each on a 1 GiB boundary */
   #nextPfn = DEVICE_BASE_PFN;
+  #nextMemoryPfn = DEVICE_MEMORY_BASE_PFN;
 
   private constructor(config: MachineConfig, platform: Platform) {
     this.config = config;
@@ -42,6 +44,7 @@ export class MachineCore {
     const sched = new Scheduler();
     const bus = new EventBus();
     const records = new PageRecords(arena);
+    const ram = new Ram(arena, records, config.ramPages);
     const platform: Platform = {
       arena,
       sched,
@@ -50,9 +53,10 @@ export class MachineCore {
       bugs: new Set([...config.profile.bugs, ...config.bugs]),
       random: new Random(config.seed),
       records,
-      ram: new Ram(arena, records, config.ramPages),
+      ram,
       anonVmas: new AnonVmas(),
-      pgmaps: new PgMaps(arena, sched, bus),
+      pageLocks: new PageLocks(),
+      pgmaps: new PgMaps(arena, sched, bus, ram, records),
       levels: config.levels,
       devmapHi: devmapHi(config.profile.devmapBit),
       counts: newCounts(),
@@ -84,6 +88,15 @@ export class MachineCore {
     return newDaxDevice(this.platform, this.#register(name, 'device-dax', npages, offsetPages), alignLevel);
   }
 
+  /** Memory of a device that pages migrate to. ENOSPC when the 256 GiB of frames for such memory are used up. */
+  newDeviceMemory(name: string, type: DeviceMemoryType, npages: number): DeviceMemory {
+    const base = this.#nextMemoryPfn;
+    const end = alignUp(base + npages, PMD_PAGES);
+    if (end > DEVICE_BASE_PFN) throw new HmmError('ENOSPC', 'memremap_pages', `${npages} pages of device memory do not fit`);
+    this.#nextMemoryPfn = end;
+    return new DeviceMemory(this.platform, name, type, base, npages);
+  }
+
   /** Takes a device-dax away under its users. */
   *unbind(device: DaxDevice): Sleepable<void> {
     yield* killDaxDevice(device);
@@ -97,12 +110,14 @@ export class MachineCore {
     platform.records.reset();
     platform.ram.reset();
     platform.anonVmas.reset();
+    platform.pageLocks.reset();
     platform.pgmaps.reset();
     platform.random.reseed(this.config.seed);
     Object.assign(platform.counts, newCounts());
     this.mms.length = 0;
     this.#nextMm = 1;
     this.#nextPfn = DEVICE_BASE_PFN;
+    this.#nextMemoryPfn = DEVICE_MEMORY_BASE_PFN;
   }
 
   #register(name: string, type: 'fs-dax' | 'device-dax', npages: number, offsetPages = 0): PgMap {

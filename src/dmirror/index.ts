@@ -2,3 +2,5 @@
 export * from './device.ts';
 export * from './modern.ts';
 export * from './legacy.ts';
+export * from './deviceMemory.ts';
+export * from './migrate.ts';

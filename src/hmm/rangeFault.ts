@@ -16,17 +16,12 @@ import {
   FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_ERROR, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, handleMmFault, quickMmFault, type IntervalSub, type Mm,
   type Vma,
 } from '../mm/index.ts';
-import { framePfn, isProtNone } from '../pgtable/index.ts';
+import { framePfn, isProtNone, isSwapEntry } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
+import { HMM_PFN_ERROR, HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, HMM_PFN_VALID, HMM_PFN_WRITE } from './pfnWord.ts';
+import { judgeSwapEntry } from './swapEntry.ts';
 import { RangeWalk, type WalkEncoding } from './walker.ts';
-
-export const HMM_PFN_VALID = 1n << 63n;
-export const HMM_PFN_WRITE = 1n << 62n;
-export const HMM_PFN_ERROR = 1n << 61n;
-/** as input the same bits ask */
-export const HMM_PFN_REQ_FAULT = HMM_PFN_VALID;
-export const HMM_PFN_REQ_WRITE = HMM_PFN_WRITE;
 
 export type HmmErrno = 'EBUSY' | 'EFAULT' | 'EPERM' | 'ENOMEM';
 
@@ -45,6 +40,8 @@ export interface HmmRange {
   readonly defaultFlags: bigint;
   /** bits of the words themselves that count as requests */
   readonly pfnFlagsMask: bigint;
+  /** dev_private_owner: whose device-private pages are answered, instead of brought back */
+  readonly devPrivateOwner?: object | null;
 }
 
 /** A fault that answers without anything having changed may come back so often before it is called a livelock. */
@@ -67,12 +64,16 @@ export function* hmmRangeFault(range: HmmRange): Sleepable<HmmErrno | null> {
   const { mm } = range;
   const { sched, profile } = mm.platform;
   const walk = new RangeWalk(mm, range.start, range.out, modernEncoding(profile.hmmOrderShift), WALK_ZERO_OK);
-  const state: WalkState = { range, walk, last: range.start, idleRounds: 0, vma: null, faultEnd: 0, faultFlags: 0 };
+  const state: WalkState = { range, walk, last: range.start, idleRounds: 0, vma: null, faultEnd: 0, faultFlags: 0, awaited: -1 };
   for (;;) {
     if (sched.concurrent) yield sched.point('hmm_range_fault', `${mm.touches},areas ${mm.id},${mm.notifiers.subTouches(range.notifier.name)}`);
     if (mm.notifiers.readRetry(range.notifier, range.seq)) return 'EBUSY';
     const from = state.last;
     const answer = walkRange(state);
+    if (answer === NEEDS_WAIT) {
+      yield* mm.platform.pageLocks.waitUnlocked(sched, state.awaited);
+      continue;
+    }
     if (answer !== NEEDS_FAULT) return answer;
     const { vma, last, faultEnd, faultFlags } = state;
     invariant(vma !== null, 'a fault is to be taken in no area');
@@ -85,7 +86,9 @@ export function* hmmRangeFault(range: HmmRange): Sleepable<HmmErrno | null> {
 
 /** What the plain part of the walk answers where pages have to be faulted in before it can go on; which ones is in its state. */
 const NEEDS_FAULT = 'fault';
-type WalkAnswer = HmmErrno | typeof NEEDS_FAULT | null;
+/** What it answers at a page on its way elsewhere, which it has to wait for. */
+const NEEDS_WAIT = 'wait';
+type WalkAnswer = HmmErrno | typeof NEEDS_FAULT | typeof NEEDS_WAIT | null;
 
 interface WalkState {
   readonly range: HmmRange;
@@ -97,6 +100,8 @@ interface WalkState {
   vma: Vma | null;
   faultEnd: Vpn;
   faultFlags: number;
+  /** with NEEDS_WAIT: the page */
+  awaited: Pfn;
 }
 
 /** One walk from `last` on, VMA by VMA. */
@@ -128,6 +133,7 @@ function refuseArea(state: WalkState, start: Vpn, end: Vpn): HmmErrno | null {
 
 function walkArea(state: WalkState, vma: Vma, start: Vpn, end: Vpn): WalkAnswer {
   const { range, walk } = state;
+  const { mm } = range;
   for (let at = start; at < end; ) {
     const reason = walk.run(at, end);
     if (reason === STOP_DONE_ALL) return null;
@@ -139,6 +145,20 @@ function walkArea(state: WalkState, vma: Vma, start: Vpn, end: Vpn): WalkAnswer 
     if (reason === STOP_NEEDS_FAULT || reason === STOP_NEEDS_WRITE) return wantFault(state, vma, stopVpn, stopEnd, chunkEnd(stopVpn, stopEnd, end));
     invariant(reason === STOP_NONPRESENT || reason === STOP_SPECIAL || reason === STOP_BAD, `range walk stopped for reason ${reason}`);
     const wanted = asks(range, stopVpn, stopEnd);
+    if (reason === STOP_NONPRESENT && stopLevel === LEVEL_PTE && isSwapEntry(LEVEL_PTE, entryLo, entryHi)) {
+      const verdict = judgeSwapEntry(mm.platform, range.devPrivateOwner ?? null, entryLo, entryHi);
+      if (verdict.kind === 'own') range.words[stopVpn - range.start] = verdict.word;
+      else if (!wanted) range.words[stopVpn - range.start] = 0n;
+      else if (verdict.kind === 'fault') return wantFault(state, vma, stopVpn, stopEnd, chunkEnd(stopVpn, stopEnd, end));
+      else {
+        state.last = stopVpn;
+        if (verdict.kind === 'refuse') return 'EFAULT';
+        state.awaited = verdict.pfn;
+        return NEEDS_WAIT;
+      }
+      at = stopEnd;
+      continue;
+    }
     if (reason === STOP_NONPRESENT && isProtNone(entryLo)) {
       // Not accessible now (a NUMA hint): faulted when asked for, else its frames without VALID.
       if (wanted) return wantFault(state, vma, stopVpn, stopEnd, chunkEnd(stopVpn, stopEnd, end));

@@ -9,11 +9,28 @@ import { PGMAP_BASE, PGMAP_DYING, PGMAP_END, PGMAP_ID, PGMAP_LIVE, PGMAP_MAX, PG
 import type { Arena } from '../arena/index.ts';
 import { HmmError, invariant } from '../errno.ts';
 import type { EventBus } from '../events/events.ts';
+import type { PageRecords, Ram } from '../page/index.ts';
 import { WaitQueue, type Scheduler, type Sleepable } from '../sched/index.ts';
 import { hex, type Pfn } from '../units.ts';
 
 export type PgMapType = 'fs-dax' | 'device-dax' | 'private' | 'coherent';
 export type PgMapState = 'live' | 'killed' | 'draining' | 'dead';
+
+/** What the driver of device memory does for its pages (struct dev_pagemap_ops). */
+export interface PgMapOps {
+  /** the page's last reference is gone */
+  pageFree(pfn: Pfn): void;
+  /** device-private memory: the CPU touched the page; brings it back to RAM. Answers VM_FAULT_ bits. */
+  migrateToRam?(fault: DeviceFault): Sleepable<number>;
+}
+
+/** A fault of the CPU on device-private memory, as its driver sees it. */
+export interface DeviceFault {
+  /** the area, a Vma of the mm room */
+  readonly vma: object;
+  readonly vpn: number;
+  readonly pfn: Pfn;
+}
 
 export class PgMap {
   readonly id: number;
@@ -22,6 +39,9 @@ export class PgMap {
   readonly basePfn: Pfn;
   readonly npages: number;
   state: PgMapState = 'live';
+  /** whose device memory it is: what drivers name to migrate and to see it */
+  owner: object | null = null;
+  ops: PgMapOps | null = null;
   /** references taken beyond the base (the bias and one a page): GUP, get_dev_pagemap(), device pages */
   refs = 0;
   readonly #holders = new Map<string, number>();
@@ -65,12 +85,15 @@ export class PgMaps {
   readonly #arena: Arena;
   readonly #sched: Scheduler;
   readonly #bus: EventBus;
+  readonly #records: PageRecords;
   readonly #drained = new WaitQueue('dev_pagemap drain', '*');
   /** sorted by base, as in the arena's table */
   #maps: PgMap[] = [];
   #nextId = 1;
 
-  constructor(arena: Arena, sched: Scheduler, bus: EventBus) {
+  constructor(arena: Arena, sched: Scheduler, bus: EventBus, ram: Ram, records: PageRecords) {
+    this.#records = records;
+    ram.freeDevicePage = (pfn) => this.#freePage(pfn);
     this.#arena = arena;
     this.#sched = sched;
     this.#bus = bus;
@@ -90,6 +113,20 @@ export class PgMaps {
     this.#maps = [...this.#maps, map].sort((a, b) => a.basePfn - b.basePfn);
     this.#publish();
     return map;
+  }
+
+  /** A pagemap of memory that the kernel migrates pages to, in the hands of a driver. */
+  registerMemory(name: string, type: 'private' | 'coherent', basePfn: Pfn, npages: number, owner: object, ops: PgMapOps): PgMap {
+    const map = this.register(name, type, basePfn, npages);
+    map.owner = owner;
+    map.ops = ops;
+    return map;
+  }
+
+  /** zone_device_page_init(): a free page of device memory is taken into use, with one reference. */
+  initPage(map: PgMap, pfn: Pfn): void {
+    invariant(map.tryGet('device pages'), `page ${hex(pfn)} of ${map.name}, which is going away, is taken into use`);
+    this.#records.addRefs(pfn, 1);
   }
 
   /** The pagemap of a frame, dying or not. */
@@ -155,6 +192,16 @@ export class PgMaps {
     this.#maps = [];
     this.#nextId = 1;
     this.#publish();
+  }
+
+  /** free_zone_device_page(): the driver has the page back, and the pagemap its reference. */
+  #freePage(pfn: Pfn): void {
+    const map = this.find(pfn);
+    invariant(map !== null, `page ${hex(pfn)} of no pagemap is freed`);
+    this.#records.clear(pfn);
+    this.#arena.content.zero(pfn * 4096, 4096);
+    map.ops?.pageFree(pfn);
+    map.put('device pages');
   }
 
   #enter(map: PgMap, state: PgMapState): void {

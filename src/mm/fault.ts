@@ -12,7 +12,7 @@
  */
 import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PTE_ACCESSED, PTE_DIRTY, PTE_RW, PTE_SPECIAL } from '../abi.ts';
 import { PAGE_ANON, PAGE_EXCLUSIVE, DEVICE_BASE_PFN } from '../page/index.ts';
-import { HI_NX, framePfn, isLeafEntry, isPresent, isProtNone, isSpecial, isWritable, type PageTable } from '../pgtable/index.ts';
+import { HI_NX, framePfn, isLeafEntry, isPresent, isProtNone, isSpecial, isSwapEntry, isWritable, type PageTable } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
 import { movePage, ownPage, prepareAnonVma } from './anonVma.ts';
@@ -22,6 +22,7 @@ import {
   FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_ACCESS, VM_EXEC, VM_FAULT_DONE_COW, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS,
   VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, VM_WRITE, type Vma, type Vmf,
 } from './vma.ts';
+import { swapFault } from './migrate/swapFault.ts';
 import { dropPage, fitsHugePage, hugeAnonymousFault, reuseHugePage } from './thp/index.ts';
 import { splitHuge, zapTouches } from './zap.ts';
 
@@ -140,6 +141,7 @@ function* handlePteFault(vmf: Vmf): Sleepable<number> {
   pt.look(vmf.vpn);
   if (pt.level > LEVEL_PTE && !pt.none) return 0; // a huge leaf came meanwhile
   if (pt.none) return vma.ops === null ? anonymousFault(vmf, write) : yield* vma.ops.fault(vmf);
+  if (isSwapEntry(LEVEL_PTE, pt.lo, pt.hi)) return yield* swapFault(vmf);
   if (isProtNone(pt.lo) && (vma.flags & VM_ACCESS) === 0) return VM_FAULT_SIGSEGV;
   if (write && !isWritable(pt.lo)) return yield* wpPage(vmf);
   markUsed(pt, write);

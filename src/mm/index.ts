@@ -15,3 +15,4 @@ export * from './oomReaper.ts';
 export * from './rmap.ts';
 export * from './thp/index.ts';
 export * from './zap.ts';
+export * from './migrate/index.ts';

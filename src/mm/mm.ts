@@ -32,6 +32,8 @@ export class Mm {
   alive = true;
   /** the OOM reaper has begun: what is not mapped any more is gone (MMF_UNSTABLE) */
   unstable = false;
+  /** entries that are neither empty nor present have been made here: what goes over ranges quickly has to look for them */
+  mayHaveSwapEntries = false;
 
   constructor(platform: Platform, id: number, name: string) {
     this.id = id;

@@ -6,9 +6,10 @@
  * there, cleared without telling anyone (`profile.mprotectPud`).
  */
 import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PTE_DIRTY, PTE_PRESENT, PTE_PROTNONE, PTE_RW, PTE_USER, PUD_PAGES } from '../abi.ts';
-import { HI_NX, framePfn, isLeafEntry } from '../pgtable/index.ts';
+import { HI_NX, framePfn, isLeafEntry, isSwapEntry } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
+import { protectSwapEntry } from './migrate/swapEntries.ts';
 import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
 import { VM_ACCESS, VM_EXEC, VM_WRITE, type Vma } from './vma.ts';
 import { isExclusive } from './thp/index.ts';
@@ -36,7 +37,7 @@ function* protectStretch(vma: Vma, start: Vpn, end: Vpn, oldFlags: number, flags
   if (sched.concurrent) yield sched.point('mprotect', '*');
   let dropped = true;
   while (dropped) dropped = yield* splitHugeEdges(vma, start, end);
-  if ((oldFlags ^ flags) === VM_WRITE && (flags & VM_WRITE) === 0 && (flags & VM_ACCESS) !== 0) mm.pageTable.protect(start, end - start, PTE_RW, 0);
+  if ((oldFlags ^ flags) === VM_WRITE && (flags & VM_WRITE) === 0 && (flags & VM_ACCESS) !== 0 && !mm.mayHaveSwapEntries) mm.pageTable.protect(start, end - start, PTE_RW, 0);
   else rewriteEach(vma, start, end, flags);
   invalidateEnd(mm, range);
 }
@@ -57,7 +58,8 @@ function rewriteEach(vma: Vma, start: Vpn, end: Vpn, flags: number): void {
     pt.look(vpn);
     const { level, lo, hi } = pt;
     const next = alignDown(vpn, pagesOfLevel(level)) + pagesOfLevel(level);
-    if (isLeafEntry(level, lo)) {
+    if (isSwapEntry(level, lo, hi)) protectSwapEntry(vma.mm);
+    else if (isLeafEntry(level, lo)) {
       const pfn = framePfn(lo, hi);
       const rights = rightsOf(vma, level, lo, pfn, flags);
       const kept = lo & ~(PTE_PRESENT | PTE_RW | PTE_USER | PTE_PROTNONE) & 0xfff;
@@ -92,7 +94,7 @@ function keepHi(hi: number, inverted: boolean, executable: boolean): number {
 }
 
 /** Writes the entry found last; without P its frame is stored inverted. */
-function writeLeaf(mm: Mm, pfn: number, flagsLo: number, flagsHi: number): void {
+export function writeLeaf(mm: Mm, pfn: number, flagsLo: number, flagsHi: number): void {
   const pt = mm.pageTable;
   if ((flagsLo & PTE_PRESENT) !== 0) {
     pt.set(pfn, flagsLo, flagsHi);

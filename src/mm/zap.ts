@@ -6,10 +6,11 @@
  */
 import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PMD_PAGES, PUD_PAGES } from '../abi.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
-import { framePfn, isLeafEntry } from '../pgtable/index.ts';
+import { framePfn, isLeafEntry, isSwapEntry } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
 import type { Vma } from './vma.ts';
+import { zapSwapEntry } from './migrate/swapEntries.ts';
 import { dropPage, isCounted, splitHugeLeaf } from './thp/index.ts';
 
 /** What else a zap has to respect. */
@@ -101,7 +102,9 @@ function zapCounted(mm: Mm, start: Vpn, end: Vpn, keepCopies: boolean): number {
     const { level, lo, hi } = pt;
     const next = alignDown(vpn, pagesOfLevel(level)) + pagesOfLevel(level);
     const counted = isCounted(mm, level, lo, hi);
-    if (!counted || !keepCopies) {
+    if (isSwapEntry(level, lo, hi)) {
+      if (zapSwapEntry(mm, keepCopies)) leaves++;
+    } else if (!counted || !keepCopies) {
       pt.setRaw(0, 0);
       leaves++;
       if (counted) dropPage(mm, level, framePfn(lo, hi));

@@ -2,3 +2,4 @@
 export * from './anonVma.ts';
 export * from './records.ts';
 export * from './ram.ts';
+export * from './locks.ts';

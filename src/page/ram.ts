@@ -12,7 +12,7 @@ import type { Arena } from '../arena/index.ts';
 import { invariant } from '../errno.ts';
 import { alignDown, type Pfn } from '../units.ts';
 import { Buddy } from './buddy.ts';
-import { PAGE_EXCLUSIVE, PAGE_OF_HUGE, PAGE_ZERO, RAM_BASE_PFN, type PageRecords } from './records.ts';
+import { DEVICE_MEMORY_BASE_PFN, PAGE_EXCLUSIVE, PAGE_OF_HUGE, PAGE_ZERO, RAM_BASE_PFN, type PageRecords } from './records.ts';
 
 const ORDER_MAX = 18;
 
@@ -22,6 +22,8 @@ export class Ram {
   /** first page of the 2 MiB page of zeroes: the last of its GiB, which no mapping from a GiB boundary on is congruent to by chance */
   readonly hugeZeroPfn: Pfn = RAM_BASE_PFN + PUD_PAGES - PMD_PAGES;
   readonly npages: number;
+  /** free_zone_device_page(): where device memory goes with its last reference; PgMaps sets it */
+  freeDevicePage: (pfn: Pfn) => void = () => undefined;
   readonly #arena: Arena;
   readonly #records: PageRecords;
   readonly #buddy: Buddy;
@@ -97,6 +99,10 @@ export class Ram {
   put(pfn: Pfn, count = 1): void {
     const head = this.head(pfn);
     if (this.#records.addRefs(head, -count) > 0) return;
+    if (head >= DEVICE_MEMORY_BASE_PFN) {
+      this.freeDevicePage(head);
+      return;
+    }
     const order = this.#records.order(head);
     this.#records.clear(head, 2 ** order);
     this.#arena.content.zero(head * 4096, 4096 * 2 ** order);

@@ -14,6 +14,11 @@ import { hex, type Pfn } from '../units.ts';
 
 /** First frame of device memory: 1 TiB. RAM lies below. */
 export const DEVICE_BASE_PFN: Pfn = 2 ** 28;
+/**
+ * First frame of device memory that migrates (device-private and device-coherent): 768 GiB, above all RAM. Unlike the frames of
+ * DAX devices these are counted as RAM pages are: 0 references while free, one for each mapping.
+ */
+export const DEVICE_MEMORY_BASE_PFN: Pfn = 3 * 2 ** 26;
 /** First frame of RAM: 4 GiB, above every table frame. */
 export const RAM_BASE_PFN: Pfn = 2 ** 20;
 

@@ -1,9 +1,11 @@
 /**
  * The guest in which the records were taken: the same places of the same size, made when they are first named.
  *
+ *   dev0, dev1        devices with private memory of 128 MiB
  *   ext4, xfs, xfsn   file systems on 768 MiB of persistent memory    dax2m, dax4k  device-dax of 256 MiB    dax1g  of 2 GiB
  */
 import type { DaxDevice } from '../dax/index.ts';
+import type { DeviceMemory } from '../dmirror/index.ts';
 import { HmmError } from '../errno.ts';
 import type { FileSystem, FsName } from '../fs/index.ts';
 import type { MachineCore } from '../machine.ts';
@@ -13,6 +15,8 @@ import { Probe2019 } from './probe2019.ts';
 
 const FS_PAGES = 768 * 256;
 const GIB_PAGES = 2 ** 18;
+/** 128 MiB */
+const DEVICE_MEMORY_PAGES = 2 ** 15;
 
 /** A device-dax instance of the guest: `node` is what /proc/PID/maps calls it. */
 export interface DaxPlace {
@@ -39,6 +43,7 @@ export class Guest {
   readonly operations: Operations;
   readonly #systems = new Map<string, FileSystem>();
   readonly #devices = new Map<string, DaxDevice>();
+  #memories: readonly DeviceMemory[] | null = null;
   /** first frame shown of each device: frames are written down relative to it */
   readonly #firstFrames = new Map<string, number>();
   /** what the probe of the 2019 API holds */
@@ -75,6 +80,18 @@ export class Guest {
     const device = this.#devices.get(name) ?? this.core.newDaxDevice(name, place.npages, place.alignLevel, place.offsetPages[this.api]);
     this.#devices.set(name, device);
     return device;
+  }
+
+  /** Device `number` with memory of its own; undefined where there is none. */
+  deviceMemory(number: number): DeviceMemory | undefined {
+    this.#memories ??= ['dev0', 'dev1'].map((name) => this.core.newDeviceMemory(name, 'private', DEVICE_MEMORY_PAGES));
+    return this.#memories[number];
+  }
+
+  /** Which device's memory that is, if it is one's. */
+  numberOfDevice(owner: object): number | null {
+    const number = (this.#memories ?? []).indexOf(owner as DeviceMemory);
+    return number < 0 ? null : number;
   }
 
   /** The frame relative to the first one shown of its device, in bytes with a sign. */

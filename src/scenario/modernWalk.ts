@@ -9,6 +9,9 @@ import type { LoggedMirror } from './process.ts';
 /** Attempts after which a walk that always finds itself disturbed is EBUSY. */
 const ATTEMPTS_MAX = 2000;
 
+/** Events that a mirror keeps. */
+const EVENTS_MAX = 2048;
+
 export interface Walked {
   readonly err: string | null;
   readonly busy: boolean;
@@ -20,21 +23,26 @@ export interface Requests {
   readonly mask?: bigint;
   /** request bits by page */
   readonly asked?: ReadonlyMap<number, bigint>;
+  /** whose device-private pages are answered */
+  readonly owner?: object | null;
 }
 
 /** A subscription to `[start, start + npages)` that writes down what it hears. */
 export function* subscribe(mm: Mm, start: Vpn, npages: number): Sleepable<LoggedMirror> {
   const { notifiers } = mm;
   const log: NotifierRange[] = [];
+  const mirror = { log, heard: 0, told: 0 };
   const sub = notifiers.insert('record', start, start + npages, function* invalidate(range, seq): Sleepable<boolean> {
     notifiers.setSeq(sub, seq);
-    log.push({ ...range });
+    mirror.heard++;
+    if (log.length < EVENTS_MAX) log.push({ ...range });
     return true;
   });
-  return { sub, seq: yield* notifiers.readBegin(sub), log };
+  return Object.assign(mirror, { sub, seq: yield* notifiers.readBegin(sub) });
 }
 
-export function* walkPages(mm: Mm, start: Vpn, npages: number, { defaultFlags, mask = 0n, asked }: Requests): Sleepable<Walked> {
+/** What a driver does: subscribe, read the sequence, walk under mmap_lock; from the start where something interfered. */
+export function* walkPages(mm: Mm, start: Vpn, npages: number, { defaultFlags, mask = 0n, asked, owner = null }: Requests): Sleepable<Walked> {
   const { platform } = mm;
   const { sub } = yield* subscribe(mm, start, npages);
   const window = platform.arena.window(npages);
@@ -45,7 +53,9 @@ export function* walkPages(mm: Mm, start: Vpn, npages: number, { defaultFlags, m
     for (const [page, bits] of asked ?? []) if (page < npages) window.words[page] = bits;
     const seq = yield* mm.notifiers.readBegin(sub);
     if (!mm.mmapLock.tryRead(platform.sched)) yield* mm.mmapLock.read(platform.sched);
-    err = yield* hmmRangeFault({ mm, notifier: sub, seq, start, end: start + npages, words: window.words, out: window.offset, defaultFlags, pfnFlagsMask: mask });
+    err = yield* hmmRangeFault({
+      mm, notifier: sub, seq, start, end: start + npages, words: window.words, out: window.offset, defaultFlags, pfnFlagsMask: mask, devPrivateOwner: owner,
+    });
     mm.mmapLock.readUnlock(platform.sched);
     settled = err === null ? !mm.notifiers.readRetry(sub, seq) : err !== 'EBUSY';
   }

@@ -2,6 +2,7 @@
 import type { ProbeApi } from './guest.ts';
 import { operationTable, type Operations } from './operation.ts';
 import { ACCESS_OPERATIONS } from './ops/access.ts';
+import { DEVICE_OPERATIONS } from './ops/devices.ts';
 import { FILE_OPERATIONS } from './ops/files.ts';
 import { HMM_OPERATIONS } from './ops/hmm.ts';
 import { LEGACY_OPERATIONS } from './ops/legacy.ts';
@@ -10,7 +11,7 @@ import { PROCESS_OPERATIONS } from './ops/processes.ts';
 import { TASK_OPERATIONS } from './ops/tasks.ts';
 import { UNBUILT_OPERATIONS } from './ops/unbuilt.ts';
 
-const MODERN = operationTable(UNBUILT_OPERATIONS, MAPPING_OPERATIONS, ACCESS_OPERATIONS, FILE_OPERATIONS, HMM_OPERATIONS, PROCESS_OPERATIONS, TASK_OPERATIONS);
+const MODERN = operationTable(UNBUILT_OPERATIONS, MAPPING_OPERATIONS, ACCESS_OPERATIONS, FILE_OPERATIONS, HMM_OPERATIONS, DEVICE_OPERATIONS, PROCESS_OPERATIONS, TASK_OPERATIONS);
 
 const LEGACY = operationTable(UNBUILT_OPERATIONS, MAPPING_OPERATIONS, ACCESS_OPERATIONS, FILE_OPERATIONS, HMM_OPERATIONS, TASK_OPERATIONS, LEGACY_OPERATIONS);
 

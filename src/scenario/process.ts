@@ -38,6 +38,10 @@ export interface LoggedMirror {
   readonly sub: IntervalSub;
   readonly seq: number;
   readonly log: NotifierRange[];
+  /** events since it was made */
+  heard: number;
+  /** how many of them were told of, or lost */
+  told: number;
 }
 
 export class Process {

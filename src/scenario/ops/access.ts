@@ -5,11 +5,16 @@ import type { Sleepable } from '../../sched/index.ts';
 import { byteRuns } from '../bytes.ts';
 import { walkPages } from '../modernWalk.ts';
 import type { Answer, OperationList } from '../operation.ts';
+import { ownerOf } from './hmm.ts';
+import type { Args } from '../parse.ts';
 import type { Process } from '../process.ts';
 
 /** A device that faults a page, then reads (`value` null) or writes its bytes behind the word; it stops where a page cannot be had. */
-function* deviceAccess(process: Process, start: number, length: number, value: number | null): Sleepable<Answer> {
+function* deviceAccess(process: Process, args: Args, value: number | null): Sleepable<Answer> {
   const { content } = process.guest.platform.arena;
+  const start = process.byte(args.address('ADDR'));
+  const length = args.size('LEN');
+  const owner = ownerOf(process, args);
   const bytes = new Uint8Array(length).fill(value ?? 0);
   const defaultFlags = value === null ? HMM_PFN_REQ_FAULT : HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
   let done = 0;
@@ -17,8 +22,9 @@ function* deviceAccess(process: Process, start: number, length: number, value: n
   while (done < length) {
     const within = (start + done) % 4096;
     const part = Math.min(length - done, 4096 - within);
-    const walked = yield* walkPages(process.mm, (start + done - within) / 4096, 1, { defaultFlags });
-    err = walked.err;
+    const walked = yield* walkPages(process.mm, (start + done - within) / 4096, 1, { defaultFlags, owner });
+    // The owner's device pages that are read only are so whatever it asked.
+    err = walked.err ?? (value !== null && !walked.words.at(0).f.includes('W') ? 'EACCES' : null);
     if (err !== null) break;
     const from = walked.words.pfn(0) * 4096 + within;
     if (value === null) content.read(from, bytes, done, part);
@@ -52,6 +58,6 @@ export const ACCESS_OPERATIONS: OperationList = {
     yield* cpuStore(process.mm, ...process.split(args.address('ADDR')), new Uint8Array(args.size('LEN')).fill(args.number('BYTE')));
     return { err: 'ok' };
   },
-  'dread ADDR LEN [owner=N]': (process, args) => deviceAccess(process, process.byte(args.address('ADDR')), args.size('LEN'), null),
-  'dwrite ADDR LEN BYTE [owner=N]': (process, args) => deviceAccess(process, process.byte(args.address('ADDR')), args.size('LEN'), args.number('BYTE')),
+  'dread ADDR LEN [owner=N]': (process, args) => deviceAccess(process, args, null),
+  'dwrite ADDR LEN BYTE [owner=N]': (process, args) => deviceAccess(process, args, args.number('BYTE')),
 };

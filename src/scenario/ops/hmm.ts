@@ -2,7 +2,7 @@
 import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE } from '../../hmm/index.ts';
 import type { NotifierRange } from '../../mm/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
-import { signedHex } from '../guest.ts';
+import { hex, signedHex } from '../guest.ts';
 import { requestBits, subscribe, walkPages, type Requests } from '../modernWalk.ts';
 import { Skip, type Answer, type OperationList } from '../operation.ts';
 import { runsOf } from '../pageRuns.ts';
@@ -12,8 +12,13 @@ import { pageOf, pagesUp } from './mappings.ts';
 
 function* walk(process: Process, args: Args, asked: Requests): Sleepable<Answer> {
   const start = pageOf(process, args);
-  const { err, busy, words } = yield* walkPages(process.mm, start, pagesUp(args.size('LEN')), asked);
+  const { err, busy, words } = yield* walkPages(process.mm, start, pagesUp(args.size('LEN')), { ...asked, owner: ownerOf(process, args) });
   return { err: err ?? 'ok', ...(busy && err !== 'EBUSY' ? { busy } : {}), pfns: runsOf(process.guest, words, start) };
+}
+
+/** `owner=D`: the question is device D's own. */
+export function ownerOf(process: Process, args: Args): object | null {
+  return args.has('owner') ? (process.guest.deviceMemory(args.number('owner')) ?? null) : null;
 }
 
 /** '2:fw,4-6:f' by page. */
@@ -33,10 +38,29 @@ function mirrorOf(process: Process, id: string): LoggedMirror {
   return mirror;
 }
 
-/** A row of equal neighbours is told as one: `n` of them, `each` so long. */
-function foldEvents(log: readonly NotifierRange[], start: number): Answer[] {
-  const offset = (vpn: number): string => signedHex((vpn - start) * 4096);
-  return log.map(({ event, start: from, end, blockable }) => ({ type: event, start: offset(from), end: offset(end), block: blockable }));
+/** A row of equal neighbours is told as one: `n` of them, `each` so long. `seq` counts all that the mirror has heard. */
+function foldEvents(process: Process, { sub, log, told }: LoggedMirror): Answer[] {
+  const offset = (vpn: number): string => signedHex((vpn - sub.start) * 4096);
+  const rows: Answer[] = [];
+  for (let i = 0, next = 0; i < log.length; i = next) {
+    const first = log[i] as NotifierRange;
+    const each = first.end - first.start;
+    for (next = i + 1; next < log.length && follows(log[next - 1] as NotifierRange, log[next] as NotifierRange, each); next++);
+    rows.push({
+      seq: told + i + 1,
+      type: first.event,
+      start: offset(first.start),
+      end: offset((log[next - 1] as NotifierRange).end),
+      ...(next - i > 1 ? { n: next - i, each: hex(each * 4096) } : {}),
+      block: first.blockable,
+      ...(first.owner === null ? {} : { owner: process.guest.numberOfDevice(first.owner) ?? true }),
+    });
+  }
+  return rows;
+}
+
+function follows(before: NotifierRange, next: NotifierRange, each: number): boolean {
+  return next.event === before.event && next.blockable === before.blockable && next.owner === before.owner && next.start === before.end && next.end - next.start === each;
 }
 
 export const HMM_OPERATIONS: OperationList = {
@@ -50,8 +74,12 @@ export const HMM_OPERATIONS: OperationList = {
     return { err: 'ok' };
   },
   'events ID': function* events(process, args) {
-    const { sub, seq, log } = mirrorOf(process, args.word('ID'));
-    return { events: foldEvents(log.splice(0), sub.start), stale: process.mm.notifiers.readRetry(sub, seq) };
+    const mirror = mirrorOf(process, args.word('ID'));
+    const rows = foldEvents(process, mirror);
+    const lost = mirror.heard - mirror.told - mirror.log.length;
+    mirror.told = mirror.heard;
+    mirror.log.length = 0;
+    return { events: rows, ...(lost > 0 ? { lost } : {}), stale: process.mm.notifiers.readRetry(mirror.sub, mirror.seq) };
   },
   'unmirror ID': function* unmirror(process, args) {
     yield* process.mm.notifiers.remove(mirrorOf(process, args.word('ID')).sub);

@@ -1,0 +1,6 @@
+/** The migrate room: pages to a device's memory and back, and pages that a device has to itself. */
+export * from './migration.ts';
+export * from './migrateVma.ts';
+export * from './deviceRange.ts';
+export * from './swapFault.ts';
+export { swapPfn } from './entries.ts';
