@@ -3,8 +3,11 @@
  * its own. The whole file is checked before anything runs: what is wrong throws ScenarioError with its place.
  */
 import { ScenarioError } from './error.ts';
+import { LINES_MAX, LINE_BYTES_MAX, SCENARIO_MS_MAX, WORDS_MAX, excess } from './limits.ts';
+import { Scope } from './naming.ts';
 import type { Operations } from './operation.ts';
-import { misfit, misfitOfKind, type Usage } from './usage.ts';
+import { nearest } from './nearest.ts';
+import { misfit, misfitOfKind, type Place, type Usage } from './usage.ts';
 import { addressOf, numberOf, protOf, sizeOf, type AddressWord } from './words.ts';
 
 export interface Script {
@@ -19,7 +22,7 @@ export interface Line {
   /** in the file, from 1 */
   readonly number: number;
   readonly op: string;
-  /** as in the file, without blanks at its ends */
+  /** as in the file, without the blanks before it */
   readonly text: string;
   readonly args: Args;
 }
@@ -31,26 +34,22 @@ interface Word {
 
 /** The words of one operation, by their places in its usage. */
 export class Args {
-  readonly #places = new Map<string, string>();
-  readonly #options = new Map<string, string>();
+  readonly #words = new Map<string, Word & { readonly kind: string | null }>();
   /** the operation that an OPERATION place holds */
   inner: Line | null = null;
 
-  set(place: string, text: string): void {
-    this.#places.set(place, text);
-  }
-
-  setOption(name: string, value: string): void {
-    this.#options.set(name, value);
+  /** `kind`: what the place takes; null for an option without value. */
+  set(place: string, word: Word, kind: string | null): void {
+    this.#words.set(place, { ...word, kind });
   }
 
   has(name: string): boolean {
-    return this.#options.has(name) || this.#places.has(name);
+    return this.#words.has(name);
   }
 
   /** The word at a place or of an option, '' where there is none. */
   word(name: string): string {
-    return this.#places.get(name) ?? this.#options.get(name) ?? '';
+    return this.#words.get(name)?.text ?? '';
   }
 
   /** Bytes; `otherwise` where it was left out. */
@@ -69,20 +68,51 @@ export class Args {
   address(name: string): AddressWord {
     return addressOf(this.word(name)) ?? { name: null, offset: 0 };
   }
+
+  columnOf(place: string): number {
+    return this.#words.get(place)?.column ?? 1;
+  }
+
+  /** The areas that addresses begin with, by place. Special ones like [stack] are always there. */
+  *areas(): Generator<[place: string, name: string]> {
+    for (const [place, { text, kind }] of this.#words) {
+      if (kind !== 'ADDR') continue;
+      const name = addressOf(text)?.name ?? null;
+      if (name !== null && !name.startsWith('[')) yield [place, name];
+    }
+  }
+
+  /** Milliseconds that the operation asks for. */
+  milliseconds(): number {
+    return [...this.#words.values()].reduce((sum, { text, kind }) => sum + (kind === 'MS' ? (numberOf(text) ?? 0) : 0), 0);
+  }
 }
 
 export function parseScenario(file: string, text: string, operations: Operations): Script {
-  const name = file.replace(/^.*[/\\]/, '').replace(/\.scn$/, '');
+  const name = file.replace(/^.*[/\\]/, '').replace(/\..*$/s, '');
+  const scope = new Scope();
   let title = '';
   let isolated = false;
+  let sleptMs = 0;
   const lines: Line[] = [];
-  for (const [i, raw] of text.split(/\r?\n/).entries()) {
-    const line = raw.trim();
-    if (line.startsWith('#')) {
-      const comment = line.slice(1).trim();
-      if (comment === 'isolated') isolated = true;
+  for (const [i, raw] of text.split('\n').entries()) {
+    const at = { file, number: i + 1, operations };
+    const words = wordsOf(raw);
+    const [head] = words;
+    if (head === undefined) continue;
+    if (head.text.startsWith('#')) {
+      const comment = raw.slice(head.column).trim();
+      if (raw.startsWith('# isolated')) isolated = true;
       if (title === '') title = comment;
-    } else if (line !== '') lines.push(parseLine({ file, number: i + 1, operations }, wordsOf(raw), line));
+      continue;
+    }
+    checkSize(at, raw, words, lines.length);
+    const line = parseLine(at, words, textOf(raw.slice(head.column - 1)));
+    const unnamed = scope.enter(line);
+    if (unnamed !== null) throw new ScenarioError(file, at.number, unnamed.inner.args.columnOf(unnamed.place), `${unnamed.inner.op}: ${unnamed.what}`);
+    if (line.op === 'sleep') sleptMs += line.args.milliseconds();
+    if (sleptMs > SCENARIO_MS_MAX) throw new ScenarioError(file, at.number, head.column, `sleep: ${sleptMs} ms of sleep in all; a scenario has ${SCENARIO_MS_MAX}`);
+    lines.push(line);
   }
   return { name, title, isolated, lines };
 }
@@ -94,15 +124,31 @@ interface Context {
 }
 
 function wordsOf(raw: string): Word[] {
-  return Array.from(raw.matchAll(/\S+/g), (match) => ({ text: match[0], column: match.index + 1 }));
+  return Array.from(raw.matchAll(/[^ \t\r]+/g), (match) => ({ text: match[0], column: match.index + 1 }));
+}
+
+/** A line as answers repeat it: without control characters. */
+function textOf(line: string): string {
+  // oxlint-disable-next-line no-control-regex
+  return line.replace(/[\0-\x1f]/g, '');
+}
+
+function checkSize({ file, number }: Context, raw: string, words: readonly Word[], before: number): void {
+  if (before === LINES_MAX) throw new ScenarioError(file, number, 1, `more than ${LINES_MAX} operations`);
+  const bytes = Buffer.byteLength(raw);
+  if (bytes > LINE_BYTES_MAX) throw new ScenarioError(file, number, 1, `the line is of ${bytes} bytes, more than ${LINE_BYTES_MAX}`);
+  const extra = words[WORDS_MAX];
+  if (extra !== undefined) throw new ScenarioError(file, number, extra.column, `more than ${WORDS_MAX} words`);
 }
 
 function parseLine(context: Context, words: readonly Word[], text: string): Line {
-  const [head, ...rest] = words;
-  if (head === undefined) throw new ScenarioError(context.file, context.number, 1, 'an operation is missing');
+  const [head, ...rest] = words as [Word, ...Word[]];
   const operation = context.operations.get(head.text);
-  if (operation === undefined) throw new ScenarioError(context.file, context.number, head.column, `no operation '${head.text}'`);
-  return { number: context.number, op: head.text, text, args: parseArgs(context, operation.usage, head, rest) };
+  if (operation === undefined) throw new ScenarioError(context.file, context.number, head.column, `no operation ${nearest(head.text, context.operations.keys())}`);
+  const line = { number: context.number, op: head.text, text, args: parseArgs(context, operation.usage, head, rest) };
+  const over = excess(line);
+  if (over !== null) throw new ScenarioError(context.file, context.number, line.args.columnOf(over.place), `${line.op}: ${over.what}`);
+  return line;
 }
 
 function parseArgs(context: Context, usage: Usage, head: Word, words: readonly Word[]): Args {
@@ -115,23 +161,35 @@ function parseArgs(context: Context, usage: Usage, head: Word, words: readonly W
     const word = words[i] as Word;
     const place = usage.places[next];
     if (place?.rest === true) {
-      const rest = words.slice(i);
-      args.set(place.name, rest.map(({ text }) => text).join(' '));
-      if (place.kind === 'OPERATION') args.inner = parseLine(context, rest, args.word(place.name));
+      setRest(context, args, place, words.slice(i));
       return args;
     }
-    if ((place === undefined || place.optional) && setOption(args, usage, word, fail)) continue;
-    if (place === undefined) fail(word, `'${word.text}' is one word too many`);
+    // A name may be that of an option, but holds no '='.
+    if ((place === undefined || place.optional || word.text.includes('=')) && setOption(args, usage, word, fail)) continue;
+    if (place === undefined) fail(word, tooMany(word.text, usage));
     else {
       const wrong = misfit(place, word.text);
       if (wrong !== null) fail(word, wrong);
-      args.set(place.name, word.text);
+      args.set(place.name, word, place.kind);
       next++;
     }
   }
   const missing = usage.places[next];
   if (missing !== undefined && !missing.optional) fail(head, `${missing.name} is missing`);
   return args;
+}
+
+function tooMany(word: string, { options }: Usage): string {
+  const meant = nearest(word, options.keys());
+  return meant.endsWith(')') ? `no option ${meant}` : `'${word}' is one word too many`;
+}
+
+/** The rest of a line is one word: in it is what an OPERATION is made of. */
+function setRest(context: Context, args: Args, place: Place, words: readonly Word[]): void {
+  const [first] = words as [Word];
+  const text = words.map((word) => word.text).join(' ');
+  args.set(place.name, { text, column: first.column }, place.kind);
+  if (place.kind === 'OPERATION') args.inner = parseLine(context, words, text);
 }
 
 /** Takes `word` for an option where it is one. */
@@ -142,6 +200,6 @@ function setOption(args: Args, usage: Usage, word: Word, fail: (at: Word, what: 
   if (kind === null ? value !== undefined : value === undefined) fail(word, kind === null ? `${name} takes no value` : `${name} needs a value`);
   const wrong = kind === null ? null : misfitOfKind(kind, value ?? '');
   if (wrong !== null) fail(word, wrong);
-  args.setOption(name, value ?? '');
+  args.set(name, { text: value ?? '', column: word.column }, kind);
   return true;
 }

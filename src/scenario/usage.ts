@@ -4,23 +4,41 @@
  * Capitals are places, by kind: see KINDS. `a|b` is one of these words. In brackets: what may be left out; `[name=KIND]` and
  * `[word]` may stand in any order after the places. TEXT and OPERATION take the rest of the line.
  */
+import { invariant } from '../errno.ts';
 import { addressOf, numberOf, protOf, sizeOf } from './words.ts';
+
+const NAME = 'a name (letters, digits and _, at most 23)';
+
+function nameOf(text: string): string | null {
+  return /^\w{1,23}$/.test(text) ? text : null;
+}
 
 /** What a place takes: null where the word will not do. */
 const KINDS: Readonly<Record<string, { readonly what: string; readonly read: (text: string) => unknown }>> = {
-  ID: { what: 'a name', read: (text) => (/^\w{1,23}$/.test(text) ? text : null) },
-  FILE: { what: 'the name of a file', read: (text) => (/^\w{1,23}$/.test(text) ? text : null) },
-  WHAT: { what: "'anon' or the name of a file", read: (text) => (/^\w{1,23}$/.test(text) ? text : null) },
+  ID: { what: NAME, read: nameOf },
+  FILE: { what: 'the name of a file', read: nameOf },
+  DST: { what: 'the name of a file', read: nameOf },
+  SRC: { what: 'the name of a file', read: nameOf },
+  WHAT: { what: "'anon' or the name of a file", read: nameOf },
   ADDR: { what: 'an address (name+offset, [stack] or a number)', read: addressOf },
   SIZE: { what: 'a size (with K, M, G or P)', read: sizeOf },
   LEN: { what: 'a length (with K, M, G or P)', read: sizeOf },
+  OLD: { what: 'a length (with K, M, G or P)', read: sizeOf },
+  NEW: { what: 'a length (with K, M, G or P)', read: sizeOf },
+  PAGES: { what: 'a number of pages', read: sizeOf },
   OFF: { what: 'an offset (with K, M, G or P)', read: sizeOf },
+  SRCOFF: { what: 'an offset (with K, M, G or P)', read: sizeOf },
+  DSTOFF: { what: 'an offset (with K, M, G or P)', read: sizeOf },
   N: { what: 'a number', read: numberOf },
+  D: { what: 'the number of a device', read: numberOf },
   BYTE: { what: 'a byte', read: (text) => ((numberOf(text) ?? 256) < 256 ? numberOf(text) : null) },
   MS: { what: 'a time in ms', read: numberOf },
   PROT: { what: "a protection (of rwx, or '-')", read: protOf },
   FLAGS: { what: "'f' or 'fw'", read: (text) => (/^[fwp]+$/.test(text) ? text : null) },
+  REQUESTS: { what: 'requests by page (0:f,2-5:fw)', read: (text) => (/^\d{1,9}(-\d{1,9})?:[fwp]+(,\d{1,9}(-\d{1,9})?:[fwp]+)*$/.test(text) ? text : null) },
   WORD: { what: 'a word', read: (text) => text },
+  TEXT: { what: 'a text', read: (text) => text },
+  OPERATION: { what: 'an operation', read: (text) => text },
 };
 
 export interface Place {
@@ -51,6 +69,7 @@ export function usageOf(text: string): Usage {
     else if (bare === bare.toUpperCase()) places.push({ name: bare, kind: bare.replace(/\d+$/, ''), words: null, optional, rest: bare === 'TEXT' || bare === 'OPERATION' });
     else options.set(bare, null);
   }
+  for (const kind of [...places.map((place) => place.kind), ...options.values()]) if (kind !== null) kindOf(kind);
   return { text, places, options };
 }
 
@@ -61,6 +80,12 @@ export function misfit(place: Place, text: string): string | null {
 }
 
 export function misfitOfKind(kind: string, text: string): string | null {
-  const known = KINDS[kind] ?? KINDS['WORD'];
-  return known === undefined || known.read(text) !== null ? null : `${known.what} is meant, not '${text}'`;
+  const { what, read } = kindOf(kind);
+  return read(text) !== null ? null : `${what} is meant, not '${text}'`;
+}
+
+function kindOf(kind: string): (typeof KINDS)[string] {
+  const known = Object.hasOwn(KINDS, kind) ? KINDS[kind] : undefined;
+  invariant(known !== undefined, `no kind of word ${kind}`);
+  return known;
 }

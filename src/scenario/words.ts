@@ -1,7 +1,8 @@
 /**
  * Words of the scenario language: sizes with K, M, G and P (pages), numbers, protections, addresses `name+offset`.
  *
- * Each reader answers null for what is no such word; who asked says where it stands.
+ * Each reader answers null for what is no such word; who asked says where it stands. A number that begins with 0 is none: it would be octal
+ * in the guest.
  */
 import { VM_EXEC, VM_READ, VM_WRITE } from '../mm/index.ts';
 
@@ -9,14 +10,14 @@ const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20,
 
 /** '8K', '0x1000', '3P' in bytes. */
 export function sizeOf(text: string): number | null {
-  const [, digits = '', unit = ''] = /^(0x[0-9a-f]+|\d+)([KMGP]?)$/i.exec(text) ?? [];
+  const [, digits = '', unit = ''] = /^(0x[0-9a-f]+|0|[1-9]\d*)([KMGP]?)$/i.exec(text) ?? [];
   if (digits === '') return null;
   const bytes = Number(digits) * (UNITS[unit.toUpperCase()] as number);
   return bytes < 2 ** 53 ? bytes : null;
 }
 
 export function numberOf(text: string): number | null {
-  return /^(0x[0-9a-f]+|\d+)$/i.test(text) && Number(text) < 2 ** 53 ? Number(text) : null;
+  return /^(0x[0-9a-f]+|0|[1-9]\d*)$/i.test(text) && Number(text) < 2 ** 53 ? Number(text) : null;
 }
 
 /** 'rwx', '-' for none, as VM_ bits. */

@@ -54,10 +54,10 @@ export const ACCESS_OPERATIONS: OperationList = {
     yield* cpuLoad(process.mm, ...process.split(args.address('ADDR')), bytes);
     return { err: 'ok', bytes: byteRuns(bytes) };
   },
-  'poke ADDR LEN BYTE': function* poke(process, args) {
-    yield* cpuStore(process.mm, ...process.split(args.address('ADDR')), new Uint8Array(args.size('LEN')).fill(args.number('BYTE')));
+  'poke ADDR LEN [BYTE]': function* poke(process, args) {
+    yield* cpuStore(process.mm, ...process.split(args.address('ADDR')), new Uint8Array(args.size('LEN')).fill(args.number('BYTE', 1)));
     return { err: 'ok' };
   },
   'dread ADDR LEN [owner=N]': (process, args) => deviceAccess(process, args, null),
-  'dwrite ADDR LEN BYTE [owner=N]': (process, args) => deviceAccess(process, args, args.number('BYTE')),
+  'dwrite ADDR LEN [BYTE] [owner=N]': (process, args) => deviceAccess(process, args, args.number('BYTE')),
 };

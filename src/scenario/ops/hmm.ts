@@ -22,12 +22,11 @@ export function ownerOf(process: Process, args: Args): object | null {
 }
 
 /** '2:fw,4-6:f' by page. */
-function askedPages(text: string): Map<number, bigint> {
+function askedPages(text: string, npages: number): Map<number, bigint> {
   const asked = new Map<number, bigint>();
   for (const part of text.split(',').filter((piece) => piece !== '')) {
-    const [, from = '', to = from, letters = ''] = /^(\d+)(?:-(\d+))?:([fw]+)$/.exec(part) ?? [];
-    if (letters === '') throw new Skip(`no request ${part}`);
-    for (let i = Number(from); i <= Number(to); i++) asked.set(i, requestBits(letters));
+    const [, from = '', to = from, letters = ''] = /^(\d+)(?:-(\d+))?:(\w+)$/.exec(part) ?? [];
+    for (let i = Number(from); i <= Number(to) && i < npages; i++) asked.set(i, requestBits(letters));
   }
   return asked;
 }
@@ -67,8 +66,8 @@ export const HMM_OPERATIONS: OperationList = {
   'snap ADDR LEN [owner=N]': (process, args) => walk(process, args, { defaultFlags: 0n }),
   'fault ADDR LEN [r|w] [owner=N]': (process, args) =>
     walk(process, args, { defaultFlags: args.word('r|w') === 'w' ? HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE : HMM_PFN_REQ_FAULT }),
-  'hmm ADDR LEN [def=FLAGS] [mask=FLAGS] [req=WORD] [owner=N]': (process, args) =>
-    walk(process, args, { defaultFlags: requestBits(args.word('def')), mask: requestBits(args.word('mask')), asked: askedPages(args.word('req')) }),
+  'hmm ADDR LEN [def=FLAGS] [mask=FLAGS] [req=REQUESTS] [owner=N]': (process, args) =>
+    walk(process, args, { defaultFlags: requestBits(args.word('def')), mask: requestBits(args.word('mask')), asked: askedPages(args.word('req'), pagesUp(args.size('LEN'))) }),
   'mirror ID ADDR LEN': function* mirror(process, args) {
     process.mirrors.set(args.word('ID'), yield* subscribe(process.mm, pageOf(process, args), pagesUp(args.size('LEN'))));
     return { err: 'ok' };

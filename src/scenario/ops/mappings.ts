@@ -39,7 +39,7 @@ export const MAPPING_OPERATIONS: OperationList = {
     process.areas.set(id, { id, vpn: at });
     return { err: 'ok' };
   },
-  'hole ID LEN': function* hole(process, args) {
+  'hole ID LEN [align=SIZE] [skew=SIZE]': function* hole(process, args) {
     const id = args.word('ID');
     process.areas.set(id, { id, vpn: process.place(pagesUp(args.size('LEN')), 0) });
     return { err: 'ok' };
@@ -48,7 +48,7 @@ export const MAPPING_OPERATIONS: OperationList = {
     yield* munmap(process.mm, pageOf(process, args), pagesUp(args.size('LEN')));
     return { err: 'ok' };
   },
-  'protect ADDR LEN PROT': function* protect(process, args) {
+  'protect ADDR LEN [PROT]': function* protect(process, args) {
     yield* mprotect(process.mm, pageOf(process, args), pagesUp(args.size('LEN')), args.prot('PROT'));
     return { err: 'ok' };
   },

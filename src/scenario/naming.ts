@@ -1,0 +1,81 @@
+/**
+ * Which names each operation gives and needs, so that a name nobody gave is found before anything runs.
+ *
+ * A name counts as given by every line that tries to: whether that line succeeds shows when it runs. A child starts with the names
+ * that its parent had when it was forked; what it names itself is its own.
+ */
+import type { Line } from './parse.ts';
+
+type Kind = 'area' | 'file' | 'mirror' | 'set of pins' | 'child' | 'thread';
+
+interface Naming {
+  readonly gives?: readonly [kind: Kind, place: string];
+  readonly needs?: readonly (readonly [kind: Kind, place: string])[];
+}
+
+const file: Naming = { needs: [['file', 'ID']] };
+const mirror: Naming = { needs: [['mirror', 'ID']] };
+
+/** Areas in places that hold addresses are not listed: those are found by their form. */
+const NAMING: Readonly<Record<string, Naming>> = {
+  map: { gives: ['area', 'ID'], needs: [['file', 'WHAT']] },
+  hole: { gives: ['area', 'ID'] },
+  remap: { gives: ['area', 'ID'] },
+  open: { gives: ['file', 'ID'] },
+  memfd: { gives: ['file', 'ID'] },
+  close: file, unlink: file, truncate: file, falloc: file, pwrite: file, pread: file, fsync: file, stat: file, extents: file,
+  clone: { needs: [['file', 'DST'], ['file', 'SRC']] },
+  mirror: { gives: ['mirror', 'ID'] },
+  events: mirror, unmirror: mirror,
+  pin: { gives: ['set of pins', 'ID'] },
+  unpin: { needs: [['set of pins', 'ID']] },
+  fork: { gives: ['child', 'ID'] },
+  in: { needs: [['child', 'ID']] },
+  join: { needs: [['child', 'ID']] },
+  async: { gives: ['thread', 'ID'] },
+  wait: { needs: [['thread', 'ID']] },
+  smaps: { needs: [['area', 'ID']] },
+};
+
+/** What one process has named so far. */
+export class Scope {
+  readonly #given: Set<string>;
+  readonly #children: Map<string, Scope>;
+
+  constructor(given: Iterable<string> = [], children: Iterable<[string, Scope]> = []) {
+    this.#given = new Set(given);
+    this.#children = new Map(children);
+  }
+
+  /** The first place of `line` that holds a name which nobody gave, and what is wrong with it; null: none. Learns what the line names. */
+  enter(line: Line): { readonly place: string; readonly what: string; readonly inner: Line } | null {
+    const { op, args } = line;
+    const { gives, needs = [] } = NAMING[op] ?? {};
+    for (const [kind, place] of needs) {
+      const id = args.word(place);
+      if (id === '' || (place === 'WHAT' && id === 'anon') || this.#has(kind, id)) continue;
+      return { place, what: `no ${kind} '${id}'${this.#known(kind)}`, inner: line };
+    }
+    for (const [place, name] of args.areas()) {
+      if (this.#has('area', name) || (op === 'page' && this.#has('set of pins', name))) continue;
+      return { place, what: `no area '${name}'${this.#known('area')}`, inner: line };
+    }
+    const deeper = args.inner === null ? null : (op === 'in' ? this.#children.get(args.word('ID')) ?? this : this).enter(args.inner);
+    if (gives !== undefined) this.#give(gives[0], args.word(gives[1]));
+    return deeper;
+  }
+
+  #give(kind: Kind, id: string): void {
+    this.#given.add(`${kind} ${id}`);
+    if (kind === 'child') this.#children.set(id, new Scope(this.#given, this.#children));
+  }
+
+  #has(kind: Kind, id: string): boolean {
+    return this.#given.has(`${kind} ${id}`);
+  }
+
+  #known(kind: Kind): string {
+    const known = [...this.#given].filter((name) => name.startsWith(`${kind} `)).map((name) => name.slice(kind.length + 1));
+    return known.length === 0 ? '' : ` (known: ${known.join(', ')})`;
+  }
+}
