@@ -9,7 +9,9 @@ import type { Sleepable } from '../sched/index.ts';
 import { addrOf, type Pfn, type Vpn } from '../units.ts';
 import { handleMmFault } from './fault.ts';
 import type { Mm } from './mm.ts';
-import { FAULT_FLAG_USER, FAULT_FLAG_WRITE, VM_EXEC, VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAULT_SIGSEGV, VM_READ, VM_WRITE } from './vma.ts';
+import {
+  FAULT_FLAG_ALLOW_RETRY, FAULT_FLAG_USER, FAULT_FLAG_WRITE, VM_EXEC, VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, VM_FAULT_SIGSEGV, VM_READ, VM_WRITE,
+} from './vma.ts';
 
 /** So many faults in a row that leave an access as impossible as before are a livelock. */
 const MAX_ROUNDS = 64;
@@ -31,17 +33,19 @@ export function* accessPage(mm: Mm, vpn: Vpn, write: boolean, op: string): Sleep
 function* userFault(mm: Mm, vpn: Vpn, write: boolean, op: string): Sleepable<void> {
   const { sched } = mm.platform;
   if (!mm.mmapLock.tryRead(sched)) yield* mm.mmapLock.read(sched);
+  let locked = true;
   try {
     const vma = mm.vmas.at(vpn);
     if (vma === null) throw new FaultSignal('SIGSEGV', 'MAPERR', op, addrOf(vpn));
     if (write ? !vma.has(VM_WRITE) : !vma.has(VM_READ | VM_WRITE | VM_EXEC)) throw new FaultSignal('SIGSEGV', 'ACCERR', op, addrOf(vpn));
-    const result = yield* handleMmFault(vma, vpn, FAULT_FLAG_USER | (write ? FAULT_FLAG_WRITE : 0));
+    const result = yield* handleMmFault(vma, vpn, FAULT_FLAG_USER | FAULT_FLAG_ALLOW_RETRY | (write ? FAULT_FLAG_WRITE : 0));
+    if ((result & VM_FAULT_RETRY) !== 0) locked = false;
     if ((result & VM_FAULT_OOM) !== 0) throw new HmmError('ENOMEM', op, 'no memory for the page', addrOf(vpn));
     if ((result & VM_FAULT_HWPOISON) !== 0) throw new FaultSignal('SIGBUS', 'MCEERR_AR', op, addrOf(vpn));
     if ((result & VM_FAULT_SIGBUS) !== 0) throw new FaultSignal('SIGBUS', 'ADRERR', op, addrOf(vpn));
     if ((result & VM_FAULT_SIGSEGV) !== 0) throw new FaultSignal('SIGSEGV', 'ACCERR', op, addrOf(vpn));
   } finally {
-    mm.mmapLock.readUnlock(sched);
+    if (locked) mm.mmapLock.readUnlock(sched);
   }
 }
 

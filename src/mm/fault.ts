@@ -17,10 +17,11 @@ import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
 import { movePage, ownPage, prepareAnonVma } from './anonVma.ts';
 import { vmaFlagsLo } from './insert.ts';
+import { waitForUser } from './userWait.ts';
 import { invalidateEnd, invalidateStart } from './mm.ts';
 import {
-  FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_ACCESS, VM_EXEC, VM_FAULT_DONE_COW, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS,
-  VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, VM_WRITE, type Vma, type Vmf,
+  FAULT_FLAG_ALLOW_RETRY, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_ACCESS, VM_EXEC, VM_FAULT_DONE_COW, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_RETRY,
+  VM_FAULT_SIGBUS, VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, VM_UFFD_MISSING, VM_WRITE, type Vma, type Vmf,
 } from './vma.ts';
 import { swapFault } from './migrate/swapFault.ts';
 import { dropPage, fitsHugePage, hugeAnonymousFault, reuseHugePage } from './thp/index.ts';
@@ -35,7 +36,12 @@ export function* handleMmFault(vma: Vma, vpn: Vpn, flags: number): Sleepable<num
     const quick = quickMmFault(vma, vpn, flags);
     if (quick !== FAULT_SLEEPS) return quick;
   }
-  if (mm.unstable && !vma.isShared && !mm.pageTable.look(vpn) && mm.pageTable.none) return VM_FAULT_SIGBUS; // the OOM reaper may have had it
+  if ((mm.unstable || vma.has(VM_UFFD_MISSING)) && !vma.isShared && !mm.pageTable.look(vpn) && mm.pageTable.none) {
+    const handled = vma.has(VM_UFFD_MISSING) && !mm.unstable && (flags & FAULT_FLAG_ALLOW_RETRY) !== 0;
+    if (!handled) return VM_FAULT_SIGBUS; // the OOM reaper may have had it; or the lock may not be dropped for the handler
+    yield* waitForUser(mm, vpn, (flags & FAULT_FLAG_WRITE) !== 0);
+    return VM_FAULT_RETRY;
+  }
   const vmf: Vmf = { vma, vpn, pgoff: vma.pgoffOf(vpn), flags, syncPfn: -1, syncLevel: 0 };
   let result = VM_FAULT_FALLBACK;
   for (let level = LEVEL_PUD; level > LEVEL_PTE && (result & VM_FAULT_FALLBACK) !== 0; level--) {
@@ -61,7 +67,7 @@ export function quickMmFault(vma: Vma, vpn: Vpn, flags: number): number {
 
 function quickAbsent(vmf: Vmf, level: number): number {
   const { vma } = vmf;
-  if (vma.mm.unstable) return FAULT_SLEEPS;
+  if (vma.mm.unstable || vma.has(VM_UFFD_MISSING)) return FAULT_SLEEPS;
   const { ops } = vma;
   if (ops === null) {
     const result = level === LEVEL_PMD && fitsHugePage(vma, vmf.vpn) ? anonymousHugeFault(vmf) : VM_FAULT_FALLBACK;
@@ -174,7 +180,7 @@ function anonymousFault(vmf: Vmf, write: boolean): number {
 }
 
 /** Maps `pfn`, writable, at the pte found last, over none or over what it replaces. */
-function mapAnonPage(vmf: Vmf, pfn: Pfn): void {
+export function mapAnonPage(vmf: Vmf, pfn: Pfn): void {
   const { vma } = vmf;
   const { records, bus } = vma.mm.platform;
   prepareAnonVma(vma);

@@ -14,5 +14,7 @@ export * from './insert.ts';
 export * from './oomReaper.ts';
 export * from './rmap.ts';
 export * from './thp/index.ts';
+export * from './userfaultfd.ts';
+export * from './userWait.ts';
 export * from './zap.ts';
 export * from './migrate/index.ts';

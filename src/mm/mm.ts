@@ -8,6 +8,7 @@ import { RwLock, type Sleepable } from '../sched/index.ts';
 import type { NotifierEvent } from '../events/events.ts';
 import type { Vpn } from '../units.ts';
 import { MmuNotifiers, type NotifierRange } from './notifier/index.ts';
+import type { UserFault } from './userWait.ts';
 import type { Vma } from './vma.ts';
 import { VmaTree } from './vmaTree.ts';
 
@@ -34,6 +35,8 @@ export class Mm {
   unstable = false;
   /** entries that are neither empty nor present have been made here: what goes over ranges quickly has to look for them */
   mayHaveSwapEntries = false;
+  /** faults that wait for the userfaultfd handler, by page */
+  readonly userFaults = new Map<Vpn, UserFault>();
 
   constructor(platform: Platform, id: number, name: string) {
     this.id = id;

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { PTE_PRESENT, PTE_SPECIAL } from '../../../dist/abi.js';
 import { LEGACY_FORMAT } from '../../../dist/dmirror/index.js';
 import { hmmRangeFault2019, hmmRangeRegister, hmmRangeSnapshot, hmmRangeUnregister, hmmRangeWaitUntilValid, newRange2019, type Range2019 } from '../../../dist/hmm/index.js';
-import { FAULT_SLEEPS, exitMm, madviseDontneed, mprotect, munmap, type MappedFile, type NotifierRange } from '../../../dist/mm/index.js';
+import { FAULT_SLEEPS, exitMm, madviseDontneed, mprotect, munmap, type MappedFile, type NotifierRange, type VmOps } from '../../../dist/mm/index.js';
 import { runOn, type Sleepable } from '../../../dist/sched/index.js';
 import { VALID, WRITE, callRange, fault, letters, makeRange, snap } from '../../support/probe2019.ts';
 import { checkPgmaps, makeMachine, type Rig } from '../../support/rig.ts';
@@ -261,7 +261,7 @@ describe('block', () => {
     return {
       ...plain,
       vmOps: {
-        ...plain.vmOps,
+        ...(plain.vmOps as VmOps),
         *fault(vmf) {
           if (state.locked && (vmf.flags & 4) !== 0) {
             vmf.vma.mm.mmapLock.readUnlock(sched);
