@@ -69,11 +69,15 @@ export class FaultSignal extends HmmError {
   /** si_code by name */
   readonly reason: 'MAPERR' | 'ACCERR' | 'ADRERR' | 'MCEERR_AR';
 
-  constructor(signal: 'SIGSEGV' | 'SIGBUS', reason: FaultSignal['reason'], op: string, addr: bigint) {
+  /** of poisoned memory: how many low bits of the address do not count; else 0 */
+  readonly lsb: number;
+
+  constructor(signal: 'SIGSEGV' | 'SIGBUS', reason: FaultSignal['reason'], op: string, addr: bigint, lsb = 0) {
     super('EFAULT', op, `${signal} ${reason} at 0x${addr.toString(16)}`, addr);
     this.name = 'FaultSignal';
     this.signal = signal;
     this.reason = reason;
+    this.lsb = lsb;
   }
 }
 

@@ -29,6 +29,7 @@ export class MachineCore {
   readonly config: MachineConfig;
   readonly platform: Platform;
   readonly mms: Mm[] = [];
+  readonly fileSystems: FileSystem[] = [];
   #nextMm = 1;
   /** where the next device's frames begin: each on a 1 GiB boundary */
   #nextPfn = DEVICE_BASE_PFN;
@@ -80,7 +81,9 @@ export class MachineCore {
 
   /** A persistent memory device with a file system on it. */
   newFileSystem(name: string, npages: number, fs: FsName): FileSystem {
-    return new FileSystem(this.platform, FS_PROFILES[fs], this.#register(name, 'fs-dax', npages));
+    const system = new FileSystem(this.platform, FS_PROFILES[fs], this.#register(name, 'fs-dax', npages));
+    this.fileSystems.push(system);
+    return system;
   }
 
   /** `offsetPages`: where its frames begin within a GiB, as what lies before them on the device has it. */
@@ -115,6 +118,7 @@ export class MachineCore {
     platform.random.reseed(this.config.seed);
     Object.assign(platform.counts, newCounts());
     this.mms.length = 0;
+    this.fileSystems.length = 0;
     this.#nextMm = 1;
     this.#nextPfn = DEVICE_BASE_PFN;
     this.#nextMemoryPfn = DEVICE_MEMORY_BASE_PFN;

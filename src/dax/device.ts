@@ -29,6 +29,7 @@ export interface DaxDevice extends Mappable {
 
 export function newDaxDevice(platform: Platform, pgmap: PgMap, alignLevel: number): DaxDevice {
   const touches = `dax ${pgmap.name}`;
+  if (platform.profile.deviceCompoundPages) pgmap.compoundPages = pagesOfLevel(alignLevel);
   return { name: pgmap.name, touches, mappings: new Mappings(platform.sched, pgmap.name, touches), platform, pgmap, alignLevel, alive: true };
 }
 
@@ -85,5 +86,6 @@ function mapDevice(device: DaxDevice, vmf: Vmf, level: number): number {
 export function* killDaxDevice(device: DaxDevice): Sleepable<void> {
   device.alive = false;
   yield* unmapMappingRange(device, 0, device.pgmap.npages, true);
-  yield* device.platform.pgmaps.drain(device.pgmap);
+  const { pgmaps, profile } = device.platform;
+  yield* pgmaps.drain(device.pgmap, profile.drainWaitsForPages);
 }

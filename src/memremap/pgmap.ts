@@ -44,6 +44,10 @@ export class PgMap {
   ops: PgMapOps | null = null;
   /** references taken beyond the base (the bias and one a page): GUP, get_dev_pagemap(), device pages */
   refs = 0;
+  /** references on its pages beyond the idle one: pins */
+  heldPages = 0;
+  /** pages of one compound page: counts are its first page's */
+  compoundPages = 1;
   readonly #holders = new Map<string, number>();
 
   constructor(id: number, name: string, type: PgMapType, basePfn: Pfn, npages: number) {
@@ -178,11 +182,11 @@ export class PgMaps {
     this.#publish();
   }
 
-  /** memunmap_pages(): kills, waits until all references are back, takes the frames away. */
-  *drain(map: PgMap): Sleepable<void> {
+  /** memunmap_pages(): kills, waits until all references are back, `pages`: those on its pages too, takes the frames away. */
+  *drain(map: PgMap, pages = false): Sleepable<void> {
     if (map.state === 'live') this.kill(map);
     this.#enter(map, 'draining');
-    yield* this.#drained.wait(this.#sched, () => map.refs === 0);
+    yield* this.#drained.wait(this.#sched, () => map.refs === 0 && (!pages || map.heldPages === 0));
     this.#enter(map, 'dead');
     this.#maps = this.#maps.filter((other) => other !== map);
     this.#publish();

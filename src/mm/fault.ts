@@ -20,7 +20,7 @@ import { vmaFlagsLo } from './insert.ts';
 import { waitForUser } from './userWait.ts';
 import { invalidateEnd, invalidateStart } from './mm.ts';
 import {
-  FAULT_FLAG_ALLOW_RETRY, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_ACCESS, VM_EXEC, VM_FAULT_DONE_COW, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_RETRY,
+  FAULT_FLAG_ALLOW_RETRY, FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_ACCESS, VM_EXEC, VM_FAULT_DONE_COW, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_RETRY,
   VM_FAULT_SIGBUS, VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, VM_UFFD_MISSING, VM_WRITE, type Vma, type Vmf,
 } from './vma.ts';
 import { swapFault } from './migrate/swapFault.ts';
@@ -84,12 +84,12 @@ function quickPresent(vmf: Vmf, pt: PageTable): number {
   const { level, lo } = pt;
   const write = (vmf.flags & FAULT_FLAG_WRITE) !== 0;
   if (!isPresent(level, lo) || isProtNone(lo)) return FAULT_SLEEPS;
-  if (!write || isWritable(lo)) {
+  if ((!write && (vmf.flags & FAULT_FLAG_UNSHARE) === 0) || isWritable(lo)) {
     markUsed(pt, write);
     return 0;
   }
   const { vma } = vmf;
-  if (vma.ops === null || !vma.ops.dax || !vma.isShared || !vma.has(VM_WRITE)) return FAULT_SLEEPS;
+  if (!write || vma.ops === null || !vma.ops.dax || !vma.isShared || !vma.has(VM_WRITE)) return FAULT_SLEEPS;
   const result = vma.ops.quickFault(vmf, level);
   return result === VM_FAULT_FALLBACK ? FAULT_SLEEPS : result;
 }
@@ -124,7 +124,8 @@ function* faultHugeLeaf(vmf: Vmf, level: number): Sleepable<number> {
   const { vma } = vmf;
   const pt = vma.mm.pageTable;
   const write = (vmf.flags & FAULT_FLAG_WRITE) !== 0;
-  if (!write || isWritable(pt.lo)) {
+  const changes = (vmf.flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE)) !== 0;
+  if (!changes || isWritable(pt.lo)) {
     markUsed(pt, write);
     return 0;
   }
@@ -149,7 +150,7 @@ function* handlePteFault(vmf: Vmf): Sleepable<number> {
   if (pt.none) return vma.ops === null ? anonymousFault(vmf, write) : yield* vma.ops.fault(vmf);
   if (isSwapEntry(LEVEL_PTE, pt.lo, pt.hi)) return yield* swapFault(vmf);
   if (isProtNone(pt.lo) && (vma.flags & VM_ACCESS) === 0) return VM_FAULT_SIGSEGV;
-  if (write && !isWritable(pt.lo)) return yield* wpPage(vmf);
+  if (!isWritable(pt.lo) && (vmf.flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE)) !== 0) return yield* wpPage(vmf);
   markUsed(pt, write);
   return 0;
 }
@@ -179,15 +180,15 @@ function anonymousFault(vmf: Vmf, write: boolean): number {
   return 0;
 }
 
-/** Maps `pfn`, writable, at the pte found last, over none or over what it replaces. */
-export function mapAnonPage(vmf: Vmf, pfn: Pfn): void {
+/** Maps `pfn`, writable unless told, at the pte found last, over none or over what it replaces. */
+export function mapAnonPage(vmf: Vmf, pfn: Pfn, write = true): void {
   const { vma } = vmf;
   const { records, bus } = vma.mm.platform;
   prepareAnonVma(vma);
   ownPage(vma, pfn, vmf.vpn);
   records.addMappings(pfn, 1);
-  vma.mm.pageTable.set(pfn, vmaFlagsLo(vma.flags, LEVEL_PTE, true), vma.has(VM_EXEC) ? 0 : HI_NX);
-  if (bus.on) bus.emit({ type: 'entry', mm: vma.mm.id, vpn: vmf.vpn, level: LEVEL_PTE, pfn, write: true });
+  vma.mm.pageTable.set(pfn, vmaFlagsLo(vma.flags, LEVEL_PTE, write), vma.has(VM_EXEC) ? 0 : HI_NX);
+  if (bus.on) bus.emit({ type: 'entry', mm: vma.mm.id, vpn: vmf.vpn, level: LEVEL_PTE, pfn, write });
 }
 
 /** Called by a file's fault handler for a private write: a page of the process's own with the bytes of `source` (null: zeroes). */
@@ -218,6 +219,7 @@ function* wpPage(vmf: Vmf): Sleepable<number> {
   const pt = vma.mm.pageTable;
   const pfn = framePfn(pt.lo, pt.hi);
   const normal = pfn < DEVICE_BASE_PFN && !platform.ram.isZero(pfn) && !isSpecial(pt.lo);
+  if ((vmf.flags & FAULT_FLAG_WRITE) === 0) return yield* unsharePage(vmf, pfn, normal);
   if (vma.isShared && vma.has(VM_WRITE)) {
     if (!normal && vma.ops?.pfnMkwrite !== undefined) return yield* vma.ops.pfnMkwrite(vmf);
     markUsed(pt, true, PTE_RW);
@@ -227,6 +229,14 @@ function* wpPage(vmf: Vmf): Sleepable<number> {
     markUsed(pt, true, vma.has(VM_WRITE) ? PTE_RW : 0);
     return 0;
   }
+  return yield* wpPageCopy(vmf, pfn, normal);
+}
+
+/** FAULT_FLAG_UNSHARE: who is to hold the page for reading gets one that no write copies from under it; it stays read only. */
+function* unsharePage(vmf: Vmf, pfn: Pfn, normal: boolean): Sleepable<number> {
+  const { platform } = vmf.vma.mm;
+  const anon = normal && (platform.ram.flags(pfn) & PAGE_ANON) !== 0;
+  if (anon ? reusable(vmf.vma, pfn) : !platform.profile.longtermReadCopies) return 0;
   return yield* wpPageCopy(vmf, pfn, normal);
 }
 
@@ -256,7 +266,7 @@ function* wpPageCopy(vmf: Vmf, old: Pfn, normal: boolean): Sleepable<number> {
   pt.look(vmf.vpn);
   const unchanged = pt.level === LEVEL_PTE && !pt.none && framePfn(pt.lo, pt.hi) === old;
   if (unchanged) {
-    mapAnonPage(vmf, copy);
+    mapAnonPage(vmf, copy, (vmf.flags & FAULT_FLAG_WRITE) !== 0);
     if (normal) dropPage(vma.mm, LEVEL_PTE, old);
   } else platform.ram.put(copy);
   invalidateEnd(vma.mm, range);

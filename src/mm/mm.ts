@@ -37,6 +37,8 @@ export class Mm {
   mayHaveSwapEntries = false;
   /** faults that wait for the userfaultfd handler, by page */
   readonly userFaults = new Map<Vpn, UserFault>();
+  /** MMF_HAS_PINNED: pages of it were pinned at some time */
+  hasPinned = false;
 
   constructor(platform: Platform, id: number, name: string) {
     this.id = id;

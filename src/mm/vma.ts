@@ -56,6 +56,7 @@ export const FAULT_FLAG_WRITE = 1;
 export const FAULT_FLAG_REMOTE = 2;
 export const FAULT_FLAG_ALLOW_RETRY = 4;
 export const FAULT_FLAG_USER = 8;
+export const FAULT_FLAG_UNSHARE = 16; // a read-only anonymous page is to become the process's alone
 
 /** One fault on its way. */
 export interface Vmf {
@@ -162,6 +163,11 @@ export class Vma {
 
   get isDax(): boolean {
     return this.ops !== null && this.ops.dax;
+  }
+
+  /** vma_is_fsdax(): of a DAX file, whose file system hears of first writes and may want its blocks back; not of a device. */
+  get isFsDax(): boolean {
+    return this.ops !== null && this.ops.dax && this.ops.pfnMkwrite !== undefined;
   }
 
   pgoffOf(vpn: Vpn): number {

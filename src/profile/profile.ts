@@ -28,6 +28,18 @@ export interface KernelProfile {
   readonly privateWriteAsksHuge: boolean;
   /** a write takes a page for its own that nobody else maps, though somebody may hold it; later kernels ask for references */
   readonly cowCountsMappings: boolean;
+  /** pages held by get_user_pages: pins, which count by themselves, or plain references */
+  readonly pins: 'counted' | 'references';
+  /** long term pins of a DAX file are refused before its pages are faulted in, or after */
+  readonly longtermPinRefused: 'before' | 'after';
+  /** long term pins for writing to a shared mapping of a file that hears of first writes */
+  readonly longtermFileWrite: 'allowed' | 'refused';
+  /** a long term pin for reading in a private area copies what is not anonymous yet */
+  readonly longtermReadCopies: boolean;
+  /** pages of device DAX are compound, as large as its alignment */
+  readonly deviceCompoundPages: boolean;
+  /** a pagemap that goes away waits for references on its pages; else their struct pages go under whoever has them */
+  readonly drainWaitsForPages: boolean;
   /** the 2019 API on DAX VMAs: refused (EINVAL, before the seed patch) or mirrored */
   readonly daxMirror: 'refused' | 'mirrored';
   /** a file with 1 GiB extents maps with PUD leaves; no kernel does, the seed's discussion hopes for it */
@@ -48,6 +60,12 @@ const V6_1: KernelProfile = {
   mprotectPud: 'cleared',
   privateWriteAsksHuge: true,
   cowCountsMappings: false,
+  pins: 'counted',
+  longtermPinRefused: 'before',
+  longtermFileWrite: 'allowed',
+  longtermReadCopies: false,
+  deviceCompoundPages: true,
+  drainWaitsForPages: false,
   daxMirror: 'mirrored',
   fsdaxPud: false,
   bugs: [],
@@ -64,12 +82,27 @@ const V6_12: KernelProfile = {
   mprotectCleanWritable: true,
   mprotectPud: 'changed',
   privateWriteAsksHuge: false,
+  longtermFileWrite: 'refused',
+  longtermReadCopies: true,
+};
+
+const V5_2: KernelProfile = {
+  ...V6_1,
+  name: 'v5.2',
+  readFaultDirties: false,
+  privateWriteAsksHuge: false,
+  cowCountsMappings: true,
+  pins: 'references',
+  longtermPinRefused: 'after',
+  deviceCompoundPages: false,
+  drainWaitsForPages: true,
+  bugs: SEED_BUGS,
 };
 
 export const PROFILES = {
   'v6.1': V6_1,
   'v6.12': V6_12,
-  'v5.2': { ...V6_1, name: 'v5.2', readFaultDirties: false, privateWriteAsksHuge: false, cowCountsMappings: true, bugs: SEED_BUGS },
+  'v5.2': V5_2,
   /** no recorded kernel: v6.12 whose file systems map 1 GiB extents with PUD leaves; the main job and the benches use it */
   lab: { ...V6_12, name: 'lab', fsdaxPud: true },
 } as const satisfies Record<string, KernelProfile>;

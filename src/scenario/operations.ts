@@ -7,6 +7,7 @@ import { FILE_OPERATIONS } from './ops/files.ts';
 import { HMM_OPERATIONS } from './ops/hmm.ts';
 import { LEGACY_OPERATIONS } from './ops/legacy.ts';
 import { MAPPING_OPERATIONS } from './ops/mappings.ts';
+import { PAGE_OPERATIONS } from './ops/pages.ts';
 import { PROCESS_OPERATIONS } from './ops/processes.ts';
 import { TASK_OPERATIONS } from './ops/tasks.ts';
 import { UNBUILT_OPERATIONS } from './ops/unbuilt.ts';
@@ -18,6 +19,7 @@ const COMMON = [
   ACCESS_OPERATIONS,
   FILE_OPERATIONS,
   HMM_OPERATIONS,
+  PAGE_OPERATIONS,
   DEVICE_OPERATIONS,
   PROCESS_OPERATIONS,
   TASK_OPERATIONS,

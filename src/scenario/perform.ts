@@ -18,7 +18,10 @@ export function* perform(process: Process, line: Line): Sleepable<Answer> {
 function answerOf(process: Process, error: unknown): Answer {
   if (error instanceof Skip) return { skip: error.message };
   if (error instanceof Deadlock) throw error;
-  if (error instanceof FaultSignal) return { err: error.signal, code: error.reason, addr: process.relative(Number(error.addr)) };
+  if (error instanceof FaultSignal) {
+    const { signal: err, reason: code, addr, lsb } = error;
+    return { err, code, addr: process.relative(Number(addr)), ...(lsb === 0 ? {} : { lsb }) };
+  }
   if (HmmError.is(error)) return { err: error.code };
   throw error;
 }

@@ -5,7 +5,7 @@
  */
 import type { Inode } from '../fs/index.ts';
 import { VM_MAYSHARE, protString, type FileCalls, type IntervalSub, type MappedFile, type Mm, type NotifierRange } from '../mm/index.ts';
-import type { Vpn } from '../units.ts';
+import type { Pfn, Vpn } from '../units.ts';
 import type { Task } from '../sched/index.ts';
 import { DAX_PLACES, hex, type Guest } from './guest.ts';
 import { Names, type NamesOf } from './names.ts';
@@ -54,6 +54,7 @@ export class Process {
   readonly areas: NamesOf<Area>;
   readonly files: NamesOf<OpenFile>;
   readonly mirrors: NamesOf<LoggedMirror>;
+  readonly pins: NamesOf<readonly Pfn[]>;
   readonly children: NamesOf<Process>;
   readonly threads: NamesOf<Thread>;
   /** signals that came without an access, not yet told */
@@ -70,6 +71,7 @@ export class Process {
     this.areas = names.of('area');
     this.files = names.of('file');
     this.mirrors = names.of('mirror');
+    this.pins = names.of('pins');
     this.children = names.of('child');
     this.threads = names.of('thread');
   }

@@ -59,6 +59,7 @@ export function reuseHugePage(vmf: Vmf): number {
     if (ram.refs(pfn) > 1) return VM_FAULT_FALLBACK;
     movePage(vma, pfn);
   }
-  pt.setRaw((pt.lo | PTE_ACCESSED | PTE_DIRTY | (vma.has(VM_WRITE) ? PTE_RW : 0)) >>> 0, pt.hi);
+  const write = (vmf.flags & FAULT_FLAG_WRITE) !== 0; // else who holds it for reading is content
+  if (write) pt.setRaw((pt.lo | PTE_ACCESSED | PTE_DIRTY | (vma.has(VM_WRITE) ? PTE_RW : 0)) >>> 0, pt.hi);
   return 0;
 }

@@ -1,0 +1,146 @@
+/**
+ * pin_user_pages_fast() (mm/gup.c): the pages behind addresses, held, so that they outlive what maps them.
+ *
+ * First the fast way: without lock or areas, what the page table grants as it stands, up to the first page that it does not.
+ * From there on the slow way, all the rest: the areas are asked, and what is missing is faulted in. Both give up at the first page
+ * that cannot be had; what was taken until then is the answer, and its reason only where that is nothing.
+ *
+ * A page that is read must not be one that a later copy on write would take from under the pin: an anonymous page which is not the
+ * process's alone is copied first (FAULT_FLAG_UNSHARE). Pins for long are refused where the file system could want its blocks back.
+ */
+import { LEVEL_PTE } from '../../abi.ts';
+import { Livelock, type ErrnoCode } from '../../errno.ts';
+import { DEVICE_BASE_PFN, PAGE_ANON, PAGE_EXCLUSIVE } from '../../page/index.ts';
+import { framePfn, isSpecial, isWritable, type PageTable } from '../../pgtable/index.ts';
+import type { Sleepable } from '../../sched/index.ts';
+import { pagesOfLevel, type Pfn, type Vpn } from '../../units.ts';
+import { handleMmFault } from '../fault.ts';
+import type { Mm } from '../mm.ts';
+import { FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_OOM, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, type Vma } from '../vma.ts';
+import { dropPin, takePin } from './pins.ts';
+
+export interface PinRequest {
+  /** FOLL_WRITE */
+  readonly write: boolean;
+  /** FOLL_LONGTERM */
+  readonly longterm: boolean;
+}
+
+export interface Pinned {
+  /** why there is none; null where there is at least one */
+  readonly err: ErrnoCode | null;
+  readonly pfns: readonly Pfn[];
+}
+
+/** Faults in a row that leave a page as impossible to take as before are a livelock. */
+const MAX_ROUNDS = 64;
+
+/** Pins pages `[start, start + npages)`, as many as can be had in a row. EFAULT, EOPNOTSUPP, ENOMEM. */
+export function* pinUserPages(mm: Mm, start: Vpn, npages: number, request: PinRequest): Sleepable<Pinned> {
+  const { sched } = mm.platform;
+  mm.hasPinned = true;
+  if (sched.concurrent) yield sched.point(`pin ${mm.name}`, '*');
+  const pfns: Pfn[] = [];
+  while (pfns.length < npages && pinFast(mm, start + pfns.length, request, pfns));
+  if (pfns.length === npages) return { err: null, pfns };
+  const fast = pfns.length;
+  if (!mm.mmapLock.tryRead(sched)) yield* mm.mmapLock.read(sched);
+  try {
+    const err = yield* pinSlow(mm, start, npages, request, pfns);
+    return { err: pfns.length > 0 ? null : err, pfns };
+  } catch (error) {
+    unpinUserPages(mm, pfns.splice(fast));
+    throw error;
+  } finally {
+    mm.mmapLock.readUnlock(sched);
+  }
+}
+
+/** unpin_user_pages(). KernelCrash where a page's device is gone. */
+export function unpinUserPages(mm: Mm, pfns: readonly Pfn[]): void {
+  for (const pfn of pfns) dropPin(mm.platform, pfn);
+}
+
+/** One page by the page table alone; false: the slow way has to see to it. */
+function pinFast(mm: Mm, vpn: Vpn, request: PinRequest, pfns: Pfn[]): boolean {
+  const pt = mm.pageTable;
+  if (vpn >= pt.endVpn || !pt.look(vpn)) return false;
+  const pfn = pageAt(pt, vpn);
+  const device = pfn >= DEVICE_BASE_PFN;
+  if (device ? request.longterm : isSpecial(pt.lo)) return false;
+  if (request.write ? !isWritable(pt.lo) : mustUnshare(mm, request, null)) return false;
+  if (!takePin(mm.platform, pfn)) return false;
+  pfns.push(pfn);
+  return true;
+}
+
+/** Adds the rest to `pfns`; the errno of the first that cannot be had, or null. */
+function* pinSlow(mm: Mm, start: Vpn, npages: number, request: PinRequest, pfns: Pfn[]): Sleepable<ErrnoCode | null> {
+  const fast = pfns.length;
+  let err: ErrnoCode | null = null;
+  let fsDax = false;
+  while (pfns.length < npages && err === null) {
+    const vpn = start + pfns.length;
+    const vma = mm.vmas.at(vpn);
+    err = vma === null ? 'EFAULT' : refusal(vma, request);
+    if (vma === null || err !== null) break;
+    const pfn = yield* pinOne(vma, vpn, request);
+    if (typeof pfn === 'string') err = pfn;
+    else pfns.push(pfn);
+    fsDax ||= vma.isFsDax && typeof pfn !== 'string';
+  }
+  // Kernels that look at the areas afterwards have faulted the pages in by now.
+  if (!fsDax || !request.longterm) return err;
+  unpinUserPages(mm, pfns.splice(fast));
+  return 'EOPNOTSUPP';
+}
+
+/** check_vma_flags() */
+function refusal(vma: Vma, { write, longterm }: PinRequest): ErrnoCode | null {
+  const { profile } = vma.mm.platform;
+  if (vma.has(VM_IO | VM_PFNMAP)) return 'EFAULT';
+  if (longterm && profile.longtermPinRefused === 'before' && vma.isFsDax) return 'EOPNOTSUPP';
+  if (!write) return vma.has(VM_READ) ? null : 'EFAULT';
+  if (longterm && profile.longtermFileWrite === 'refused' && vma.isShared && vma.ops?.pfnMkwrite !== undefined) return 'EFAULT';
+  return vma.has(VM_WRITE) ? null : 'EFAULT';
+}
+
+/** follow_page_mask(), and faultin_page() until there is one: its frame, pinned, or an errno. */
+function* pinOne(vma: Vma, vpn: Vpn, request: PinRequest): Sleepable<Pfn | ErrnoCode> {
+  const { mm } = vma;
+  const pt = mm.pageTable;
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    let flags = request.write ? FAULT_FLAG_WRITE : 0;
+    if (pt.look(vpn)) {
+      const pfn = pageAt(pt, vpn);
+      const { ram } = mm.platform;
+      if (isSpecial(pt.lo) && pfn < DEVICE_BASE_PFN && !ram.isZero(pfn)) return 'EFAULT'; // a frame without a page
+      const unshare = !request.write && mustUnshare(mm, request, vma);
+      if (unshare) flags |= FAULT_FLAG_UNSHARE;
+      else if (!request.write || isWritable(pt.lo)) return takePin(mm.platform, pfn) ? pfn : 'EFAULT';
+    }
+    const result = yield* handleMmFault(vma, vpn, flags);
+    if ((result & VM_FAULT_OOM) !== 0) return 'ENOMEM';
+    if ((result & VM_FAULT_ERROR) !== 0) return 'EFAULT';
+  }
+  throw new Livelock('pin_user_pages');
+}
+
+/**
+ * gup_must_unshare(): would a pin for reading hold, by the leaf found last, a page that copy on write takes away? `vma` null: the
+ * fast way, which cannot tell what kind of area it is in.
+ */
+function mustUnshare(mm: Mm, { longterm }: PinRequest, vma: Vma | null): boolean {
+  const { profile, ram, records } = mm.platform;
+  const pt = mm.pageTable;
+  if (isWritable(pt.lo) || profile.pins === 'references') return false;
+  const first = framePfn(pt.lo, pt.hi);
+  if (first < DEVICE_BASE_PFN && (ram.flags(first) & PAGE_ANON) !== 0) return (records.flags(first) & PAGE_EXCLUSIVE) === 0;
+  return longterm && profile.longtermReadCopies && (vma === null || vma.isCow);
+}
+
+/** The frame of page `vpn` in the leaf found last. */
+function pageAt(pt: PageTable, vpn: Vpn): Pfn {
+  const pfn = framePfn(pt.lo, pt.hi);
+  return pt.level === LEVEL_PTE ? pfn : pfn + (vpn % pagesOfLevel(pt.level));
+}

@@ -1,0 +1,88 @@
+/** Pages themselves: pin, unpin, page. */
+import { entryFlags, entriesOf, entryPfn, DAX_EMPTY, DAX_ZERO } from '../../dax/index.ts';
+import { HmmError } from '../../errno.ts';
+import { VM_IO, VM_PFNMAP, VM_READ, countedPage, isCompound, maybePinned, pinUserPages, unpinUserPages } from '../../mm/index.ts';
+import { DEVICE_BASE_PFN, PAGE_ANON, PAGE_CACHE, PAGE_POISONED } from '../../page/index.ts';
+import { framePfn } from '../../pgtable/index.ts';
+import { pagesOfLevel, type Pfn, type Vpn } from '../../units.ts';
+import type { Answer, OperationList } from '../operation.ts';
+import { Words, runsOf } from '../pageRuns.ts';
+import type { Process } from '../process.ts';
+
+/** What the probe takes at most. */
+const PAGES_MAX = 2 ** 19;
+
+/** What struct page says of a frame: its flags by name, and the counts. */
+function pageAnswer(process: Process, pfn: Pfn): Answer {
+  const { platform } = process.guest;
+  const { ram, records, profile } = platform;
+  const device = pfn >= DEVICE_BASE_PFN;
+  const map = device ? platform.pgmaps.find(pfn) : null;
+  if (device && map === null) return { page: [] };
+  const dying = map !== null && map.state !== 'live';
+  const zero = pfn === ram.zeroPfn;
+  const flags: readonly (readonly [string, boolean])[] = [
+    ['valid', true],
+    ['device', device],
+    ['fsdax', map?.type === 'fs-dax'],
+    ['poison', (records.flags(pfn) & PAGE_POISONED) !== 0],
+    ['compound', isCompound(platform, pfn)],
+    ['pinned', !zero && profile.pins === 'counted' && maybePinned(platform, pfn)],
+    ['dying', dying],
+    ['zero', zero],
+    ['mapping', device ? hasMapping(process, pfn) : (ram.flags(pfn) & (PAGE_ANON | PAGE_CACHE)) !== 0],
+  ];
+  const page = flags.filter(([, set]) => set).map(([name]) => name);
+  if (zero) return { page };
+  const idle = dying && profile.drainWaitsForPages ? 1 : 0; // the reference of a page that is in use by nobody goes first
+  return { page, refs: records.refs(countedPage(platform, pfn)) - idle, maps: device ? 0 : ram.mappings(pfn) };
+}
+
+/** page->mapping of a device page: of a DAX file while there is an entry of its page cache; of a device from its first fault on. */
+function hasMapping(process: Process, pfn: Pfn): boolean {
+  const map = process.guest.platform.pgmaps.find(pfn);
+  if (map?.type !== 'fs-dax') return true;
+  const fs = process.guest.core.fileSystems.find(({ pgmap }) => pgmap === map);
+  for (const inode of fs?.inodes.values() ?? []) {
+    for (const { block, npages, pfn: first } of inode.extents) {
+      if (pfn < first || pfn >= first + npages) continue;
+      const entries = entriesOf(inode);
+      const entry = entries.find(block + (pfn - first));
+      if (entry !== 0 && (entryFlags(entry) & (DAX_ZERO | DAX_EMPTY)) === 0 && pfn - entryPfn(entry) < pagesOfLevel(entries.level)) return true;
+    }
+  }
+  return false;
+}
+
+/** The frame that a mirror would see at `vpn`, or null. */
+function mappedFrame(process: Process, vpn: Vpn): Pfn | null {
+  const vma = process.mm.vmas.at(vpn);
+  if (vma === null || !vma.has(VM_READ) || vma.has(VM_IO | VM_PFNMAP)) return null;
+  const pt = process.mm.pageTable;
+  return pt.look(vpn) ? framePfn(pt.lo, pt.hi) + (vpn % pagesOfLevel(pt.level)) : null;
+}
+
+export const PAGE_OPERATIONS: OperationList = {
+  'pin ID ADDR PAGES [w] [longterm]': function* pin(process, args) {
+    const [vpn] = process.split(args.address('ADDR'));
+    const npages = args.size('PAGES');
+    if (npages === 0 || npages > PAGES_MAX) throw new HmmError('EINVAL', 'pin', `${npages} pages`);
+    const { err, pfns } = yield* pinUserPages(process.mm, vpn, npages, { write: args.has('w'), longterm: args.has('longterm') });
+    if (pfns.length === 0) return { err: err ?? 'ok', pinned: 0 };
+    process.pins.set(args.word('ID'), pfns);
+    return { err: 'ok', pinned: pfns.length, pfns: runsOf(process.guest, Words.ofFrames(process.guest.platform, pfns), vpn) };
+  },
+  'unpin ID': function* unpin(process, args) {
+    const pfns = process.pins.get(args.word('ID'));
+    if (pfns === undefined) throw new HmmError('ENOENT', 'unpin', `no pins ${args.word('ID')}`);
+    process.pins.delete(args.word('ID'));
+    unpinUserPages(process.mm, pfns);
+    return { err: 'ok' };
+  },
+  'page ADDR [owner=N]': function* page(process, args) {
+    const pins = process.pins.get(args.word('ADDR'));
+    if (pins !== undefined) return pageAnswer(process, pins[0] as Pfn);
+    const pfn = mappedFrame(process, process.split(args.address('ADDR'))[0]);
+    return pfn === null ? { page: null } : pageAnswer(process, pfn);
+  },
+};
