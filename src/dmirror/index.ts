@@ -4,3 +4,4 @@ export * from './modern.ts';
 export * from './legacy.ts';
 export * from './deviceMemory.ts';
 export * from './migrate.ts';
+export * from './exclusive.ts';

@@ -8,6 +8,7 @@ import {
   HI_NX, SWP_DEVICE_READ, SWP_MIGRATION_READ, SWP_PTE_MARKER, isDeviceExclusiveType, isDevicePrivateType, isMigrationType, isWritableType, swapHi, swapLo, swapOffset,
   swapType,
 } from '../pgtable/index.ts';
+import { PAGE_EXCLUSIVE } from '../page/index.ts';
 import { addrOf, type Vpn } from '../units.ts';
 import { vmaFlagsLo } from './insert.ts';
 import { VM_EXEC, type Vma } from './vma.ts';
@@ -27,9 +28,11 @@ export function copyNonPresent(copy: Vma, vma: Vma, vpn: Vpn): boolean {
     return true;
   }
   if (isMigrationType(type) && vma.isCow) pt.setRaw(swapLo(offset), swapHi(SWP_MIGRATION_READ, offset));
+  copy.mm.mayHaveSwapEntries = true;
   if (isDevicePrivateType(type)) {
     records.addRefs(offset, 1);
     records.addMappings(offset, 1);
+    records.setFlags(offset, records.flags(offset) & ~PAGE_EXCLUSIVE);
     if (vma.isCow) pt.setRaw(swapLo(offset), swapHi(SWP_DEVICE_READ, offset));
   }
   pt.look(vpn);

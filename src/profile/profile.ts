@@ -40,6 +40,8 @@ export interface KernelProfile {
   readonly deviceCompoundPages: boolean;
   /** a pagemap that goes away waits for references on its pages; else their struct pages go under whoever has them */
   readonly drainWaitsForPages: boolean;
+  /** device exclusive access to hugetlb: refused (EOPNOTSUPP), or answered as if done, with nothing granted */
+  readonly exclusiveHugetlb: 'refused' | 'ignored';
   /** the 2019 API on DAX VMAs: refused (EINVAL, before the seed patch) or mirrored */
   readonly daxMirror: 'refused' | 'mirrored';
   /** a file with 1 GiB extents maps with PUD leaves; no kernel does, the seed's discussion hopes for it */
@@ -59,6 +61,7 @@ const V6_1: KernelProfile = {
   mprotectCleanWritable: false,
   mprotectPud: 'cleared',
   privateWriteAsksHuge: true,
+  exclusiveHugetlb: 'ignored',
   cowCountsMappings: false,
   pins: 'counted',
   longtermPinRefused: 'before',
@@ -82,6 +85,7 @@ const V6_12: KernelProfile = {
   mprotectCleanWritable: true,
   mprotectPud: 'changed',
   privateWriteAsksHuge: false,
+  exclusiveHugetlb: 'refused',
   longtermFileWrite: 'refused',
   longtermReadCopies: true,
 };

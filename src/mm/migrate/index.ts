@@ -2,5 +2,6 @@
 export * from './migration.ts';
 export * from './migrateVma.ts';
 export * from './deviceRange.ts';
+export * from './exclusive.ts';
 export * from './swapFault.ts';
 export { swapPfn } from './entries.ts';

@@ -54,7 +54,8 @@ function* takeBackExclusive(vma: Vma, vpn: Vpn, pfn: Pfn): Sleepable<void> {
   ram.put(pfn);
 }
 
-function isExclusiveOf(vma: Vma, pfn: Pfn): boolean {
+/** Is the pte found last an exclusive one of that page? */
+export function isExclusiveOf(vma: Vma, pfn: Pfn): boolean {
   const { lo, hi } = vma.mm.pageTable;
   return isSwapEntry(LEVEL_PTE, lo, hi) && isDeviceExclusiveType(swapType(hi)) && swapPfn(lo, hi) === pfn;
 }

@@ -1,5 +1,5 @@
-/** Devices with memory of their own: todev, tosys, evict, devinfo, devdown, devup. */
-import { movePages, type DeviceMemory } from '../../dmirror/index.ts';
+/** Devices with memory of their own: todev, tosys, evict, devinfo, devdown, devup, excl. */
+import { movePages, useExclusive, type DeviceMemory } from '../../dmirror/index.ts';
 import { HmmError } from '../../errno.ts';
 import {
   MIGRATE_PFN_MIGRATE, MIGRATE_PFN_VALID, MIGRATE_PFN_WRITE, MIGRATE_VMA_SELECT_DEVICE_COHERENT, MIGRATE_VMA_SELECT_DEVICE_PRIVATE, MIGRATE_VMA_SELECT_SYSTEM,
@@ -64,9 +64,28 @@ function runsOfPages(collected: Uint8Array, moved: Uint8Array): Answer[] {
   return runs;
 }
 
+/** `excl N ADDR LEN [BYTE]`: the device has the pages to itself, writes BYTE over them and lets go. */
+function* exclusive(process: Process, args: Args): Sleepable<Answer> {
+  const range = deviceRange(process, args, STEP_PAGES);
+  if ('ioctl' in range) return { ioctl: range.ioctl };
+  const { content } = process.guest.platform.arena;
+  const bytes = args.has('BYTE') ? new Uint8Array(4096).fill(args.number('BYTE')) : null;
+  const { error, count, granted } = yield* useExclusive(range.memory, process.mm, range.vpn, range.npages, (pfn) => {
+    if (bytes !== null) content.write(pfn * 4096, bytes, 0, 4096);
+  });
+  const runs: [number, boolean][] = [];
+  for (const one of granted) {
+    const last = runs.at(-1);
+    if (last !== undefined && last[1] === one) last[0]++;
+    else runs.push([1, one]);
+  }
+  return { err: error ?? 'ok', done: count, granted: runs };
+}
+
 export const DEVICE_OPERATIONS: OperationList = {
   'todev N ADDR LEN [sel=WORD] [whole] [nodst] [hold=MS]': (process, args) => move(process, args, 'device'),
   'tosys N ADDR LEN [sel=WORD] [whole] [nodst] [hold=MS]': (process, args) => move(process, args, 'system'),
+  'excl N ADDR LEN [BYTE]': exclusive,
   'evict N': function* evict(process, args) {
     return { err: 'ok', moved: yield* memoryOf(process, args).evict() };
   },
