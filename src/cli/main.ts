@@ -8,14 +8,18 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { HmmError } from '../errno.ts';
 import { BadInput } from './badInput.ts';
-import { benchCommand } from './bench.ts';
-import { mirrorCommand } from './mirror.ts';
-import { runCommand } from './run.ts';
 
 const EXIT_FAILED = 1;
 const EXIT_BAD_INPUT = 2;
 
-function newProgram(): Command {
+/** A command's code is loaded where it is called, or where all of them are told of: one of them alone starts twice as fast. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  mirror: async () => (await import('./mirror.ts')).mirrorCommand(),
+  run: async () => (await import('./run.ts')).runCommand(),
+  bench: async () => (await import('./bench.ts')).benchCommand(),
+};
+
+async function newProgram(wanted: string | undefined): Promise<Command> {
   const { version, description } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string; description: string };
   const program = new Command('daxmirror')
     .description(description)
@@ -25,7 +29,8 @@ function newProgram(): Command {
     .showSuggestionAfterError()
     .helpOption('-h, --help', 'show this help')
     .addHelpText('after', '\nExit codes: 0 every check held, 1 a check failed, 2 bad input.');
-  for (const command of [mirrorCommand(), runCommand(), benchCommand()]) program.addCommand(command.copyInheritedSettings(program));
+  const names = wanted !== undefined && Object.hasOwn(COMMANDS, wanted) ? [wanted] : Object.keys(COMMANDS);
+  for (const name of names) program.addCommand((await (COMMANDS[name] as () => Promise<Command>)()).copyInheritedSettings(program));
   return program;
 }
 
@@ -46,7 +51,8 @@ function failed(error: unknown): number {
     return EXIT_BAD_INPUT;
   }
   if (error instanceof BadInput) {
-    complain(error.message);
+    if (error.placed) process.stderr.write(`${error.message}\n`);
+    else complain(error.message);
     return error.exitCode;
   }
   if (HmmError.is(error)) {
@@ -67,9 +73,9 @@ async function main(argv: readonly string[]): Promise<void> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
   });
-  const program = newProgram();
   try {
-    if (argv.length === 0) throw new BadInput(`no command given (known: ${program.commands.map((command) => command.name()).join(', ')}; --help tells more)`);
+    if (argv.length === 0) throw new BadInput(`no command given (known: ${Object.keys(COMMANDS).join(', ')}; --help tells more)`);
+    const program = await newProgram(argv[0]);
     await program.parseAsync(argv, { from: 'user' });
   } catch (error) {
     process.exitCode = failed(error);

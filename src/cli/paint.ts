@@ -19,4 +19,4 @@ const sgr = (code: number): Ink => (text) => (text === '' ? '' : `\u001b[${code}
 const same: Ink = (text) => text;
 
 const COLOURED: Paint = { good: sgr(32), bad: sgr(31), dim: sgr(2), strong: sgr(1) };
-const PLAIN: Paint = { good: same, bad: same, dim: same, strong: same };
+export const PLAIN: Paint = { good: same, bad: same, dim: same, strong: same };

@@ -1,71 +1,116 @@
-/** `daxmirror run`: what Linux would answer to a scenario, operation by operation, and where that is not what a kernel answered. */
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+/** `daxmirror run`: what Linux would answer to a scenario. Here: what may be asked for, and in what form the answers go out. */
 import { Command, Option } from 'commander';
-import { ScenarioError, agreesWhole, compareRecords, operationsFor, parseScenario, probeOf, runScenario, type ScenarioRecord, type Script } from '../scenario/index.ts';
+import { PROFILES } from '../profile/index.ts';
+import type { ProbeApi, Script } from '../scenario/index.ts';
+import { againstJson, againstText, allAgree, compareWithRecords, findRecords, kernelOf } from './run/against.ts';
+import { besideText } from './run/besideText.ts';
+import { readScripts } from './run/files.ts';
+import { recordView } from './run/recordView.ts';
+import { paintFor } from './paint.ts';
 import { BadInput } from './badInput.ts';
+import { writeRecord } from './run/files.ts';
+import { probeOf, recordText, runScenario, type ScenarioRecord } from '../scenario/index.ts';
 
 interface RunFlags {
-  readonly profile: string;
+  readonly profile?: string;
+  readonly api?: ProbeApi;
+  readonly compareProfile?: string;
+  readonly compareApi?: ProbeApi;
   readonly out?: string;
   readonly against?: string;
   readonly json?: boolean;
 }
 
+/** A kernel, and the API through which it is asked. */
+interface Side {
+  readonly profile: string;
+  readonly api: ProbeApi;
+}
+
+const APIS: readonly ProbeApi[] = ['modern', '2019'];
+const DEFAULT_PROFILE = 'v6.1';
+const names = Object.keys(PROFILES);
+
+const HELP = `
+Each FILE runs on a machine of its own: the guest in which the kernels' records were taken (ext4, xfs, xfsn and three device-dax
+instances on persistent memory, tmpfs, huge pages, devices with memory of their own). All files are checked before anything runs.
+Time is virtual: sleeping costs nothing.
+
+What is shown: each operation and how it went; below it walked pages, areas and invalidations with where they lie:
+  █ writable  ▒ read only  ░ no access  ✗ error  · nothing  ? left as the caller wrote it
+A kernel crash ends a scenario and is an answer; so is a wait without end, shown as who waits for whom.
+
+--against RECORD compares in what a driver or a user could rely on; the rest (order and repetition of invalidations, counts and flags
+of struct pages, smaps) is counted as detail. The kernel is the one that KERNEL.json beside the records names.
+
+Examples:
+  daxmirror run my.scn
+  daxmirror run my.scn --compare-profile v6.12
+  daxmirror run scenarios/*.scn --against golden-6.12/`;
+
 export function runCommand(): Command {
   return new Command('run')
     .summary('answer scenarios as Linux would, and compare with what a kernel answered')
+    .description('Answers scenarios operation by operation as Linux would, and compares with what a real kernel answered.')
     .argument('<FILE...>', 'scenario files')
-    .addOption(new Option('--profile <NAME>', 'which kernel').choices(['v6.1', 'v6.12', 'v5.2']).default('v6.1'))
+    .addOption(new Option('--profile <NAME>', `which kernel (default: ${DEFAULT_PROFILE}, or the one that the records are of)`).choices(names))
+    .addOption(new Option('--api <API>', "through which HMM API it is asked (default: the kernel's own)").choices(APIS))
+    .addOption(new Option('--compare-profile <NAME>', 'a second kernel, beside the first').choices(names).conflicts(['against', 'out', 'json']))
+    .addOption(new Option('--compare-api <API>', 'a second API, beside the first').choices(APIS).conflicts(['against', 'out', 'json']))
     .option('--out <DIR>', 'write each answer to DIR/NAME.json')
-    .option('--against <PATH>', "a kernel's record, or a folder of them")
-    .option('--json', 'print the answers as JSON and nothing else')
+    .option('--against <PATH>', "a kernel's record, or a folder of them; exit code 1 where one differs")
+    .option('--json', 'print records as JSON, or with --against the comparison, and nothing else')
+    .addHelpText('after', HELP)
     .action(async (files: readonly string[], flags: RunFlags) => {
       process.exitCode = (await run(files, flags)) ? 0 : 1;
     });
 }
 
+/** Runs and prints. False: a record differs, or a scenario did not come to an end that a kernel has. */
 async function run(files: readonly string[], flags: RunFlags): Promise<boolean> {
-  const scripts = files.map((file) => readScript(file, flags.profile));
-  let agree = true;
+  const side = sideOf(flags);
+  const scripts = readScripts(files, side.api);
+  const paint = paintFor(process.stdout);
+  if (flags.compareProfile !== undefined || flags.compareApi !== undefined) {
+    const other = { profile: flags.compareProfile ?? side.profile, api: flags.compareApi ?? flags.api ?? probeOf(flags.compareProfile ?? side.profile) };
+    if (other.profile === side.profile && other.api === side.api) throw new BadInput(`${nameOf(side)} is compared with itself`);
+    return await compareSides(files, scripts, side, other);
+  }
+  const wanted = flags.against === undefined ? null : findRecords(flags.against, scripts);
+  const records: ScenarioRecord[] = [];
   for (const script of scripts) {
-    const record = await runScenario(script, { profile: flags.profile });
-    const text = recordText(record);
-    if (flags.out !== undefined) {
-      mkdirSync(flags.out, { recursive: true });
-      writeFileSync(join(flags.out, `${record.scenario}.json`), text);
-    }
-    if (flags.against !== undefined) agree = against(record, flags.against) && agree;
-    else if (flags.out === undefined || flags.json === true) process.stdout.write(text);
+    const record = await runScenario(script, side);
+    records.push(record);
+    if (flags.out !== undefined) writeRecord(flags.out, record);
+    if (wanted !== null) continue;
+    if (flags.json === true) process.stdout.write(recordText(record));
+    else if (flags.out === undefined) process.stdout.write(recordView(record, nameOf(side), paint));
+    else process.stdout.write(`${record.scenario}: ${record.result}, ${record.ops.length} of ${script.lines.length} operations answered\n`);
   }
-  return agree;
+  if (wanted === null) return records.every(({ result }) => result === 'ok' || result === 'crash');
+  const compared = compareWithRecords(wanted, records);
+  process.stdout.write(flags.json === true ? againstJson(compared) : againstText(compared, paint));
+  return allAgree(compared);
 }
 
-function readScript(file: string, profile: string): Script {
-  try {
-    return parseScenario(file, readFileSync(file, 'utf8'), operationsFor(probeOf(profile)));
-  } catch (error) {
-    if (error instanceof ScenarioError) throw new BadInput(error.message);
-    throw new BadInput(`${file}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
-  }
+/** Which kernel is asked through which API. Throws BadInput where the records are another kernel's. */
+function sideOf({ profile, api, against }: RunFlags): Side {
+  const recorded = against === undefined ? null : kernelOf(against);
+  if (recorded !== null && recorded.profile === null && profile === undefined) throw new BadInput(`${recorded.file}: these records are of kernel ${recorded.kernel}, of which there is no profile (known: ${names.join(', ')})`);
+  if (recorded !== null && profile !== undefined && recorded.profile !== profile) throw new BadInput(`${recorded.file}: these records are of kernel ${recorded.kernel}, not of ${profile}`);
+  const chosen = profile ?? recorded?.profile ?? DEFAULT_PROFILE;
+  return { profile: chosen, api: api ?? probeOf(chosen) };
 }
 
-/** A record as the kernel's are written: an operation a line. */
-function recordText({ scenario, title, result, ops, klog }: ScenarioRecord): string {
-  const lines = ops.map((op) => JSON.stringify(op)).join(',\n');
-  return `{"scenario":${JSON.stringify(scenario)},\n"title":${JSON.stringify(title)},\n"result":${JSON.stringify(result)},\n"ops":[\n${lines}\n],\n"klog":${JSON.stringify(klog)}}\n`;
+async function compareSides(files: readonly string[], scripts: readonly Script[], left: Side, right: Side): Promise<boolean> {
+  const others = readScripts(files, right.api);
+  for (const [i, script] of scripts.entries()) {
+    const records: [ScenarioRecord, ScenarioRecord] = [await runScenario(script, left), await runScenario(others[i] as Script, right)];
+    process.stdout.write(besideText(records, [nameOf(left), nameOf(right)], left.api === right.api, process.stdout.columns, paintFor(process.stdout)));
+  }
+  return true;
 }
 
-function against(record: ScenarioRecord, path: string): boolean {
-  const file = existsSync(path) && statSync(path).isDirectory() ? join(path, `${record.scenario}.json`) : path;
-  if (!existsSync(file)) throw new BadInput(`no record ${file}`);
-  const want = JSON.parse(readFileSync(file, 'utf8')) as ScenarioRecord;
-  const comparison = compareRecords(want, record);
-  const { agree, detail, operations, differences, resultAgrees } = comparison;
-  const lines = [`${record.scenario}: ${agree}/${operations} agree, ${detail}/${operations} in detail too${resultAgrees ? '' : `; result ${record.result}, not ${want.result}`}`];
-  for (const { i, op, contract, want: wanted, got } of differences) {
-    if (contract.length > 0) lines.push(`  ${i}: ${op}  [${contract.join(', ')}]`, `     want ${JSON.stringify(wanted)}`, `     got  ${JSON.stringify(got ?? null)}`);
-  }
-  process.stdout.write(`${lines.join('\n')}\n`);
-  return agreesWhole(comparison);
+function nameOf({ profile, api }: Side): string {
+  return `${profile}, ${api} API`;
 }

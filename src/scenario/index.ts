@@ -1,8 +1,11 @@
 /** The scenario room: the .scn language of the kernel records: parse, run, compare. */
+export { besideEachOther, type Beside } from './beside.ts';
+export { agreesWhole, compareRecords, type Comparison, type Difference } from './compare.ts';
 export { ScenarioError } from './error.ts';
+export type { ProbeApi } from './guest.ts';
 export type { Answer } from './operation.ts';
 export { operationsFor } from './operations.ts';
 export { parseScenario, type Script } from './parse.ts';
+export { RecordError, checkRecordIsOf, readRecord, recordText, type ScenarioRecord } from './record.ts';
+export { probeOf, runScenario, type RunOptions } from './run.ts';
 export { addressOf, sizeOf } from './words.ts';
-export { probeOf, runScenario, type RunOptions, type ScenarioRecord } from './run.ts';
-export { agreesWhole, compareRecords, type Comparison } from './compare.ts';

@@ -1,8 +1,8 @@
 /**
  * Runs a script on a machine of its own, and answers as the records do: one answer a line, in order.
  *
- * What ends a run: the last line ('ok'); a kernel crash, wherever it happens ('crash'); a line that would wait for ever ('timeout', as
- * of a guest that was watched); names used up ('failed'). The line at which it ends early has no answer; `klog` says why.
+ * What ends a run: the last line ('ok'); a kernel crash, wherever it happens ('crash'); a line that would wait for ever, or two minutes
+ * gone by ('timeout'); names used up ('failed'). The line at which it ends early has no answer; `klog` says why.
  *
  * Time is virtual. Threads run whenever the process waits, and after each of its lines until all of them wait.
  */
@@ -10,12 +10,14 @@ import { Deadlock, KernelCrash } from '../errno.ts';
 import { MachineCore } from '../machine.ts';
 import { profileOf } from '../profile/index.ts';
 import { Guest, type ProbeApi } from './guest.ts';
+import { SCENARIO_MS_MAX } from './limits.ts';
 import { TooManyNames } from './names.ts';
 import type { Answer } from './operation.ts';
 import { operationsFor } from './operations.ts';
 import type { Line, Script } from './parse.ts';
 import { perform } from './perform.ts';
 import { Process } from './process.ts';
+import type { ScenarioRecord } from './record.ts';
 
 export interface RunOptions {
   /** v6.1, v6.12 or v5.2 */
@@ -26,13 +28,8 @@ export interface RunOptions {
 
 export type RunResult = 'ok' | 'crash' | 'timeout' | 'failed';
 
-export interface ScenarioRecord {
-  readonly scenario: string;
-  readonly title: string;
-  readonly result: string;
-  readonly ops: readonly Answer[];
-  readonly klog: readonly string[];
-}
+/** The time is up that a scenario has in the guest. */
+class OutOfTime extends Error {}
 
 /** The guest's RAM: 2 GiB. */
 const RAM_PAGES = 2 ** 19;
@@ -49,7 +46,9 @@ export async function runScenario(script: Script, options: RunOptions): Promise<
   try {
     for (const line of script.lines) {
       process.line++;
-      ops.push(...runLine(process, line));
+      const answers = runLine(process, line);
+      if (core.platform.sched.nowNs > SCENARIO_MS_MAX * 1e6) throw new OutOfTime(`more than ${SCENARIO_MS_MAX} ms`);
+      ops.push(...answers);
       settle(guest);
     }
   } catch (error) {
@@ -104,7 +103,7 @@ function checkThreads({ platform: { sched } }: Guest): void {
 /** How a run ends that something was thrown from. Throws what is no such end. */
 function endOf(error: unknown): RunResult {
   if (error instanceof KernelCrash) return 'crash';
-  if (error instanceof Deadlock) return 'timeout';
+  if (error instanceof Deadlock || error instanceof OutOfTime) return 'timeout';
   if (error instanceof TooManyNames) return 'failed';
   throw error;
 }

@@ -1,6 +1,6 @@
 /** Ranges of bytes, drawn: one cell a page where they fit, else a share of the whole. */
 
-/** Cells at most. */
+/** Cells at most, where there is room. */
 export const BAR_CELLS = 48;
 
 export const NOTHING = '·';
@@ -11,11 +11,12 @@ export interface Span {
   readonly sign: string;
 }
 
-/** `total` bytes from 0 as a row of signs. A span shows in one cell at least; of two in a cell the later; what lies outside is cut off. */
-export function bar(total: number, spans: readonly Span[]): string {
-  const cells = Math.max(1, Math.min(BAR_CELLS, Math.ceil(total / 4096)));
+/** `total` bytes from 0 as a row of signs. A span shows in one cell at least; of several in a cell the shortest; what lies outside is cut off. */
+export function bar(total: number, spans: readonly Span[], cellsMax: number): string {
+  const cells = Math.max(1, Math.min(cellsMax, Math.ceil(total / 4096)));
   const signs = new Array<string>(cells).fill(NOTHING);
-  for (const { start, end, sign } of spans) {
+  const drawn = spans.filter(({ sign }) => sign !== NOTHING).sort((a, b) => b.end - b.start - (a.end - a.start));
+  for (const { start, end, sign } of drawn) {
     const from = Math.floor((Math.max(0, start) / total) * cells);
     const to = Math.ceil((Math.min(total, end) / total) * cells);
     if (start < total && end > 0) signs.fill(sign, Math.min(from, cells - 1), Math.max(to, from + 1));

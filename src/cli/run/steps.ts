@@ -2,7 +2,7 @@
 import { sizeOf, type Answer } from '../../scenario/index.ts';
 import type { Paint } from '../paint.ts';
 import { bytesInRuns, drawAreas, drawEvents, drawExtents, drawMoves, drawPages, othersOf } from './draw.ts';
-import { bytesOf, sizeInWords } from './bars.ts';
+import { BAR_CELLS, bytesOf, sizeInWords } from './bars.ts';
 
 export interface Step {
   /** '12' or, of a child, '5 c' */
@@ -15,10 +15,16 @@ export interface Step {
 
 /** Draws the answers of one record in order: it remembers what later ones refer to. */
 export class StepView {
+  readonly #cells: number;
   /** lengths of mirrors, by process and name */
   readonly #mirrors = new Map<string, number>();
   /** areas as last told, by process */
   readonly #areas = new Map<string, readonly Answer[]>();
+
+  /** `cells`: of a bar, at most. */
+  constructor(cells = BAR_CELLS) {
+    this.#cells = cells;
+  }
 
   step(answer: Answer): Step {
     const { i, who, op, err, exit, skip, code, addr, signal, ...members } = answer;
@@ -39,22 +45,22 @@ export class StepView {
     const list = Array.isArray(value) ? (value as readonly Answer[]) : [];
     switch (key) {
       case 'pfns':
-        details.push(...drawPages(list, addressIn(words)));
+        details.push(...drawPages(list, addressIn(words), this.#cells));
         break;
       case 'vmas':
-        details.push(...drawAreas(list, this.#areas.get(process) ?? []));
+        details.push(...drawAreas(list, this.#areas.get(process) ?? [], this.#cells));
         this.#areas.set(process, list);
         break;
       case 'smaps':
-        details.push(...drawAreas(list, list));
+        details.push(...drawAreas(list, list, this.#cells));
         break;
       case 'events':
         if (list.length === 0) extras.push('no invalidation');
-        details.push(...drawEvents(list, this.#mirrors.get(`${process}:${words[1]}`) ?? null));
+        details.push(...drawEvents(list, this.#mirrors.get(`${process}:${words[1]}`) ?? null, this.#cells));
         break;
       case 'extents':
-        if (list.length === 0) extras.push('no extents');
-        details.push(...drawExtents(list));
+        extras.push(list.length === 1 ? '1 extent' : `${list.length} extents`);
+        details.push(...drawExtents(list, this.#cells));
         break;
       case 'pages':
         details.push(...drawMoves(list));
