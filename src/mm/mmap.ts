@@ -207,8 +207,8 @@ function absorb(mm: Mm, low: Vma, high: Vma): void {
   mm.vmas.remove(high);
   mm.vmas.resize(low, low.start, high.end);
   if (low.anonVma === null) cloneAnonVma(low, high);
-  dropAnonVmas(high);
   linkVma(low);
+  dropAnonVmas(high); // only now: an anon_vma of no area at all is forgotten
 }
 
 /** can_vma_merge_after(), can_vma_merge_before(): may `neighbour` and a part with these flags that it meets be one? */

@@ -44,8 +44,6 @@ export class Guest {
   readonly #systems = new Map<string, FileSystem>();
   readonly #devices = new Map<string, DaxDevice>();
   #memories: readonly DeviceMemory[] | null = null;
-  /** first frame shown of each device: frames are written down relative to it */
-  readonly #firstFrames = new Map<string, number>();
   /** what the probe of the 2019 API holds */
   readonly probe2019 = new Probe2019();
   /** what the kernel's log would keep of interest */
@@ -92,13 +90,6 @@ export class Guest {
   numberOfDevice(owner: object): number | null {
     const number = (this.#memories ?? []).indexOf(owner as DeviceMemory);
     return number < 0 ? null : number;
-  }
-
-  /** The frame relative to the first one shown of its device, in bytes with a sign. */
-  frame(kind: string, pfn: number): string {
-    const first = this.#firstFrames.get(kind) ?? pfn;
-    this.#firstFrames.set(kind, first);
-    return signedHex((pfn - first) * 4096);
   }
 }
 

@@ -9,7 +9,7 @@ import { HMM_PFN_VALID } from '../hmm/index.ts';
 import type { Platform } from '../memremap/index.ts';
 import { PAGE_ANON } from '../page/index.ts';
 import type { Vpn } from '../units.ts';
-import type { Guest } from './guest.ts';
+import type { Process } from './process.ts';
 import type { Answer } from './operation.ts';
 
 /** One word of an answer, taken apart. */
@@ -116,7 +116,7 @@ export function kindOfRam({ ram }: Platform, pfn: number): string {
 }
 
 /** Runs of pages alike from page `start` on, as the records write them. */
-export function runsOf(guest: Guest, words: Words, start: Vpn): Answer[] {
+export function runsOf(process: Process, words: Words, start: Vpn): Answer[] {
   const runs: Answer[] = [];
   for (let i = 0, end = 0; i < words.length; i = end) {
     const first = words.at(i);
@@ -126,7 +126,7 @@ export function runsOf(guest: Guest, words: Words, start: Vpn): Answer[] {
     if (!first.valid && last !== 0) run['junk'] = last === (start + end - 1) % 2 ** first.order ? 'index' : 'other';
     if (first.order > 0) run['o'] = first.order;
     if (first.valid) Object.assign(run, { k: first.kind, cong: congruence(words, first, i, end, start) });
-    if (first.inDevice) run['at'] = guest.frame(first.kind, first.pfn);
+    if (first.inDevice) run['at'] = process.frame(first.kind, first.pfn);
     runs.push(run);
   }
   return runs;

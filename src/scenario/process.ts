@@ -7,7 +7,7 @@ import type { Inode } from '../fs/index.ts';
 import { VM_MAYSHARE, protString, type FileCalls, type IntervalSub, type MappedFile, type Mm, type NotifierRange } from '../mm/index.ts';
 import type { Pfn, Vpn } from '../units.ts';
 import type { Task } from '../sched/index.ts';
-import { DAX_PLACES, hex, type Guest } from './guest.ts';
+import { DAX_PLACES, hex, signedHex, type Guest } from './guest.ts';
 import { Names, type NamesOf } from './names.ts';
 import { Skip, type Answer } from './operation.ts';
 import type { AddressWord } from './words.ts';
@@ -60,6 +60,8 @@ export class Process {
   /** signals that came without an access, not yet told */
   readonly signals: Answer[] = [];
   readonly names: Names;
+  /** first frame it has shown of each device: frames are written down relative to it */
+  readonly #firstFrames = new Map<string, Pfn>();
   #next = FIRST_VPN;
   #vmasText = '[]';
 
@@ -81,8 +83,16 @@ export class Process {
     const child = new Process(this.guest, mm, who, this.names.copy());
     child.line = this.line;
     child.#next = this.#next;
+    for (const [kind, pfn] of this.#firstFrames) child.#firstFrames.set(kind, pfn);
     child.#vmasText = this.#vmasText;
     return child;
+  }
+
+  /** The frame relative to the first one it has shown of its device, in bytes with a sign. */
+  frame(kind: string, pfn: Pfn): string {
+    const first = this.#firstFrames.get(kind) ?? pfn;
+    this.#firstFrames.set(kind, first);
+    return signedHex((pfn - first) * 4096);
   }
 
   // ── addresses ──

@@ -10,7 +10,7 @@ import { LEGACY_FORMAT } from '../dmirror/index.ts';
 import type { Platform } from '../memremap/index.ts';
 import { DEVICE_BASE_PFN, PAGE_OF_HUGE, RAM_BASE_PFN } from '../page/index.ts';
 import type { Vpn } from '../units.ts';
-import type { Guest } from './guest.ts';
+import type { Process } from './process.ts';
 import { kindOfRam } from './pageRuns.ts';
 import type { Answer } from './operation.ts';
 import { DEVICE_PRIVATE, UNTOUCHED, VALID, WRITE } from './walk2019.ts';
@@ -24,8 +24,8 @@ interface Told {
 }
 
 /** Runs of `words`, of which the first stands for page `start`. */
-export function runs2019(guest: Guest, words: BigUint64Array, start: Vpn): Answer[] {
-  const { platform } = guest;
+export function runs2019(process: Process, words: BigUint64Array, start: Vpn): Answer[] {
+  const { platform } = process.guest;
   const runs: Answer[] = [];
   for (let i = 0, end = 0; i < words.length; i = end) {
     const first = told(platform, words[i] as bigint);
@@ -40,7 +40,7 @@ export function runs2019(guest: Guest, words: BigUint64Array, start: Vpn): Answe
     if (first.pfn >= 0) run['k'] = first.kind;
     const cong = congruence(platform, pages, start + i);
     if (cong !== null) run['cong'] = cong;
-    if (first.inDevice) run['at'] = guest.frame(first.kind, first.pfn);
+    if (first.inDevice) run['at'] = process.frame(first.kind, first.pfn);
     runs.push(run);
   }
   return runs;

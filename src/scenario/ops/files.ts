@@ -55,7 +55,7 @@ export const FILE_OPERATIONS: OperationList = {
     if (extents === null) throw new HmmError('EOPNOTSUPP', 'fiemap', 'the file system does not tell');
     return {
       extents: extents.map(({ index, npages, pfn, flags }, i) => ({
-        off: hex(index * 4096), len: hex(npages * 4096), at: process.guest.frame(place, pfn),
+        off: hex(index * 4096), len: hex(npages * 4096), at: process.frame(place, pfn),
         f: `${flags.map((flag) => `${flag} `).join('')}${i === extents.length - 1 ? 'last' : ''}`,
       })),
     };

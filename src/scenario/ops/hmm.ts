@@ -13,7 +13,7 @@ import { pageOf, pagesUp } from './mappings.ts';
 function* walk(process: Process, args: Args, asked: Requests): Sleepable<Answer> {
   const start = pageOf(process, args);
   const { err, busy, words } = yield* walkPages(process.mm, start, pagesUp(args.size('LEN')), { ...asked, owner: ownerOf(process, args) });
-  return { err: err ?? 'ok', ...(busy && err !== 'EBUSY' ? { busy } : {}), pfns: runsOf(process.guest, words, start) };
+  return { err: err ?? 'ok', ...(busy && err !== 'EBUSY' ? { busy } : {}), pfns: runsOf(process, words, start) };
 }
 
 /** `owner=D`: the question is device D's own. */

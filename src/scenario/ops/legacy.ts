@@ -17,7 +17,7 @@ function* call(process: Process, args: Args, asked: Pick<Asked2019, 'defaultFlag
   const start = pageOf(process, args);
   const once = args.has('once');
   const called = yield* callRange2019(process.mm, start, pagesUp(args.size('LEN')), { ...asked, once, block: !args.has('nonblock'), pageShift: args.number('shift', 12) });
-  return { ...resultOf(called), ...stateOf(called, asked.fault, once), pfns: runs2019(process.guest, called.words, start) };
+  return { ...resultOf(called), ...stateOf(called, asked.fault, once), pfns: runs2019(process, called.words, start) };
 }
 
 function resultOf({ result }: Called2019): Answer {

@@ -70,7 +70,7 @@ export const PAGE_OPERATIONS: OperationList = {
     const { err, pfns } = yield* pinUserPages(process.mm, vpn, npages, { write: args.has('w'), longterm: args.has('longterm') });
     if (pfns.length === 0) return { err: err ?? 'ok', pinned: 0 };
     process.pins.set(args.word('ID'), pfns);
-    return { err: 'ok', pinned: pfns.length, pfns: runsOf(process.guest, Words.ofFrames(process.guest.platform, pfns), vpn) };
+    return { err: 'ok', pinned: pfns.length, pfns: runsOf(process, Words.ofFrames(process.guest.platform, pfns), vpn) };
   },
   'unpin ID': function* unpin(process, args) {
     const pfns = process.pins.get(args.word('ID'));

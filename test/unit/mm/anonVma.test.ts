@@ -35,6 +35,15 @@ describe('from an anonymous page to its areas', () => {
     for (const i of [2, 4, 7]) expect(places(pfnAt(AT + i))).toEqual([['p', AT + i]]);
   });
 
+  test('leads there still when what was cut is one again', () => {
+    rig.map(null, { npages: 8, at: AT });
+    rig.touch(AT + 1, 'w');
+    rig.run(mprotect(rig.mm, AT, 4, RW | VM_EXEC));
+    rig.run(mprotect(rig.mm, AT, 4, RW));
+    expect(bounds()).toEqual([[0, 8]]);
+    expect(places(pfnAt(AT + 1))).toEqual([['p', AT + 1]]);
+  });
+
   test('is gone with the last area', () => {
     rig.map(null, { npages: 8, at: AT });
     rig.touch(AT, 'w');
