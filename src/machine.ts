@@ -9,7 +9,7 @@ import { EventBus } from './events/events.ts';
 import { FS_PROFILES, FileSystem, type FsName } from './fs/index.ts';
 import { PgMaps, newCounts, type PgMap, type Platform } from './memremap/index.ts';
 import { Mm, forkMm } from './mm/index.ts';
-import { AnonVmas, DEVICE_BASE_PFN, DEVICE_MEMORY_BASE_PFN, PageLocks, PageRecords, Ram } from './page/index.ts';
+import { AnonVmas, DEVICE_BASE_PFN, DEVICE_MEMORY_BASE_PFN, PageLocks, PageRecords, Ram, SwapCache } from './page/index.ts';
 import { devmapHi } from './pgtable/index.ts';
 import { type BugSwitch, type KernelProfile } from './profile/index.ts';
 import { Random, Scheduler, type Sleepable } from './sched/index.ts';
@@ -57,6 +57,7 @@ export class MachineCore {
       ram,
       anonVmas: new AnonVmas(),
       pageLocks: new PageLocks(),
+      swapCache: new SwapCache(ram),
       pgmaps: new PgMaps(arena, sched, bus, ram, records),
       levels: config.levels,
       devmapHi: devmapHi(config.profile.devmapBit),
@@ -114,6 +115,7 @@ export class MachineCore {
     platform.ram.reset();
     platform.anonVmas.reset();
     platform.pageLocks.reset();
+    platform.swapCache.reset();
     platform.pgmaps.reset();
     platform.random.reseed(this.config.seed);
     Object.assign(platform.counts, newCounts());

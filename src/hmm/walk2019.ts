@@ -30,9 +30,10 @@ import {
 } from '../abi.ts';
 import { InvariantError, KernelCrash, invariant } from '../errno.ts';
 import { VM_WRITE, type Mm, type Vma } from '../mm/index.ts';
-import { framePfn, isNone, isProtNone, isSpecial, isWritable } from '../pgtable/index.ts';
+import { framePfn, isNone, isProtNone, isSpecial, isSwapEntry, isWritable } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
+import { isMigrating, walkAbsentPte, walkMigratingPmd } from './absent2019.ts';
 import { faultAsked, faultChunk, mark, type Walk2019, type WalkErrno } from './fault2019.ts';
 import {
   NEED_FAULT, NEED_WRITE, PFN_FLAG_VALID, PFN_FLAG_WRITE, PFN_VALUE_ERROR, PFN_VALUE_NONE, PFN_VALUE_SPECIAL, cpuFlags, encodePfn, needFault, needFaultOfAny,
@@ -119,6 +120,7 @@ function* handlePte(w: Walk2019, vma: Vma, end: Vpn): Sleepable<WalkErrno | 'lea
   const { range } = w;
   const { vpn, reason, lo, hi } = w.stop;
   const i = vpn - range.start;
+  if (reason === STOP_NONPRESENT && isSwapEntry(LEVEL_PTE, lo, hi)) return yield* handleAbsent(w, vma, end);
   const there = thereOf(w, reason, lo, hi);
   const mayFault = reason === STOP_NEEDS_FAULT || reason === STOP_NEEDS_WRITE || (reason === STOP_NONPRESENT && isProtNone(lo));
   const need = mayFault && w.fault ? needFault(range, range.words[i] as bigint, there) : 0;
@@ -136,6 +138,16 @@ function* handlePte(w: Walk2019, vma: Vma, end: Vpn): Sleepable<WalkErrno | 'lea
   } else if (isSpecial(lo) && (pfn !== w.mm.platform.ram.zeroPfn || w.mm.platform.bugs.has('zero-page-special'))) return refuse(w, vpn, PFN_VALUE_SPECIAL);
   range.words[i] = encodePfn(range, pfn, isWritable(lo));
   return null;
+}
+
+/** The same of a pte that is neither empty nor present. */
+function* handleAbsent(w: Walk2019, vma: Vma, end: Vpn): Sleepable<WalkErrno | 'leaves' | null> {
+  const { vpn } = w.stop;
+  const absent = yield* walkAbsentPte(w);
+  if (absent.kind === 'end') return absent.answer;
+  if (absent.kind === 'fault') return yield* faultFrom(w, vma, vpn, Math.min(end, alignDown(vpn, PMD_PAGES) + PMD_PAGES), absent.need);
+  w.last = vpn;
+  return absent.kind === 'refuse' ? refuse(w, vpn, PFN_VALUE_ERROR) : null;
 }
 
 /** What a pte says of itself. The era's code does not know PROT_NONE there, which the processor does. */
@@ -157,6 +169,10 @@ function* handleLarge(w: Walk2019, vma: Vma, level: number, end: Vpn): Sleepable
     return yield* hole(w, vma, vpn, end, cpuFlags(range, false));
   }
   if (reason === STOP_DYING) return dying(w, vpn);
+  if (reason === STOP_NONPRESENT && level === LEVEL_PMD && isSwapEntry(level, lo, hi) && isMigrating(w, level)) {
+    const absent = yield* walkMigratingPmd(w, end - vpn);
+    return absent.kind === 'end' ? absent.answer : null;
+  }
   if (reason === STOP_NONPRESENT && (level === LEVEL_PMD ? isProtNone(lo) : isDevmap(w, hi))) return yield* hole(w, vma, vpn, end, 0n);
   range.words.fill(range.values[PFN_VALUE_ERROR], vpn - range.start, end - range.start);
   return null;

@@ -19,6 +19,7 @@ import { movePage, ownPage, prepareAnonVma } from './anonVma.ts';
 import { vmaFlagsLo } from './insert.ts';
 import { waitForUser } from './userWait.ts';
 import { invalidateEnd, invalidateStart } from './mm.ts';
+import { numaFault } from './numa.ts';
 import {
   FAULT_FLAG_ALLOW_RETRY, FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_ACCESS, VM_EXEC, VM_FAULT_DONE_COW, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_RETRY,
   VM_FAULT_SIGBUS, VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, VM_UFFD_MISSING, VM_WRITE, type Vma, type Vmf,
@@ -116,6 +117,7 @@ function* faultAtLevel(vmf: Vmf, level: number): Sleepable<number> {
     if (vma.ops.hugeFault === undefined || vma.has(VM_NOHUGEPAGE)) return VM_FAULT_FALLBACK;
     return yield* vma.ops.hugeFault(vmf, level);
   }
+  if (isSwapEntry(level, pt.lo, pt.hi)) return yield* swapFault(vmf);
   return isPresent(level, pt.lo) && isLeafEntry(level, pt.lo) ? yield* faultHugeLeaf(vmf, level) : VM_FAULT_FALLBACK;
 }
 
@@ -125,6 +127,7 @@ function* faultHugeLeaf(vmf: Vmf, level: number): Sleepable<number> {
   const pt = vma.mm.pageTable;
   const write = (vmf.flags & FAULT_FLAG_WRITE) !== 0;
   const changes = (vmf.flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE)) !== 0;
+  if (isProtNone(pt.lo) && (vma.flags & VM_ACCESS) !== 0) return numaFault(vmf);
   if (!changes || isWritable(pt.lo)) {
     markUsed(pt, write);
     return 0;
@@ -149,7 +152,7 @@ function* handlePteFault(vmf: Vmf): Sleepable<number> {
   if (pt.level > LEVEL_PTE && !pt.none) return 0; // a huge leaf came meanwhile
   if (pt.none) return vma.ops === null ? anonymousFault(vmf, write) : yield* vma.ops.fault(vmf);
   if (isSwapEntry(LEVEL_PTE, pt.lo, pt.hi)) return yield* swapFault(vmf);
-  if (isProtNone(pt.lo) && (vma.flags & VM_ACCESS) === 0) return VM_FAULT_SIGSEGV;
+  if (isProtNone(pt.lo)) return (vma.flags & VM_ACCESS) === 0 ? VM_FAULT_SIGSEGV : numaFault(vmf);
   if (!isWritable(pt.lo) && (vmf.flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE)) !== 0) return yield* wpPage(vmf);
   markUsed(pt, write);
   return 0;

@@ -5,7 +5,7 @@
 import { LEVEL_PTE } from '../abi.ts';
 import { HmmError } from '../errno.ts';
 import {
-  HI_NX, SWP_DEVICE_READ, SWP_MIGRATION_READ, SWP_PTE_MARKER, isDeviceExclusiveType, isDevicePrivateType, isMigrationType, isWritableType, swapHi, swapLo, swapOffset,
+  HI_NX, SWP_DEVICE_READ, SWP_HWPOISON, SWP_MIGRATION_READ, SWP_PTE_MARKER, isDeviceExclusiveType, isDevicePrivateType, isMigrationType, isWritableType, swapHi, swapLo, swapOffset,
   swapType,
 } from '../pgtable/index.ts';
 import { PAGE_EXCLUSIVE } from '../page/index.ts';
@@ -20,6 +20,7 @@ export function copyNonPresent(copy: Vma, vma: Vma, vpn: Vpn): boolean {
   const type = swapType(pt.hi);
   if (type === SWP_PTE_MARKER) return false;
   const offset = swapOffset(pt.lo, pt.hi);
+  if (type < SWP_HWPOISON) vma.mm.platform.swapCache.duplicate(offset);
   if (isDeviceExclusiveType(type)) {
     // The entry has held the page's reference all along; only its mapping was given up.
     records.addMappings(offset, 1);

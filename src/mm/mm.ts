@@ -33,7 +33,7 @@ export class Mm {
   alive = true;
   /** the OOM reaper has begun: what is not mapped any more is gone (MMF_UNSTABLE) */
   unstable = false;
-  /** entries that are neither empty nor present have been made here: what goes over ranges quickly has to look for them */
+  /** entries that are neither empty nor present, or NUMA hints, have been made here: what goes over ranges quickly has to look for them */
   mayHaveSwapEntries = false;
   /** faults that wait for the userfaultfd handler, by page */
   readonly userFaults = new Map<Vpn, UserFault>();

@@ -2,4 +2,5 @@
 export * from './anonVma.ts';
 export * from './records.ts';
 export * from './ram.ts';
+export * from './swapCache.ts';
 export * from './locks.ts';

@@ -11,6 +11,8 @@ export const SEED_BUGS = [
   'zero-page-special', // the 4K page of zeroes (untouched memory, a DAX hole) cannot be mirrored; the 2M one can
   'protnone-valid', // a PROT_NONE pte (a NUMA hint) counts as present
   'dying-pagemap-retries', // a dying dev_pagemap answers the code for "again": a fault spins until somebody unmaps
+  'swap-never-faulted', // a page that is swapped out, or on its way, is NONE: it is asked for in vain
+  'migrating-pmd-untouched', // the words of a 2M page on its way stay as the caller left them
   // faults (hmm_vma_walk_hole_, hmm_vma_do_fault)
   'chunk-faulting', // a page that asks has everything faulted up to the end of its 2M chunk, or of its hole, and requests in there are lost
   'block-may-drop-lock', // block = true still allows the handler to drop mmap_sem

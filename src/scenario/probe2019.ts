@@ -5,7 +5,7 @@
 import { HmmError } from '../errno.ts';
 import { hmmMirrorRegister, hmmMirrorUnregister, type HmmMirror, type Range2019 } from '../hmm/index.ts';
 import type { PgMap } from '../memremap/index.ts';
-import type { NotifierRange } from '../mm/index.ts';
+import { holdPages, releasePages, type HeldPage, type NotifierRange } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import type { Vpn } from '../units.ts';
 import { Skip } from './operation.ts';
@@ -32,6 +32,7 @@ export class Probe2019 {
   /** references of each pagemap when it was first asked for */
   readonly #bases = new Map<PgMap, number>();
   readonly #dying: PgMap[] = [];
+  readonly #held: HeldPage[] = [];
   readonly #open: { readonly process: Process; readonly range: NotifierRange }[] = [];
 
   // ── mirrors ──
@@ -97,6 +98,16 @@ export class Probe2019 {
 
   revive(process: Process): void {
     for (const map of this.#dying.splice(0)) if (map.state === 'killed') process.guest.platform.pgmaps.revive(map);
+  }
+
+  // ── pages on their way ──
+
+  *holdPages(process: Process, start: Vpn, end: Vpn): Sleepable<void> {
+    this.#held.push(...(yield* holdPages(process.mm, start, end)));
+  }
+
+  releasePages(process: Process): void {
+    releasePages(process.guest.platform, this.#held.splice(0));
   }
 
   // ── invalidations by hand ──

@@ -15,7 +15,7 @@ import { Rig, checkPgmaps, makeMachine, type RigOptions } from '../support/rig.t
 afterEach(checkPgmaps);
 
 const AT = 2 ** 20;
-const POISON = { lo: 0, hi: 0xd8000000 };
+const POISON = { lo: 0, hi: 0xb8000000 };
 
 interface Mapped {
   readonly rig: Rig;

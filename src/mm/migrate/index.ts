@@ -1,6 +1,7 @@
 /** The migrate room: pages to a device's memory and back, and pages that a device has to itself. */
 export * from './migration.ts';
 export * from './migrateVma.ts';
+export * from './byHand.ts';
 export * from './deviceRange.ts';
 export * from './exclusive.ts';
 export * from './swapFault.ts';

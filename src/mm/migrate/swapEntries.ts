@@ -3,7 +3,7 @@
  * zap_pte_range, mm/mprotect.c: change_pte_range).
  */
 import {
-  SWP_DEVICE_READ, SWP_DEVICE_WRITE, SWP_EXCLUSIVE_READ, SWP_EXCLUSIVE_WRITE, SWP_MIGRATION_READ, SWP_MIGRATION_READ_EXCLUSIVE, SWP_MIGRATION_WRITE,
+  SWP_DEVICE_READ, SWP_DEVICE_WRITE, SWP_EXCLUSIVE_READ, SWP_EXCLUSIVE_WRITE, SWP_HWPOISON, SWP_MIGRATION_READ, SWP_MIGRATION_READ_EXCLUSIVE, SWP_MIGRATION_WRITE,
   isDeviceExclusiveType, isDevicePrivateType, isMigrationType, swapHi, swapOffset, swapType,
 } from '../../pgtable/index.ts';
 import { PAGE_ANON } from '../../page/index.ts';
@@ -12,9 +12,15 @@ import { swapPfn } from './entries.ts';
 
 /** Drops the pte found last; false where it is to stay: of an anonymous page (or with none, as poison) where `keepCopies`. */
 export function zapSwapEntry(mm: Mm, keepCopies: boolean): boolean {
-  const { ram, records } = mm.platform;
+  const { ram, records, swapCache } = mm.platform;
   const pt = mm.pageTable;
   const type = swapType(pt.hi);
+  if (type < SWP_HWPOISON) {
+    if (keepCopies) return false;
+    swapCache.free(swapOffset(pt.lo, pt.hi));
+    pt.setRaw(0, 0);
+    return true;
+  }
   const pfn = swapPfn(pt.lo, pt.hi);
   const held = isDevicePrivateType(type) || isDeviceExclusiveType(type);
   if (keepCopies && (!(held || isMigrationType(type)) || (records.flags(pfn) & PAGE_ANON) !== 0)) return false;

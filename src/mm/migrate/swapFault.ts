@@ -9,6 +9,7 @@ import type { Sleepable } from '../../sched/index.ts';
 import type { Pfn, Vpn } from '../../units.ts';
 import { vmaFlagsLo } from '../insert.ts';
 import { invalidateEnd, invalidateStart } from '../mm.ts';
+import { swapInPage } from '../swap.ts';
 import { VM_FAULT_HWPOISON, VM_FAULT_SIGBUS, type Vma, type Vmf } from '../vma.ts';
 import { zapTouches } from '../zap.ts';
 import { lookPte, mapPage, swapPfn } from './entries.ts';
@@ -21,6 +22,7 @@ export function* swapFault(vmf: Vmf): Sleepable<number> {
   const { vma, vpn } = vmf;
   const { platform, pageTable: pt } = vma.mm;
   const type = swapType(pt.hi);
+  if (type < SWP_HWPOISON) return yield* swapInPage(vmf);
   const pfn = swapPfn(pt.lo, pt.hi);
   if (isMigrationType(type)) yield* platform.pageLocks.waitUnlocked(platform.sched, pfn);
   else if (isDeviceExclusiveType(type)) yield* takeBackExclusive(vma, vpn, pfn);

@@ -1,7 +1,7 @@
 /** The operations of the 2019 API's probe: its calls, and what it does by hand to bring about what a kernel meets by races. */
 import type { PgMap } from '../../memremap/index.ts';
 import type { Hmm2019 } from '../../hmm/index.ts';
-import type { NotifierRange } from '../../mm/index.ts';
+import { changeProtNuma, swapOut, type NotifierRange } from '../../mm/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { byteRuns } from '../bytes.ts';
 import { hex, signedHex, DAX_PLACES, type Guest } from '../guest.ts';
@@ -144,6 +144,24 @@ export const LEGACY_OPERATIONS: OperationList = {
   },
   alive: function* alive(process) {
     process.guest.probe2019.revive(process);
+    return { err: 'ok' };
+  },
+  'numa ADDR LEN': function* numa(process, args) {
+    const start = pageOf(process, args);
+    return { err: 'ok', changed: yield* changeProtNuma(process.mm, start, start + pagesUp(args.size('LEN'))) };
+  },
+  'swap ADDR LEN': function* swap(process, args) {
+    const start = pageOf(process, args);
+    yield* swapOut(process.mm, start, start + pagesUp(args.size('LEN')));
+    return { err: 'ok' };
+  },
+  'migrate ADDR LEN': function* migrate(process, args) {
+    const start = pageOf(process, args);
+    yield* process.guest.probe2019.holdPages(process, start, start + pagesUp(args.size('LEN')));
+    return { err: 'ok' };
+  },
+  unmigrate: function* unmigrate(process) {
+    process.guest.probe2019.releasePages(process);
     return { err: 'ok' };
   },
   'inv_start ADDR LEN': (process, args) => startByHand(process, args, true),

@@ -16,7 +16,7 @@ const F = HMM_PFN_REQ_FAULT;
 const W = HMM_PFN_REQ_WRITE;
 /** What stands in a word before the call, besides its request. */
 const UNTOUCHED = 0x7777n;
-const POISON = { lo: 0, hi: 0xd8000000 };
+const POISON = { lo: 0, hi: 0xb8000000 };
 
 interface Setup {
   readonly defaultFlags?: bigint;

@@ -11,7 +11,7 @@ afterEach(checkPgmaps);
 const AT = 2 ** 20;
 const GIB = 2 ** 18;
 /** A pte that is neither present nor PROT_NONE: a hwpoison entry has its type in the top bits. */
-const POISON = { lo: 0, hi: 0xd8000000 };
+const POISON = { lo: 0, hi: 0xb8000000 };
 
 interface Row {
   readonly name: string;
