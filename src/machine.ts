@@ -76,7 +76,12 @@ export class MachineCore {
   /** A process that begins as a copy of another. ENOMEM. */
   *fork(mm: Mm, name: string): Sleepable<Mm> {
     const child = this.newMm(name);
-    yield* forkMm(mm, child);
+    try {
+      yield* forkMm(mm, child);
+    } catch (error) {
+      this.mms.splice(this.mms.indexOf(child), 1);
+      throw error;
+    }
     return child;
   }
 

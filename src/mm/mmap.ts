@@ -53,7 +53,7 @@ export function* mmap(mm: Mm, request: MmapRequest): Sleepable<Vpn> {
     // A whole area in the middle may be replaced: one cut more.
     if (mm.vmas.count >= MAX_MAP_COUNT) throw new HmmError('ENOMEM', 'mmap', `more than ${MAX_MAP_COUNT} areas`);
     if (fixed === 'fixed') yield* unmapRange(mm, start, start + npages, 'mmap');
-    yield* insertVma(mm, start, start + npages, flags, file, file === null ? start : request.file === null ? 0 : request.pgoff);
+    yield* insertVma(mm, new Vma(mm, start, start + npages, flags, file, file === null ? start : request.file === null ? 0 : request.pgoff));
     if (mm.platform.bus.on) {
       mm.platform.bus.emit({ type: 'mmap', mm: mm.id, start, end: start + npages, file: file?.inode.name ?? null, prot: protString(flags) });
     }
@@ -162,7 +162,7 @@ function placeMapping(mm: Mm, request: MmapRequest): Vpn {
  * get_unmapped_area(): at a hint that is free, else the highest gap that fits, where a file's huge pages can be used if they
  * fit into the mapping at all. Beyond 47 bits only for who hints there.
  */
-function findPlace(mm: Mm, { npages, start: wanted, pgoff, file }: MmapRequest): Vpn {
+export function findPlace(mm: Mm, { npages, start: wanted, pgoff, file }: Pick<MmapRequest, 'npages' | 'start' | 'pgoff' | 'file'>): Vpn {
   const hint = wanted === null || wanted === 0 ? null : Math.max(wanted, MIN_VPN);
   if (hint !== null && hint + npages <= mm.taskEndVpn) {
     const next = mm.vmas.find(hint);
@@ -176,14 +176,25 @@ function findPlace(mm: Mm, { npages, start: wanted, pgoff, file }: MmapRequest):
   return found;
 }
 
-/** Adds an area, merged with its neighbours where the rules allow. */
-function* insertVma(mm: Mm, start: Vpn, end: Vpn, flags: number, file: MappedFile | null, pgoff: number): Sleepable<void> {
-  const vma = new Vma(mm, start, end, flags, file, pgoff);
-  yield* lockMappings(file);
+/** Adds an area, merged with its neighbours where the rules allow. Returns what it is now part of. */
+export function* insertVma(mm: Mm, vma: Vma): Sleepable<Vma> {
+  yield* lockMappings(vma.file);
   mm.vmas.insert(vma);
   linkVma(vma);
-  mergeAround(mm, vma, flags);
-  unlockMappings(file);
+  const merged = mergeAround(mm, vma, vma.flags);
+  unlockMappings(vma.file);
+  return merged;
+}
+
+/** Lets an area, at whose end there is room, grow to `end`; it may then meet the next. */
+export function* growVma(mm: Mm, vma: Vma, end: Vpn): Sleepable<void> {
+  yield* lockMappings(vma.file);
+  unlinkVma(vma);
+  mm.vmas.resize(vma, vma.start, end);
+  linkVma(vma);
+  const after = mm.vmas.next(vma);
+  if (after !== null && mergesInto(after, vma, vma.flags)) absorb(mm, vma, after);
+  unlockMappings(vma.file);
 }
 
 /** Gives `vma` new flags and merges it with neighbours that have come to be its equals. Returns what it is now part of. Under lockMappings. */
@@ -241,7 +252,7 @@ function* splitVma(mm: Mm, vma: Vma, at: Vpn): Sleepable<Vma> {
 }
 
 /** May `vma` be cut at `at`? EINVAL where the driver forbids it. */
-function checkSplit(vma: Vma, at: Vpn, op: string): void {
+export function checkSplit(vma: Vma, at: Vpn, op: string): void {
   if (vma.ops?.maySplit !== undefined && !vma.ops.maySplit(vma, at)) throw new HmmError('EINVAL', op, `the mapping cannot be split at ${hex(addrOf(at))}`, addrOf(at));
 }
 
@@ -282,7 +293,7 @@ export function* changeFlags(mm: Mm, vma: Vma, start: Vpn, end: Vpn, flags: numb
 }
 
 /** Unmaps `[start, end)`: the areas are cut at its edges, then one UNMAP around all of it, and they are gone. */
-function* unmapRange(mm: Mm, start: Vpn, end: Vpn, op: string): Sleepable<void> {
+export function* unmapRange(mm: Mm, start: Vpn, end: Vpn, op: string): Sleepable<void> {
   const first = mm.vmas.find(start);
   if (first === null || first.start >= end) return;
   if (first.start < start) {

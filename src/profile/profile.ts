@@ -26,6 +26,14 @@ export interface KernelProfile {
   readonly mprotectPud: 'changed' | 'cleared';
   /** a private write under a huge read-only DAX entry asks the file system for a huge page once more, and splits twice */
   readonly privateWriteAsksHuge: boolean;
+  /** mremap has MREMAP_DONTUNMAP, also of files */
+  readonly mremapDontunmap: boolean;
+  /** mremap moves 2M entries of devices; where it does not know them, one that does not stay whole crashes the kernel (CVE-2020-10757) */
+  readonly mremapKnowsDevmap: boolean;
+  /** mremap asks the driver whether the area can be split before it moves part of it */
+  readonly mremapAsksSplit: boolean;
+  /** mremap begins on the 2M boundary below where nothing else is in there, and moves the table whole */
+  readonly mremapRealigns: boolean;
   /** a write takes a page for its own that nobody else maps, though somebody may hold it; later kernels ask for references */
   readonly cowCountsMappings: boolean;
   /** pages held by get_user_pages: pins, which count by themselves, or plain references */
@@ -62,6 +70,10 @@ const V6_1: KernelProfile = {
   mprotectPud: 'cleared',
   privateWriteAsksHuge: true,
   exclusiveHugetlb: 'ignored',
+  mremapDontunmap: true,
+  mremapKnowsDevmap: true,
+  mremapAsksSplit: true,
+  mremapRealigns: false,
   cowCountsMappings: false,
   pins: 'counted',
   longtermPinRefused: 'before',
@@ -86,6 +98,7 @@ const V6_12: KernelProfile = {
   mprotectPud: 'changed',
   privateWriteAsksHuge: false,
   exclusiveHugetlb: 'refused',
+  mremapRealigns: true,
   longtermFileWrite: 'refused',
   longtermReadCopies: true,
 };
@@ -100,6 +113,9 @@ const V5_2: KernelProfile = {
   longtermPinRefused: 'after',
   deviceCompoundPages: false,
   drainWaitsForPages: true,
+  mremapDontunmap: false,
+  mremapKnowsDevmap: false,
+  mremapAsksSplit: false,
   bugs: SEED_BUGS,
 };
 

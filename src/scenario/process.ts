@@ -112,8 +112,8 @@ export class Process {
   }
 
   /** Addresses of their own for `npages`, with a gap behind them. */
-  place(npages: number, skew: number): Vpn {
-    const at = this.#next + skew;
+  place(npages: number, skew: number, align = 0): Vpn {
+    const at = (align > GIB_PAGES ? Math.ceil(this.#next / align) * align : this.#next) + skew;
     this.#next = Math.floor((at + npages) / GIB_PAGES + 2) * GIB_PAGES;
     return at;
   }

@@ -1,6 +1,6 @@
-/** Operations on areas: map, hole, unmap, protect, advise, msync. */
+/** Operations on areas: map, hole, unmap, remap, protect, advise, msync. */
 import { HmmError } from '../../errno.ts';
-import { VM_READ, VM_WRITE, madviseDontneed, mmap, mprotect, munmap } from '../../mm/index.ts';
+import { VM_READ, VM_WRITE, madviseDontneed, mmap, mprotect, mremap, munmap } from '../../mm/index.ts';
 import type { Vpn } from '../../units.ts';
 import { Skip, type OperationList } from '../operation.ts';
 import type { Args } from '../parse.ts';
@@ -24,7 +24,7 @@ export const MAPPING_OPERATIONS: OperationList = {
     const npages = pagesUp(args.size('LEN'));
     const anon = args.word('WHAT') === 'anon';
     const file = anon ? null : process.file(args.word('WHAT')).file;
-    const at = args.has('at') ? pageOf(process, args, 'at') : process.place(npages, args.size('skew') / 4096);
+    const at = args.has('at') ? pageOf(process, args, 'at') : process.place(npages, args.size('skew') / 4096, args.size('align') / 4096);
     yield* mmap(process.mm, {
       npages,
       prot: args.prot('prot', VM_READ | VM_WRITE),
@@ -46,6 +46,18 @@ export const MAPPING_OPERATIONS: OperationList = {
   },
   'unmap ADDR LEN': function* unmap(process, args) {
     yield* munmap(process.mm, pageOf(process, args), pagesUp(args.size('LEN')));
+    return { err: 'ok' };
+  },
+  'remap ID ADDR OLD NEW [dontunmap] [inplace] [align=SIZE] [skew=SIZE]': function* remap(process, args) {
+    const id = args.word('ID');
+    const inPlace = args.has('inplace');
+    const newPages = pagesUp(args.size('NEW'));
+    const [start, within] = process.split(args.address('ADDR'));
+    // The new place is used up even where the call is refused.
+    const to = inPlace ? null : process.place(newPages, args.size('skew') / 4096, args.size('align') / 4096);
+    if (within !== 0 || (to !== null && !Number.isInteger(to))) throw new HmmError('EINVAL', 'mremap', 'an address is not page aligned');
+    const vpn = yield* mremap(process.mm, { start, oldPages: pagesUp(args.size('OLD')), newPages, mayMove: !inPlace, to, dontunmap: args.has('dontunmap') });
+    if (!process.areas.has(id)) process.areas.set(id, { id, vpn });
     return { err: 'ok' };
   },
   'protect ADDR LEN [PROT]': function* protect(process, args) {

@@ -4,7 +4,7 @@ import { HDR_FAIL_AFTER } from '../../../dist/abi.js';
 import { daxAllocate, daxPunch, daxRead, daxTruncate, daxWrite, daxZeroRange } from '../../../dist/dax/index.js';
 import { HmmError, type ErrnoCode } from '../../../dist/errno.js';
 import type { Inode } from '../../../dist/fs/index.js';
-import { accessPage, exitMm, madviseDontneed, mprotect, munmap } from '../../../dist/mm/index.js';
+import { accessPage, exitMm, madviseDontneed, mprotect, mremap, munmap } from '../../../dist/mm/index.js';
 import { checkPgmaps, makeMachine, type Rig } from '../../support/rig.ts';
 import { fileState, leavesOf, stateOf } from '../../support/roomState.ts';
 
@@ -91,6 +91,12 @@ const CASES: readonly Case[] = [
   { name: 'munmap of a part', prepare: (rig) => touched(rig, privateFile(rig, false), 'w'), act: (rig, { start }) => rig.run(munmap(rig.mm, start, 3)), allocations: 0 },
   { name: 'madvise', prepare: (rig) => touched(rig, anonymous(rig), 'w', 4), act: (rig, { start }) => rig.run(madviseDontneed(rig.mm, start, 4)), allocations: 0 },
   { name: 'exit', prepare: (rig) => touched(rig, privateFile(rig, false), 'w'), act: (rig) => rig.run(exitMm(rig.mm)), allocations: 0 },
+  {
+    name: 'mremap to where there are no tables', prepare: (rig) => touched(rig, anonymous(rig), 'w', 4), allocations: 2,
+    act: (rig, { start }) => void rig.run(mremap(rig.mm, { start, oldPages: 4, newPages: 4, mayMove: true, to: start - 4 * GIB, dontunmap: false })),
+  },
+  // What has become read only for both stays so in the parent.
+  { name: 'fork', prepare: (rig) => touched(rig, privateFile(rig, false), 'w', 3), act: (rig) => void rig.run(rig.core.fork(rig.mm, 'c')), allocations: 4, unchanged: lessLeaves },
   { name: 'a new process', prepare: anonymous, act: (rig) => void rig.core.newMm('q'), allocations: 1 },
   {
     name: 'device fill', prepare: (rig) => file(rig, 1024, 1), act: (rig, { start }) => rig.run(rig.device('modern').fill(start, start + 700, true)), allocations: 4,
