@@ -9,7 +9,7 @@ import { EventBus } from './events/events.ts';
 import { FS_PROFILES, FileSystem, type FsName } from './fs/index.ts';
 import { PgMaps, newCounts, type PgMap, type Platform } from './memremap/index.ts';
 import { Mm, forkMm } from './mm/index.ts';
-import { AnonVmas, DEVICE_BASE_PFN, DEVICE_MEMORY_BASE_PFN, PageLocks, PageRecords, Ram, SwapCache } from './page/index.ts';
+import { AnonVmas, DEVICE_BASE_PFN, DEVICE_MEMORY_BASE_PFN, FileOwners, PageLocks, PageRecords, Ram, SwapCache } from './page/index.ts';
 import { devmapHi } from './pgtable/index.ts';
 import { type BugSwitch, type KernelProfile } from './profile/index.ts';
 import { Random, Scheduler, type Sleepable } from './sched/index.ts';
@@ -56,6 +56,7 @@ export class MachineCore {
       records,
       ram,
       anonVmas: new AnonVmas(),
+      caches: new FileOwners(),
       pageLocks: new PageLocks(),
       swapCache: new SwapCache(ram),
       pgmaps: new PgMaps(arena, sched, bus, ram, records),
@@ -86,8 +87,8 @@ export class MachineCore {
   }
 
   /** A persistent memory device with a file system on it. */
-  newFileSystem(name: string, npages: number, fs: FsName): FileSystem {
-    const system = new FileSystem(this.platform, FS_PROFILES[fs], this.#register(name, 'fs-dax', npages));
+  newFileSystem(name: string, npages: number, fs: FsName, dax = true): FileSystem {
+    const system = new FileSystem(this.platform, FS_PROFILES[fs], this.#register(name, 'fs-dax', npages), dax);
     this.fileSystems.push(system);
     return system;
   }
@@ -119,6 +120,7 @@ export class MachineCore {
     platform.records.reset();
     platform.ram.reset();
     platform.anonVmas.reset();
+    platform.caches.reset();
     platform.pageLocks.reset();
     platform.swapCache.reset();
     platform.pgmaps.reset();

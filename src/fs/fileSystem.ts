@@ -32,6 +32,8 @@ export class FileSystem {
   readonly profile: FsProfile;
   readonly platform: Platform;
   readonly pgmap: PgMap;
+  /** its files are DAX: mounted with dax=always */
+  readonly dax: boolean;
   readonly allocator: BlockAllocator;
   readonly inodes = new Map<string, Inode>();
   /** shut down: the device is gone, everything that needs it is EIO */
@@ -42,11 +44,12 @@ export class FileSystem {
   onEvict: ((inode: Inode) => void) | null = null;
   #nextInode = 1;
 
-  constructor(platform: Platform, profile: FsProfile, pgmap: PgMap) {
+  constructor(platform: Platform, profile: FsProfile, pgmap: PgMap, dax = true) {
     this.name = pgmap.name;
     this.profile = profile;
     this.platform = platform;
     this.pgmap = pgmap;
+    this.dax = dax;
     const reserved = Math.min(profile.metadataPages, Math.floor(pgmap.npages / 8));
     this.allocator = new BlockAllocator(pgmap.basePfn + reserved, pgmap.npages - reserved);
   }

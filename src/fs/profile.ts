@@ -27,6 +27,17 @@ export interface FsProfile {
   readonly allocateBreaks: boolean;
   /** a write beyond the end of a file that has a stripe allocates up to the next stripe */
   readonly growsByStripe: boolean;
+  /** without DAX: the page cache has folios of more than a page */
+  readonly largeFolios: boolean;
+  /** blocks of dirty pages are taken when they are written back, or at the write, in units of `hintPages` */
+  readonly delayedBlocks: boolean;
+  readonly hintPages: ExtentPages;
+  /** what makes a file longer writes zeroes from its old end on, and what shortens it writes its new last page back first */
+  readonly zeroesOnExtend: boolean;
+  /** a direct write refuses what is not whole sectors before it touches the page cache */
+  readonly directChecksFirst: boolean;
+  /** it has FALLOC_FL_UNSHARE_RANGE */
+  readonly unshares: boolean;
 }
 
 export const FS_PROFILES = {
@@ -42,6 +53,12 @@ export const FS_PROFILES = {
     punchFlushes: 'first',
     allocateBreaks: false,
     growsByStripe: false,
+    largeFolios: false,
+    delayedBlocks: true,
+    hintPages: 1,
+    zeroesOnExtend: false,
+    directChecksFirst: false,
+    unshares: false,
   },
   xfs: {
     name: 'xfs',
@@ -55,6 +72,12 @@ export const FS_PROFILES = {
     punchFlushes: 'unmapped',
     allocateBreaks: true,
     growsByStripe: true,
+    largeFolios: true,
+    delayedBlocks: false,
+    hintPages: 512,
+    zeroesOnExtend: true,
+    directChecksFirst: true,
+    unshares: true,
   },
 } as const satisfies Record<string, FsProfile>;
 

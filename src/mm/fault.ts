@@ -225,6 +225,7 @@ function* wpPage(vmf: Vmf): Sleepable<number> {
   if ((vmf.flags & FAULT_FLAG_WRITE) === 0) return yield* unsharePage(vmf, pfn, normal);
   if (vma.isShared && vma.has(VM_WRITE)) {
     if (!normal && vma.ops?.pfnMkwrite !== undefined) return yield* vma.ops.pfnMkwrite(vmf);
+    if (normal && vma.ops?.pageMkwrite !== undefined) return yield* vma.ops.pageMkwrite(vmf);
     markUsed(pt, true, PTE_RW);
     return 0;
   }

@@ -20,5 +20,6 @@ export * from './thp/index.ts';
 export * from './userfaultfd.ts';
 export * from './userWait.ts';
 export * from './gup/index.ts';
+export * from './filemap/index.ts';
 export * from './zap.ts';
 export * from './migrate/index.ts';

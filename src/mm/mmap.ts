@@ -12,7 +12,7 @@ import { anonVmasMerge, cloneAnonVma, dropAnonVmas } from './anonVma.ts';
 import { protectRange } from './mprotect.ts';
 import { invalidateEnd, invalidateStart, MAP_WINDOW_VPN, MAX_MAP_COUNT, MIN_VPN, MMAP_BASE_VPN, type Mm } from './mm.ts';
 import { linkVma, lockMappings, unlinkVma, unlockMappings } from './rmap.ts';
-import { newSharedAnon } from './sharedAnon.ts';
+import { newSharedAnon } from './filemap/shmem.ts';
 import {
   VM_ACCESS, VM_MAYEXEC, VM_MAYREAD, VM_MAYSHARE, VM_MAYWRITE, VM_NOHUGEPAGE, VM_HUGEPAGE, VM_SHARED,
   VM_SOFTDIRTY, VM_SPECIAL, VM_SYNC, VM_WRITE, Vma, protString, type MappedFile,
@@ -42,7 +42,7 @@ export function* mmap(mm: Mm, request: MmapRequest): Sleepable<Vpn> {
   if (npages > mm.taskEndVpn) throw new HmmError('ENOMEM', 'mmap', `length of ${hex(npages)} pages does not fit the address space`);
   if (request.pgoff + npages > 2 ** 52) throw new HmmError('EOVERFLOW', 'mmap', 'offset and length wrap');
   const flags = vmFlagsFor(request);
-  const file = request.file === null && request.shared ? newSharedAnon(mm.platform) : request.file;
+  const file = request.file === null && request.shared ? newSharedAnon(mm.platform, npages) : request.file;
   const { sched } = mm.platform;
   if (!mm.mmapLock.tryWrite(sched)) yield* mm.mmapLock.write(sched);
   try {

@@ -81,7 +81,7 @@ function rightsOf(vma: Vma, level: number, lo: number, pfn: number, flags: numbe
   const { profile } = vma.mm.platform;
   const dirty = (lo & PTE_DIRTY) !== 0;
   if (vma.isShared) {
-    const asked = vma.ops?.pfnMkwrite !== undefined;
+    const asked = vma.ops?.pfnMkwrite !== undefined || vma.ops?.pageMkwrite !== undefined;
     return !asked || (dirty && (level === LEVEL_PTE || profile.mprotectPmdWritable)) ? rights | PTE_RW : rights;
   }
   const own = isExclusive(vma.mm, pfn);

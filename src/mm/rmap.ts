@@ -40,7 +40,7 @@ export function unlinkVma(vma: Vma): void {
 }
 
 /** Calls `visit` with each area that maps some of pages `[index, end)` of the file, and its part of them; none changes meanwhile. */
-function* eachMapping(inode: Mappable, index: number, end: number, visit: (vma: Vma, start: Vpn, end: Vpn) => Sleepable<void>): Sleepable<void> {
+export function* eachMapping(inode: Mappable, index: number, end: number, visit: (vma: Vma, start: Vpn, end: Vpn) => Sleepable<void>): Sleepable<void> {
   const { mappings } = inode;
   const { lock, sched } = mappings;
   if (mappings.size === 0 && !sched.concurrent) return;

@@ -87,6 +87,8 @@ export interface VmOps {
   hugeFault?(vmf: Vmf, level: number): Sleepable<number>;
   /** a shared mapping's read-only entry without a normal page is to become writable */
   pfnMkwrite?(vmf: Vmf): Sleepable<number>;
+  /** a shared mapping's read-only entry of an ordinary page is to become writable */
+  pageMkwrite?(vmf: Vmf): Sleepable<number>;
   /** may the VMA be split at `vpn`? */
   maySplit?(vma: Vma, vpn: Vpn): boolean;
 }

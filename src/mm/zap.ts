@@ -6,6 +6,7 @@
  */
 import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PMD_PAGES, PUD_PAGES } from '../abi.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
+import { PAGE_ANON } from '../page/index.ts';
 import { framePfn, isLeafEntry, isSwapEntry } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
@@ -95,6 +96,7 @@ export function* splitHuge(vma: Vma, base: Vpn, npages: number): Sleepable<void>
 
 /** Leaf by leaf, where pages behind them are counted. `keepCopies`: only what maps the file itself. */
 function zapCounted(mm: Mm, start: Vpn, end: Vpn, keepCopies: boolean): number {
+  const { ram } = mm.platform;
   const pt = mm.pageTable;
   let leaves = 0;
   for (let vpn = pt.nextEntry(start, end, LEVEL_PTE); vpn >= 0; ) {
@@ -104,7 +106,7 @@ function zapCounted(mm: Mm, start: Vpn, end: Vpn, keepCopies: boolean): number {
     const counted = isCounted(mm, level, lo, hi);
     if (isSwapEntry(level, lo, hi)) {
       if (zapSwapEntry(mm, keepCopies)) leaves++;
-    } else if (!counted || !keepCopies) {
+    } else if (!counted || !keepCopies || (ram.flags(framePfn(lo, hi)) & PAGE_ANON) === 0) {
       pt.setRaw(0, 0);
       leaves++;
       if (counted) dropPage(mm, level, framePfn(lo, hi));

@@ -15,6 +15,8 @@ import { Buddy } from './buddy.ts';
 import { DEVICE_MEMORY_BASE_PFN, PAGE_EXCLUSIVE, PAGE_OF_HUGE, PAGE_ZERO, RAM_BASE_PFN, type PageRecords } from './records.ts';
 
 const ORDER_MAX = 18;
+/** what lies at the start of the second GiB is not to be had */
+const KERNEL_PAGES = 219 * PMD_PAGES;
 
 export class Ram {
   /** the 4 KiB page of zeroes that read faults of anonymous memory and of holes map; never freed */
@@ -31,12 +33,12 @@ export class Ram {
   readonly #blocks = new Uint32Array(ORDER_MAX + 1);
   #blockCount = 0;
 
-  /** `npages` of RAM, beyond the GiB of the zero pages. */
+  /** `npages` of RAM, beyond the GiB of the zero pages, and as far from the next GiB boundary as no area has its 2 MiB pages from one. */
   constructor(arena: Arena, records: PageRecords, npages: number) {
     this.#arena = arena;
     this.#records = records;
     this.npages = npages;
-    this.#buddy = new Buddy(RAM_BASE_PFN + PUD_PAGES, npages);
+    this.#buddy = new Buddy(RAM_BASE_PFN + PUD_PAGES + KERNEL_PAGES, npages);
   }
 
   get freePages(): number {

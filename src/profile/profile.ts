@@ -50,6 +50,14 @@ export interface KernelProfile {
   readonly drainWaitsForPages: boolean;
   /** device exclusive access to hugetlb: refused (EOPNOTSUPP), or answered as if done, with nothing granted */
   readonly exclusiveHugetlb: 'refused' | 'ignored';
+  /** unmapping a folio of several pages by its reverse map raises CLEAR over the 2 MiB around it first */
+  readonly unmapClearsPmd: boolean;
+  /** file systems that can have page cache folios of several pages have them */
+  readonly largeFolios: boolean;
+  /** a write of many pages to a file of a file system with large folios makes folios as large as it is, up to 2 MiB */
+  readonly largeFolioWrites: boolean;
+  /** mapping around a read fault takes a 2 MiB folio whole, whichever of its pages it meets first */
+  readonly faultAroundWhole: boolean;
   /** the 2019 API on DAX VMAs: refused (EINVAL, before the seed patch) or mirrored */
   readonly daxMirror: 'refused' | 'mirrored';
   /** a file with 1 GiB extents maps with PUD leaves; no kernel does, the seed's discussion hopes for it */
@@ -81,6 +89,10 @@ const V6_1: KernelProfile = {
   longtermReadCopies: false,
   deviceCompoundPages: true,
   drainWaitsForPages: false,
+  unmapClearsPmd: true,
+  largeFolios: true,
+  largeFolioWrites: false,
+  faultAroundWhole: false,
   daxMirror: 'mirrored',
   fsdaxPud: false,
   bugs: [],
@@ -101,6 +113,9 @@ const V6_12: KernelProfile = {
   mremapRealigns: true,
   longtermFileWrite: 'refused',
   longtermReadCopies: true,
+  unmapClearsPmd: false,
+  largeFolioWrites: true,
+  faultAroundWhole: true,
 };
 
 const V5_2: KernelProfile = {
@@ -117,6 +132,7 @@ const V5_2: KernelProfile = {
   mremapKnowsDevmap: false,
   mremapAsksSplit: false,
   bugs: SEED_BUGS,
+  largeFolios: false,
 };
 
 export const PROFILES = {

@@ -9,6 +9,7 @@ import type { DeviceMemory } from '../dmirror/index.ts';
 import { HmmError } from '../errno.ts';
 import type { FileSystem, FsName } from '../fs/index.ts';
 import type { MachineCore } from '../machine.ts';
+import type { ShmemFile } from '../mm/index.ts';
 import type { Platform } from '../memremap/index.ts';
 import { Skip, type Operations } from './operation.ts';
 import { Probe2019 } from './probe2019.ts';
@@ -42,6 +43,8 @@ export class Guest {
   /** what the probe can carry out */
   readonly operations: Operations;
   readonly #systems = new Map<string, FileSystem>();
+  /** files of tmpfs, mounted with huge=advise */
+  readonly tmpfs = new Map<string, ShmemFile>();
   readonly #devices = new Map<string, DaxDevice>();
   #memories: readonly DeviceMemory[] | null = null;
   /** what the probe of the 2019 API holds */
@@ -60,8 +63,8 @@ export class Guest {
   }
 
   /** A fresh file system at a place. */
-  newFileSystem(place: string): FileSystem {
-    const fs = this.core.newFileSystem(place, FS_PAGES, place as FsName);
+  newFileSystem(place: string, dax: boolean): FileSystem {
+    const fs = this.core.newFileSystem(place, FS_PAGES, place as FsName, dax);
     this.#systems.set(place, fs);
     return fs;
   }

@@ -25,7 +25,11 @@ export interface Area {
 /** An open file, or device. */
 export interface OpenFile {
   readonly place: string;
+  readonly name: string;
   readonly file: MappedFile;
+  close(): void;
+  /** takes its name away. ENOENT */
+  unlink(): void;
 }
 
 /** A thread of `async`. */
@@ -161,7 +165,8 @@ export class Process {
       const area = { at: this.relative(start * 4096), len: hex((end - start) * 4096), perm: `${protString(flags)}${(flags & VM_MAYSHARE) === 0 ? 'p' : 's'}` };
       if (file === null) return area;
       const { name } = file.inode;
-      return { ...area, file: DAX_PLACES[name]?.node ?? name, off: hex(pgoff * 4096) };
+      const deleted = 'unlinked' in file.inode && file.inode.unlinked === true ? ' (deleted)' : '';
+      return { ...area, file: DAX_PLACES[name]?.node ?? `${name}${deleted}`, off: hex(pgoff * 4096) };
     });
   }
 }

@@ -4,36 +4,47 @@ import { FILE_PAGES_MAX } from '../../fs/index.ts';
 import type { FallocMode } from '../../mm/index.ts';
 import { byteRuns } from '../bytes.ts';
 import { hex } from '../guest.ts';
-import { openPath } from '../open.ts';
+import { openMemfd, openPath, writableFile } from '../open.ts';
 import { Skip, type OperationList } from '../operation.ts';
 
 export const FILE_OPERATIONS: OperationList = {
   'fs ext4|xfs|xfsn [TEXT]': function* fs(process, args) {
-    if (args.has('TEXT')) throw new Skip(`no mount option ${args.word('TEXT')}`);
-    process.guest.newFileSystem(args.word('ext4|xfs|xfsn'));
+    const options = args.word('TEXT');
+    if (!/^(|nodax|dax=(always|inode|never))$/.test(options)) throw new Skip(`no mount option ${options}`);
+    process.guest.newFileSystem(args.word('ext4|xfs|xfsn'), options === '' || options === 'dax=always');
     return { exit: 0 };
   },
   'open ID WORD [ro] [trunc] [direct]': function* open(process, args) {
-    process.files.set(args.word('ID'), openPath(process, args.word('WORD'), !args.has('ro')));
+    const flags = { readOnly: args.has('ro'), truncate: args.has('trunc'), direct: args.has('direct') };
+    process.files.set(args.word('ID'), yield* openPath(process, args.word('WORD'), flags));
     return { err: 'ok' };
   },
   'close ID': function* close(process, args) {
-    process.file(args.word('ID'));
+    process.file(args.word('ID')).close();
     process.files.delete(args.word('ID'));
     return { err: 'ok' };
   },
+  'unlink ID': function* unlink(process, args) {
+    process.file(args.word('ID')).unlink();
+    return { err: 'ok' };
+  },
+  'memfd ID [huge2m] [huge1g]': function* memfd(process, args) {
+    if (args.has('huge2m') || args.has('huge1g')) throw new Skip('no huge pages');
+    process.files.set(args.word('ID'), openMemfd(process, args.word('ID')));
+    return { err: 'ok' };
+  },
   'truncate ID SIZE': function* truncate(process, args) {
-    yield* process.calls(args.word('ID')).truncate(args.size('SIZE'));
+    yield* writableFile(process, args.word('ID'), 'EINVAL').truncate(args.size('SIZE'));
     return { err: 'ok' };
   },
   'falloc ID alloc|keep|punch|zero|collapse|insert|unshare OFF LEN': function* falloc(process, args) {
     const mode = args.word('alloc|keep|punch|zero|collapse|insert|unshare') as FallocMode;
-    yield* process.calls(args.word('ID')).fallocate(mode, args.size('OFF'), args.size('LEN'));
+    yield* writableFile(process, args.word('ID')).fallocate(mode, args.size('OFF'), args.size('LEN'));
     return { err: 'ok' };
   },
   'pwrite ID OFF LEN [BYTE]': function* pwrite(process, args) {
     const length = args.size('LEN');
-    const n = yield* process.calls(args.word('ID')).write(args.size('OFF'), new Uint8Array(length).fill(args.number('BYTE', 1)));
+    const n = yield* writableFile(process, args.word('ID')).write(args.size('OFF'), new Uint8Array(length).fill(args.number('BYTE', 1)));
     return { err: 'ok', ...(n === length ? {} : { short: n }) };
   },
   'pread ID OFF LEN': function* pread(process, args) {
