@@ -6,13 +6,14 @@
  * nothing has been invalidated since; an invalidation takes the lock and drops the entries before it answers. Accesses go
  * through its own table and the bytes behind it, never through the CPU's.
  */
-import { ACCESS_READ, ACCESS_WRITE, PTE_USER } from '../abi.ts';
+import { ACCESS_READ, ACCESS_WRITE, LEVEL_PTE, PTE_PRESENT, PTE_RW, PTE_USER } from '../abi.ts';
 import { HmmError } from '../errno.ts';
 import type { Platform } from '../memremap/index.ts';
 import type { Mm, NotifierRange } from '../mm/index.ts';
 import { PageTable } from '../pgtable/index.ts';
 import { RwLock, type Sleepable } from '../sched/index.ts';
 import { addrOf, alignDown, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
+import type { DeviceMemory } from './deviceMemory.ts';
 
 /** 8 TiB: a request to the walkers counts its pages in 32 bits, and a space has 35 or 44 bits of them. */
 const DROP_PAGES = 2 ** 31;
@@ -63,6 +64,8 @@ export class DeviceMirror {
   /** false after the process has exited or the mirror was closed */
   attached = true;
   closed = false;
+  /** the device's own memory, whose pages it sees where they are */
+  #memory: DeviceMemory | null = null;
   #port: MirrorPort | null = null;
 
   constructor(name: string, mm: Mm, hooks: DeviceHooks = {}) {
@@ -72,6 +75,16 @@ export class DeviceMirror {
     this.table = new PageTable(mm.platform.arena, mm.platform.levels);
     this.lock = new RwLock(`device lock ${name}`, `device ${name},${mm.notifiers.subTouches(name)}`);
     this.hooks = hooks;
+  }
+
+  get memory(): DeviceMemory | null {
+    return this.#memory;
+  }
+
+  /** Gives the device memory of its own. Once, before anything is mirrored. */
+  set memory(memory: DeviceMemory) {
+    this.#memory = memory;
+    memory.mirrors.add(this);
   }
 
   set port(port: MirrorPort) {
@@ -151,6 +164,14 @@ export class DeviceMirror {
     return true;
   }
 
+  /** Page `vpn` has moved: a page of the device's own memory is entered at once, any other when it is touched. Under the lock. */
+  moved(vpn: Vpn, pfn: Pfn, write: boolean): void {
+    this.drop(vpn, vpn + 1);
+    const { table } = this;
+    if (this.#memory === null || !this.#memory.covers(pfn) || !table.slot(vpn, LEVEL_PTE) || table.level !== LEVEL_PTE) return;
+    table.set(pfn, PTE_PRESENT | PTE_USER | (write ? PTE_RW : 0), 0);
+  }
+
   /** Drops entries; a larger leaf that the range cuts goes whole: it is filled again when touched. */
   drop(start: Vpn, end: Vpn): void {
     const { table } = this;
@@ -173,6 +194,7 @@ export class DeviceMirror {
     if (this.closed) return;
     this.closed = true;
     this.attached = false;
+    this.#memory?.mirrors.delete(this);
     if (this.#port !== null) yield* this.#port.detach();
     this.table.destroy();
   }

@@ -8,11 +8,12 @@
 import { HmmError } from '../errno.ts';
 import type { DeviceFault, PgMap, Platform } from '../memremap/index.ts';
 import {
-  MIGRATE_PFN_MIGRATE, MIGRATE_VMA_SELECT_DEVICE_PRIVATE, MigratePages, VM_FAULT_OOM, VM_FAULT_SIGBUS, migrateDeviceFinalize, migrateDevicePages,
+  MIGRATE_PFN_MIGRATE, MIGRATE_PFN_WRITE, MIGRATE_VMA_SELECT_DEVICE_PRIVATE, MigratePages, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_WRITE, migrateDeviceFinalize, migrateDevicePages,
   migrateDeviceRange, migrateVmaFinalize, migrateVmaPages, migrateVmaSetup, type MigrateVma, type Vma,
 } from '../mm/index.ts';
 import { RwLock, type Sleepable } from '../sched/index.ts';
 import type { Pfn } from '../units.ts';
+import type { DeviceMirror } from './device.ts';
 
 export type DeviceMemoryType = 'private' | 'coherent';
 
@@ -26,6 +27,8 @@ export class DeviceMemory {
   used = 0;
   /** faults of the CPU on pages of it */
   faults = 0;
+  /** views of address spaces that know its pages */
+  readonly mirrors = new Set<DeviceMirror>();
   #pgmap: PgMap | null = null;
   /** are new pages given out? */
   #open = false;
@@ -49,6 +52,24 @@ export class DeviceMemory {
   /** False between down and up. */
   get isUp(): boolean {
     return this.#pgmap !== null;
+  }
+
+  covers(pfn: Pfn): boolean {
+    return pfn >= this.basePfn && pfn < this.basePfn + this.npages;
+  }
+
+  /** Tells the device's views of `vma`'s space where the pages of a migration have gone. Between pages and finalize: they are locked. */
+  *tellMirrors({ vma, start, end, src, dst }: MigrateVma): Sleepable<void> {
+    const { sched } = this.platform;
+    for (const mirror of this.mirrors) {
+      if (mirror.mm !== vma?.mm) continue;
+      if (!mirror.lock.tryWrite(sched)) yield* mirror.lock.write(sched);
+      for (let i = 0; i < end - start; i++) {
+        if (src.has(i, MIGRATE_PFN_MIGRATE)) mirror.moved(start + i, dst.pfn(i), src.has(i, MIGRATE_PFN_WRITE) || (src.pfn(i) < 0 && vma.has(VM_WRITE)));
+        else mirror.drop(start + i, start + i + 1);
+      }
+      mirror.lock.writeUnlock(sched);
+    }
   }
 
   /** A page in use, locked, with one reference; -1 where there is none left. */
@@ -136,6 +157,7 @@ export class DeviceMemory {
       this.copyTo(m.dst, 0, this.allocSystem(), m.src.pfn(0));
       if (m.dst.pfn(0) >= 0) yield* migrateVmaPages(m);
       else m.src.giveUp(0);
+      yield* this.tellMirrors(m);
     }
     const failed = m.cpages > 0 && m.dst.pfn(0) < 0;
     migrateVmaFinalize(m);

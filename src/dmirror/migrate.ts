@@ -73,6 +73,7 @@ function* finishStep(memory: DeviceMemory, m: MigrateVma, request: MoveRequest, 
   if (request.holdNs !== undefined && request.holdNs > 0) yield* memory.platform.sched.sleep(request.holdNs);
   if (m.cpages > 0 && request.nowhere !== true) fillDestinations(memory, m, request.to);
   yield* migrateVmaPages(m);
+  yield* memory.tellMirrors(m);
   for (let i = 0; i < moved.length; i++) moved[i] = m.src.has(i, MIGRATE_PFN_MIGRATE) ? 1 : 0;
   migrateVmaFinalize(m);
 }

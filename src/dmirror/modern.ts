@@ -59,6 +59,7 @@ export function attachModern(device: DeviceMirror): MirrorPort {
       out: window.offset,
       defaultFlags: write ? HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE : HMM_PFN_REQ_FAULT,
       pfnFlagsMask: 0n,
+      devPrivateOwner: device.memory,
     };
     for (let retries = 0; ; retries++) {
       if (sched.nowNs > deadlineNs) throw new HmmError('EBUSY', 'device fault', 'the range did not settle within a second', addrOf(start));

@@ -10,11 +10,12 @@
  */
 import { LEVEL_PTE } from '../../abi.ts';
 import { Livelock, type ErrnoCode } from '../../errno.ts';
-import { DEVICE_BASE_PFN, PAGE_ANON, PAGE_EXCLUSIVE } from '../../page/index.ts';
+import { DEVICE_BASE_PFN, DEVICE_MEMORY_BASE_PFN, PAGE_ANON, PAGE_EXCLUSIVE } from '../../page/index.ts';
 import { framePfn, isSpecial, isWritable, type PageTable } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { pagesOfLevel, type Pfn, type Vpn } from '../../units.ts';
 import { handleMmFault } from '../fault.ts';
+import { migrateCoherentToRam } from '../migrate/index.ts';
 import type { Mm } from '../mm.ts';
 import { FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_OOM, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, type Vma } from '../vma.ts';
 import { dropPin, takePin } from './pins.ts';
@@ -35,7 +36,7 @@ export interface Pinned {
 /** Faults in a row that leave a page as impossible to take as before are a livelock. */
 const MAX_ROUNDS = 64;
 
-/** Pins pages `[start, start + npages)`, as many as can be had in a row. EFAULT, EOPNOTSUPP, ENOMEM. */
+/** Pins pages `[start, start + npages)`, as many as can be had in a row. EFAULT, EOPNOTSUPP, ENOMEM; EBUSY where device memory cannot go to RAM first. */
 export function* pinUserPages(mm: Mm, start: Vpn, npages: number, request: PinRequest): Sleepable<Pinned> {
   const { sched } = mm.platform;
   mm.hasPinned = true;
@@ -66,7 +67,7 @@ function pinFast(mm: Mm, vpn: Vpn, request: PinRequest, pfns: Pfn[]): boolean {
   const pt = mm.pageTable;
   if (vpn >= pt.endVpn || !pt.look(vpn)) return false;
   const pfn = pageAt(pt, vpn);
-  const device = pfn >= DEVICE_BASE_PFN;
+  const device = pfn >= DEVICE_MEMORY_BASE_PFN;
   if (device ? request.longterm : isSpecial(pt.lo)) return false;
   if (request.write ? !isWritable(pt.lo) : mustUnshare(mm, request, null)) return false;
   if (!takePin(mm.platform, pfn)) return false;
@@ -115,6 +116,10 @@ function* pinOne(vma: Vma, vpn: Vpn, request: PinRequest): Sleepable<Pfn | Errno
       const pfn = pageAt(pt, vpn);
       const { ram } = mm.platform;
       if (isSpecial(pt.lo) && pfn < DEVICE_BASE_PFN && !ram.isZero(pfn)) return 'EFAULT'; // a frame without a page
+      if (request.longterm && pfn >= DEVICE_MEMORY_BASE_PFN && pfn < DEVICE_BASE_PFN) {
+        if (!(yield* migrateCoherentToRam(mm.platform, pfn))) return 'EBUSY';
+        continue;
+      }
       const unshare = !request.write && mustUnshare(mm, request, vma);
       if (unshare) flags |= FAULT_FLAG_UNSHARE;
       else if (!request.write || isWritable(pt.lo)) return takePin(mm.platform, pfn) ? pfn : 'EFAULT';

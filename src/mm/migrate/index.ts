@@ -2,6 +2,7 @@
 export * from './migration.ts';
 export * from './migrateVma.ts';
 export * from './byHand.ts';
+export * from './coherent.ts';
 export * from './deviceRange.ts';
 export * from './exclusive.ts';
 export * from './swapFault.ts';
