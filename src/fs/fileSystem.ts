@@ -121,7 +121,9 @@ export class FileSystem {
     if (map.kind === 'mapped') return map;
     const upTo = Math.min(map.start + map.npages, end);
     if (map.kind === 'hole') this.#fill(inode, index, upTo, true);
-    this.#write(inode, index, upTo);
+    // New blocks may lie in several pieces: only the first is written now, so that the next is found to be fresh in its turn.
+    const piece = this.iomap(inode, index, upTo);
+    this.#write(inode, index, Math.min(piece.start + piece.npages, upTo));
     const made = this.iomap(inode, index, end);
     return { kind: made.kind, start: made.start, npages: made.npages, pfn: made.pfn, fresh: true };
   }

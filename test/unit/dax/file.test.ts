@@ -78,6 +78,22 @@ describe('a file', () => {
     );
   });
 
+  test('a write whose new blocks lie in two pieces is seen through the zero pages that were mapped over both', async () => {
+    const rig = await makeMachine();
+    const inode = rig.fileSystem(8192, 'ext4').create('f');
+    const a = rig.map(inode, { npages: 64 });
+    const touch = (): number[] => Array.from({ length: 10 }, (_, page) => rig.touch(a + page, 'r'));
+    rig.run(daxZeroRange(inode, 0, 4097, false));
+    rig.touch(a, 'r');
+    rig.run(daxAllocate(inode, 77824, 40960, false));
+    rig.run(daxWrite(inode, 24576, Uint8Array.of(1)));
+    touch();
+    rig.run(daxWrite(inode, 0, new Uint8Array(40960).fill(1)));
+    const pieces = Array.from(inode.extents).filter(({ block }) => block > 6 && block < 10);
+    expect(pieces.length, 'new blocks apart from each other').toBeGreaterThan(0);
+    expect(touch()).toEqual(Array.from({ length: 10 }, () => 1));
+  });
+
   test('read stops at the end, and reads zero where nothing was written', async () => {
     const rig = await makeMachine();
     const inode = rig.fileSystem().create('f', 1);
