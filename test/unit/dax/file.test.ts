@@ -87,6 +87,7 @@ describe('a file', () => {
     rig.touch(a, 'r');
     rig.run(daxAllocate(inode, 77824, 40960, false));
     rig.run(daxWrite(inode, 24576, Uint8Array.of(1)));
+    rig.run(daxWrite(inode, 109818, new Uint8Array(8967).fill(1)));
     touch();
     rig.run(daxWrite(inode, 0, new Uint8Array(40960).fill(1)));
     const pieces = Array.from(inode.extents).filter(({ block }) => block > 6 && block < 10);
