@@ -2,7 +2,7 @@
  * Wires the rooms into one machine; nothing else. What people use is api/.
  */
 import { Arena, type ArenaOptions } from './arena/index.ts';
-import { killDaxDevice, newDaxDevice, type DaxDevice } from './dax/index.ts';
+import { killDaxDevice, newDaxDevice, removePmem, type DaxDevice } from './dax/index.ts';
 import { DeviceMemory, type DeviceMemoryType } from './dmirror/index.ts';
 import { HmmError } from './errno.ts';
 import { EventBus } from './events/events.ts';
@@ -110,6 +110,11 @@ export class MachineCore {
   /** Takes a device-dax away under its users. */
   *unbind(device: DaxDevice): Sleepable<void> {
     yield* killDaxDevice(device);
+  }
+
+  /** Takes a persistent memory device away from under its file system. */
+  *unbindPmem(fs: FileSystem): Sleepable<void> {
+    yield* removePmem(fs);
   }
 
   /** As just created, at a cost in proportion to what was used. Everything made from the machine is dead. */

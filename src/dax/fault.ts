@@ -39,7 +39,7 @@ function quickFault(inode: Inode, vmf: Vmf, level: number): number {
   if (refused !== 0) return refused;
   const { vma, pgoff } = vmf;
   const write = (vmf.flags & FAULT_FLAG_WRITE) !== 0;
-  if (inode.invalidateLock.held === 'write' || inode.fs.pgmap.state === 'dead') return FAULT_SLEEPS;
+  if (inode.invalidateLock.held === 'write' || inode.fs.gone) return FAULT_SLEEPS;
   if (write && (!vma.isShared || (inode.metadataDirty && vma.has(VM_SYNC)))) return FAULT_SLEEPS;
   const entries = entriesOf(inode);
   const npages = pagesOfLevel(level);
@@ -63,6 +63,8 @@ function quickFault(inode: Inode, vmf: Vmf, level: number): number {
 
 function* locked(inode: Inode, vmf: Vmf, level: number): Sleepable<number> {
   const { sched } = inode.fs.platform;
+  const write = (vmf.flags & FAULT_FLAG_WRITE) !== 0 && vmf.vma.isShared;
+  if (write && inode.fs.shutDown && inode.fs.profile.writeFaultJournals) return VM_FAULT_SIGBUS;
   if (!inode.invalidateLock.tryRead(sched)) yield* inode.invalidateLock.read(sched);
   try {
     const result = level === LEVEL_PTE ? yield* pteFault(inode, vmf) : yield* hugeFault(inode, vmf, level);
@@ -112,7 +114,7 @@ function* pteFault(inode: Inode, vmf: Vmf): Sleepable<number> {
 
 /** The page of a private mapping becomes the process's own at once, with the bytes of the block, or zeroes for a hole. */
 function privateWrite(inode: Inode, vmf: Vmf): number {
-  if (inode.fs.pgmap.state === 'dead') return VM_FAULT_SIGBUS;
+  if (inode.fs.gone) return VM_FAULT_SIGBUS;
   const map = inode.fs.iomap(inode, vmf.pgoff, vmf.pgoff + 1);
   return installCow(vmf, map.kind === 'mapped' ? map.pfn + (vmf.pgoff - map.start) : null);
 }
@@ -162,7 +164,7 @@ function* tryHugeFault(inode: Inode, vmf: Vmf, level: number): Sleepable<number>
 
 /** iomap for a fault: what is there, or for a write what is there afterwards. A VM_FAULT_ code where there is nothing to be had. */
 function blocksFor(inode: Inode, index: number, npages: number, write: boolean): Iomap | number {
-  if (inode.fs.pgmap.state === 'dead') return VM_FAULT_SIGBUS;
+  if (inode.fs.gone) return VM_FAULT_SIGBUS;
   if (!write) return inode.fs.iomap(inode, index, index + npages);
   try {
     return inode.fs.allocateRun(inode, index, npages);

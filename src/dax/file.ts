@@ -199,5 +199,5 @@ export function zeroBytes(inode: Inode, from: number, to: number): void {
 /** Throws EIO or ENXIO where the file system or its device is gone. */
 export function requireDevice(inode: Inode, op: string): void {
   if (inode.fs.shutDown) throw new HmmError('EIO', op, `${inode.fs.name} is shut down`);
-  if (inode.fs.pgmap.state === 'dead') throw new HmmError('ENXIO', op, `the device of ${inode.fs.name} is gone`);
+  if (inode.fs.gone) throw new HmmError('ENXIO', op, `the device of ${inode.fs.name} is gone`);
 }

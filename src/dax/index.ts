@@ -6,4 +6,5 @@ export * from './fault.ts';
 export * from './falloc.ts';
 export * from './file.ts';
 export * from './open.ts';
+export * from './remove.ts';
 export * from './writeback.ts';

@@ -16,7 +16,7 @@ export function openDaxFile(inode: Inode, writable: boolean): MappedFile {
     syncSupported: true,
     released: () => inode.fs.evictIfUnused(inode),
     calls: daxCalls(inode),
-    refuses: () => (inode.fs.pgmap.state === 'dead' ? 'ENXIO' : null),
+    refuses: () => (inode.fs.gone ? 'ENXIO' : null),
   };
 }
 

@@ -38,6 +38,8 @@ export class FileSystem {
   readonly inodes = new Map<string, Inode>();
   /** shut down: the device is gone, everything that needs it is EIO */
   shutDown = false;
+  /** its device is being taken away: blocks cannot be reached any more (kill_dax) */
+  killed = false;
   /** where the next block of a small file goes, or -1 (place.ts) */
   smallFiles: Pfn = -1;
   /** told before the blocks of a deleted file go that nobody uses any more */
@@ -52,6 +54,11 @@ export class FileSystem {
     this.dax = dax;
     const reserved = Math.min(profile.metadataPages, Math.floor(pgmap.npages / 8));
     this.allocator = new BlockAllocator(pgmap.basePfn + reserved, pgmap.npages - reserved);
+  }
+
+  /** Can blocks not be reached any more? */
+  get gone(): boolean {
+    return this.killed || this.pgmap.state === 'dead';
   }
 
   /** A new empty file. With `extentPages` its blocks come in such aligned units, else as the file system places them. EEXIST. */

@@ -38,6 +38,8 @@ export interface FsProfile {
   readonly directChecksFirst: boolean;
   /** it has FALLOC_FL_UNSHARE_RANGE */
   readonly unshares: boolean;
+  /** a fault for writing opens a transaction before it looks at anything: once shut down it fails there */
+  readonly writeFaultJournals: boolean;
 }
 
 export const FS_PROFILES = {
@@ -59,6 +61,7 @@ export const FS_PROFILES = {
     zeroesOnExtend: false,
     directChecksFirst: false,
     unshares: false,
+    writeFaultJournals: true,
   },
   xfs: {
     name: 'xfs',
@@ -78,6 +81,7 @@ export const FS_PROFILES = {
     zeroesOnExtend: true,
     directChecksFirst: true,
     unshares: true,
+    writeFaultJournals: false,
   },
 } as const satisfies Record<string, FsProfile>;
 

@@ -93,6 +93,8 @@ export class PgMaps {
   readonly #drained = new WaitQueue('dev_pagemap drain', '*');
   /** sorted by base, as in the arena's table */
   #maps: PgMap[] = [];
+  /** those that are gone: their frames are nobody's, and known by the name still */
+  #gone: PgMap[] = [];
   #nextId = 1;
 
   constructor(arena: Arena, sched: Scheduler, bus: EventBus, ram: Ram, records: PageRecords) {
@@ -131,6 +133,11 @@ export class PgMaps {
   initPage(map: PgMap, pfn: Pfn): void {
     invariant(map.tryGet('device pages'), `page ${hex(pfn)} of ${map.name}, which is going away, is taken into use`);
     this.#records.addRefs(pfn, 1);
+  }
+
+  /** The name of the device that a frame is of, or was until it went away; null for RAM. */
+  nameOf(pfn: Pfn): string | null {
+    return (this.find(pfn) ?? this.#gone.findLast((map) => map.covers(pfn)))?.name ?? null;
   }
 
   /** The pagemap of a frame, dying or not. */
@@ -188,12 +195,14 @@ export class PgMaps {
     this.#enter(map, 'draining');
     yield* this.#drained.wait(this.#sched, () => map.refs === 0 && (!pages || map.heldPages === 0));
     this.#enter(map, 'dead');
+    this.#gone.push(map);
     this.#maps = this.#maps.filter((other) => other !== map);
     this.#publish();
   }
 
   reset(): void {
     this.#maps = [];
+    this.#gone = [];
     this.#nextId = 1;
     this.#publish();
   }

@@ -10,7 +10,7 @@ import { addrOf, type Pfn, type Vpn } from '../units.ts';
 import { handleMmFault } from './fault.ts';
 import type { Mm } from './mm.ts';
 import {
-  FAULT_FLAG_ALLOW_RETRY, FAULT_FLAG_USER, FAULT_FLAG_WRITE, VM_EXEC, VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, VM_FAULT_SIGSEGV, VM_READ, VM_WRITE,
+  FAULT_FLAG_ALLOW_RETRY, FAULT_FLAG_USER, FAULT_FLAG_WRITE, VM_EXEC, VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, VM_FAULT_SIGSEGV, VM_HUGETLB, VM_READ, VM_WRITE, type Vma,
 } from './vma.ts';
 
 /** So many faults in a row that leave an access as impossible as before are a livelock. */
@@ -41,12 +41,17 @@ function* userFault(mm: Mm, vpn: Vpn, write: boolean, op: string): Sleepable<voi
     const result = yield* handleMmFault(vma, vpn, FAULT_FLAG_USER | FAULT_FLAG_ALLOW_RETRY | (write ? FAULT_FLAG_WRITE : 0));
     if ((result & VM_FAULT_RETRY) !== 0) locked = false;
     if ((result & VM_FAULT_OOM) !== 0) throw new HmmError('ENOMEM', op, 'no memory for the page', addrOf(vpn));
-    if ((result & VM_FAULT_HWPOISON) !== 0) throw new FaultSignal('SIGBUS', 'MCEERR_AR', op, addrOf(vpn));
+    if ((result & VM_FAULT_HWPOISON) !== 0) throw new FaultSignal('SIGBUS', 'MCEERR_AR', op, addrOf(vpn), poisonLsb(vma));
     if ((result & VM_FAULT_SIGBUS) !== 0) throw new FaultSignal('SIGBUS', 'ADRERR', op, addrOf(vpn));
     if ((result & VM_FAULT_SIGSEGV) !== 0) throw new FaultSignal('SIGSEGV', 'ACCERR', op, addrOf(vpn));
   } finally {
     if (locked) mm.mmapLock.readUnlock(sched);
   }
+}
+
+/** How many low bits of an address in poisoned memory do not count: a huge page of hugetlb fails as a whole. */
+function poisonLsb(vma: Vma): number {
+  return 12 + (vma.has(VM_HUGETLB) ? Math.log2(vma.file?.alignPages ?? 1) : 0);
 }
 
 /** Loads `target.length` bytes from byte `within` of page `vpn` on. */

@@ -8,7 +8,7 @@ import type { Mappable } from '../fs/index.ts';
 import type { IntervalNode } from '../interval.ts';
 import type { AnonVma } from '../page/index.ts';
 import type { Sleepable } from '../sched/index.ts';
-import type { Vpn } from '../units.ts';
+import type { Pfn, Vpn } from '../units.ts';
 import type { AnonLink } from './anonVma.ts';
 import type { FileCalls } from './file.ts';
 import type { Mm } from './mm.ts';
@@ -89,6 +89,8 @@ export interface VmOps {
   pfnMkwrite?(vmf: Vmf): Sleepable<number>;
   /** a shared mapping's read-only entry of an ordinary page is to become writable */
   pageMkwrite?(vmf: Vmf): Sleepable<number>;
+  /** the file, and the page of it, that a device page says it belongs to, where that need not be what maps it */
+  pageOwner?(pfn: Pfn): { readonly inode: Mappable; readonly index: number } | null;
   /** may the VMA be split at `vpn`? */
   maySplit?(vma: Vma, vpn: Vpn): boolean;
 }

@@ -46,6 +46,13 @@ export interface KernelProfile {
   readonly longtermReadCopies: boolean;
   /** pages of device DAX are compound, as large as its alignment */
   readonly deviceCompoundPages: boolean;
+  /** MADV_HWPOISON kills who asks at once, not only who touches the page later */
+  readonly adviceKills: boolean;
+  /** poison of a DAX page unmaps as many pages too many behind it as lie before it in the file */
+  readonly poisonUnmapsFromZero: boolean;
+  /** a device that goes away under its file system is written back first; the file system is told, and shuts down */
+  readonly removalWritesBack: boolean;
+  readonly removalShutsDown: boolean;
   /** a pagemap that goes away waits for references on its pages; else their struct pages go under whoever has them */
   readonly drainWaitsForPages: boolean;
   /** device exclusive access to hugetlb: refused (EOPNOTSUPP), or answered as if done, with nothing granted */
@@ -88,6 +95,10 @@ const V6_1: KernelProfile = {
   longtermFileWrite: 'allowed',
   longtermReadCopies: false,
   deviceCompoundPages: true,
+  adviceKills: false,
+  poisonUnmapsFromZero: false,
+  removalWritesBack: true,
+  removalShutsDown: false,
   drainWaitsForPages: false,
   unmapClearsPmd: true,
   largeFolios: true,
@@ -112,6 +123,8 @@ const V6_12: KernelProfile = {
   exclusiveHugetlb: 'refused',
   mremapRealigns: true,
   longtermFileWrite: 'refused',
+  adviceKills: true,
+  removalShutsDown: true,
   longtermReadCopies: true,
   unmapClearsPmd: false,
   largeFolioWrites: true,
@@ -127,10 +140,12 @@ const V5_2: KernelProfile = {
   pins: 'references',
   longtermPinRefused: 'after',
   deviceCompoundPages: false,
+  removalWritesBack: false,
   drainWaitsForPages: true,
   mremapDontunmap: false,
   mremapKnowsDevmap: false,
   mremapAsksSplit: false,
+  poisonUnmapsFromZero: true,
   bugs: SEED_BUGS,
   largeFolios: false,
 };

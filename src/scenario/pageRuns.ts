@@ -60,8 +60,8 @@ export class Words {
     const left = hi >= VALID_HI && pfn === 0;
     if (left) return { pfn, order, f: `in:f${write ? 'w' : ''}`, valid: false, kind: '', inDevice: false };
     const valid = hi >= VALID_HI;
-    const device = valid ? this.#platform.pgmaps.find(pfn) : null;
-    const kind = valid ? (device?.name ?? kindOfRam(this.#platform, pfn)) : '';
+    const device = valid ? this.#platform.pgmaps.nameOf(pfn) : null;
+    const kind = valid ? (device ?? kindOfRam(this.#platform, pfn)) : '';
     const f = `${valid ? 'V' : ''}${write ? 'W' : ''}${hi % WRITE_HI >= ERROR_HI ? 'E' : ''}`;
     return { pfn, order, f: f === '' ? '-' : f, valid, kind, inDevice: device !== null };
   }
@@ -105,7 +105,7 @@ export class Words {
   }
 
   #sameKind(pfn: number, first: number, order: number, kind: string): boolean {
-    return Math.floor(pfn / 2 ** order) === Math.floor(first / 2 ** order) || (this.#platform.pgmaps.find(pfn)?.name ?? kindOfRam(this.#platform, pfn)) === kind;
+    return Math.floor(pfn / 2 ** order) === Math.floor(first / 2 ** order) || (this.#platform.pgmaps.nameOf(pfn) ?? kindOfRam(this.#platform, pfn)) === kind;
   }
 }
 

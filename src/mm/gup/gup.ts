@@ -18,13 +18,15 @@ import { handleMmFault } from '../fault.ts';
 import { migrateCoherentToRam } from '../migrate/index.ts';
 import type { Mm } from '../mm.ts';
 import { FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_OOM, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, type Vma } from '../vma.ts';
-import { dropPin, takePin } from './pins.ts';
+import { dropPin, takePage, takePin } from './pins.ts';
 
 export interface PinRequest {
   /** FOLL_WRITE */
   readonly write: boolean;
   /** FOLL_LONGTERM */
   readonly longterm: boolean;
+  /** FOLL_GET: a reference, which says nothing of the bytes */
+  readonly plain?: boolean;
 }
 
 export interface Pinned {
@@ -39,7 +41,7 @@ const MAX_ROUNDS = 64;
 /** Pins pages `[start, start + npages)`, as many as can be had in a row. EFAULT, EOPNOTSUPP, ENOMEM; EBUSY where device memory cannot go to RAM first. */
 export function* pinUserPages(mm: Mm, start: Vpn, npages: number, request: PinRequest): Sleepable<Pinned> {
   const { sched } = mm.platform;
-  mm.hasPinned = true;
+  if (request.plain !== true) mm.hasPinned = true;
   if (sched.concurrent) yield sched.point(`pin ${mm.name}`, '*');
   const pfns: Pfn[] = [];
   while (pfns.length < npages && pinFast(mm, start + pfns.length, request, pfns));
@@ -57,6 +59,12 @@ export function* pinUserPages(mm: Mm, start: Vpn, npages: number, request: PinRe
   }
 }
 
+/** get_user_pages_fast() of one page to be read, with a plain reference: its frame, or an errno. putUserPage() gives it back. */
+export function* getUserPage(mm: Mm, vpn: Vpn): Sleepable<Pfn | ErrnoCode> {
+  const { err, pfns } = yield* pinUserPages(mm, vpn, 1, { write: false, longterm: false, plain: true });
+  return pfns[0] ?? err ?? 'EFAULT';
+}
+
 /** unpin_user_pages(). KernelCrash where a page's device is gone. */
 export function unpinUserPages(mm: Mm, pfns: readonly Pfn[]): void {
   for (const pfn of pfns) dropPin(mm.platform, pfn);
@@ -70,7 +78,7 @@ function pinFast(mm: Mm, vpn: Vpn, request: PinRequest, pfns: Pfn[]): boolean {
   const device = pfn >= DEVICE_MEMORY_BASE_PFN;
   if (device ? request.longterm : isSpecial(pt.lo)) return false;
   if (request.write ? !isWritable(pt.lo) : mustUnshare(mm, request, null)) return false;
-  if (!takePin(mm.platform, pfn)) return false;
+  if (!take(mm, pfn, request)) return false;
   pfns.push(pfn);
   return true;
 }
@@ -122,7 +130,7 @@ function* pinOne(vma: Vma, vpn: Vpn, request: PinRequest): Sleepable<Pfn | Errno
       }
       const unshare = !request.write && mustUnshare(mm, request, vma);
       if (unshare) flags |= FAULT_FLAG_UNSHARE;
-      else if (!request.write || isWritable(pt.lo)) return takePin(mm.platform, pfn) ? pfn : 'EFAULT';
+      else if (!request.write || isWritable(pt.lo)) return take(mm, pfn, request) ? pfn : 'EFAULT';
     }
     const result = yield* handleMmFault(vma, vpn, flags);
     if ((result & VM_FAULT_OOM) !== 0) return 'ENOMEM';
@@ -135,13 +143,17 @@ function* pinOne(vma: Vma, vpn: Vpn, request: PinRequest): Sleepable<Pfn | Errno
  * gup_must_unshare(): would a pin for reading hold, by the leaf found last, a page that copy on write takes away? `vma` null: the
  * fast way, which cannot tell what kind of area it is in.
  */
-function mustUnshare(mm: Mm, { longterm }: PinRequest, vma: Vma | null): boolean {
+function mustUnshare(mm: Mm, { longterm, plain }: PinRequest, vma: Vma | null): boolean {
   const { profile, ram, records } = mm.platform;
   const pt = mm.pageTable;
-  if (isWritable(pt.lo) || profile.pins === 'references') return false;
+  if (isWritable(pt.lo) || plain === true || profile.pins === 'references') return false;
   const first = framePfn(pt.lo, pt.hi);
   if (first < DEVICE_BASE_PFN && (ram.flags(first) & PAGE_ANON) !== 0) return (records.flags(first) & PAGE_EXCLUSIVE) === 0;
   return longterm && profile.longtermReadCopies && (vma === null || vma.isCow);
+}
+
+function take({ platform }: Mm, pfn: Pfn, { plain }: PinRequest): boolean {
+  return plain === true ? takePage(platform, pfn) : takePin(platform, pfn);
 }
 
 /** The frame of page `vpn` in the leaf found last. */

@@ -59,6 +59,33 @@ function refsOfPin(platform: Platform, pfn: Pfn): number {
   return platform.profile.pins === 'references' || isCompound(platform, pfn) ? 1 : PIN_BIAS;
 }
 
+/** One plain reference: FOLL_GET. */
+export function takePage(platform: Platform, pfn: Pfn): boolean {
+  const { records, ram, pgmaps } = platform;
+  if (pfn < DEVICE_BASE_PFN) {
+    if (!ram.isZero(pfn)) ram.get(pfn);
+    return true;
+  }
+  const map = pgmaps.find(pfn);
+  if (map === null || map.state !== 'live') return false;
+  map.heldPages++;
+  records.addRefs(countedPage(platform, pfn), 1);
+  return true;
+}
+
+/** put_page() of what takePage() gave. */
+export function putUserPage(platform: Platform, pfn: Pfn): void {
+  const { records, ram, pgmaps } = platform;
+  if (pfn < DEVICE_BASE_PFN) {
+    if (!ram.isZero(pfn)) ram.put(pfn);
+    return;
+  }
+  const map = pgmaps.find(pfn);
+  if (map === null) throw new KernelCrash(`put_page: page fault, frame ${hex(pfn)} has no struct page any more`);
+  records.addRefs(countedPage(platform, pfn), -1);
+  map.heldPages--;
+}
+
 /** folio_maybe_dma_pinned(): false is sure, true may be a page with a thousand references. */
 export function maybePinned(platform: Platform, pfn: Pfn): boolean {
   const { records } = platform;

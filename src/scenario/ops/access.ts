@@ -1,7 +1,10 @@
 /** Loads and stores by the CPU (touch, peek, poke) and by a device (dread, dwrite). */
 import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE } from '../../hmm/index.ts';
+import { KernelCrash } from '../../errno.ts';
+import { DEVICE_BASE_PFN } from '../../page/index.ts';
 import { cpuLoad, cpuStore } from '../../mm/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
+import { hex, type Pfn } from '../../units.ts';
 import { byteRuns } from '../bytes.ts';
 import { walkPages } from '../modernWalk.ts';
 import type { Answer, OperationList } from '../operation.ts';
@@ -26,12 +29,18 @@ function* deviceAccess(process: Process, args: Args, value: number | null): Slee
     // The owner's device pages that are read only are so whatever it asked.
     err = walked.err ?? (value !== null && !walked.words.at(0).f.includes('W') ? 'EACCES' : null);
     if (err !== null) break;
+    requireKernelMapping(process, walked.words.pfn(0));
     const from = walked.words.pfn(0) * 4096 + within;
     if (value === null) content.read(from, bytes, done, part);
     else content.write(from, bytes, done, part);
     done += part;
   }
   return { err: err ?? 'ok', done, ...(value === null && done > 0 ? { bytes: byteRuns(bytes.subarray(0, done)) } : {}) };
+}
+
+/** The probe copies through the kernel's own mapping of a page, which goes with the page's device. */
+function requireKernelMapping(process: Process, pfn: Pfn): void {
+  if (pfn >= DEVICE_BASE_PFN && process.guest.platform.pgmaps.find(pfn) === null) throw new KernelCrash(`page fault: frame ${hex(pfn)} is not mapped by the kernel any more`);
 }
 
 export const ACCESS_OPERATIONS: OperationList = {

@@ -5,6 +5,7 @@ import type { Vpn } from '../../units.ts';
 import { Skip, type OperationList } from '../operation.ts';
 import type { Args } from '../parse.ts';
 import type { Process } from '../process.ts';
+import { adviseInject } from './pages.ts';
 
 /** A page-aligned address. EINVAL. */
 export function pageOf(process: Process, args: Args, place = 'ADDR'): Vpn {
@@ -66,6 +67,7 @@ export const MAPPING_OPERATIONS: OperationList = {
   },
   'advise ADDR LEN WORD': function* advise(process, args) {
     const advice = args.word('WORD');
+    if (advice === 'hwpoison' || advice === 'softoffline') return yield* adviseInject(process, pageOf(process, args), pagesUp(args.size('LEN')), advice);
     if (advice !== 'dontneed') throw new Skip(`no advice ${advice}`);
     yield* madviseDontneed(process.mm, pageOf(process, args), pagesUp(args.size('LEN')));
     return { err: 'ok' };

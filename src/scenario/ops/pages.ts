@@ -1,9 +1,10 @@
 /** Pages themselves: pin, unpin, page. */
 import { entryFlags, entriesOf, entryPfn, DAX_EMPTY, DAX_ZERO } from '../../dax/index.ts';
 import { HmmError } from '../../errno.ts';
-import { VM_IO, VM_PFNMAP, VM_READ, countedPage, isCompound, maybePinned, pinUserPages, unpinUserPages } from '../../mm/index.ts';
+import { VM_IO, VM_PFNMAP, VM_READ, countedPage, isCompound, madviseInject, maybePinned, pinUserPages, unpinUserPages } from '../../mm/index.ts';
 import { DEVICE_BASE_PFN, PAGE_ANON, PAGE_CACHE, PAGE_POISONED } from '../../page/index.ts';
 import { framePfn } from '../../pgtable/index.ts';
+import type { Sleepable } from '../../sched/index.ts';
 import { pagesOfLevel, type Pfn, type Vpn } from '../../units.ts';
 import type { Answer, OperationList } from '../operation.ts';
 import { Words, runsOf } from '../pageRuns.ts';
@@ -52,6 +53,13 @@ function hasMapping(process: Process, pfn: Pfn): boolean {
     }
   }
   return false;
+}
+
+/** Memory fails: whoever asks may have a signal for it, told with the line's answer. */
+export function* adviseInject(process: Process, vpn: Vpn, npages: number, how: 'hwpoison' | 'softoffline'): Sleepable<Answer> {
+  const { err, signal } = yield* madviseInject(process.mm, vpn, npages, how);
+  if (signal !== null) process.signals.push({ sig: 'SIGBUS', code: 'MCEERR_AR', addr: process.relative(signal.vpn * 4096), lsb: signal.lsb });
+  return { err: err ?? 'ok' };
 }
 
 /** The frame that a mirror would see at `vpn`, or null. */

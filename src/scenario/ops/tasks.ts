@@ -8,10 +8,18 @@ import type { Process } from '../process.ts';
 
 const MS_NS = 1e6;
 
+/** The places on persistent memory in the order of the guest's regions. */
+const PMEM_PLACES = ['ext4', 'xfs', 'xfsn'];
+
 /** Commands that scenarios give a shell, as operations of the model. */
 function* shell(process: Process, command: string): Sleepable<Answer> {
   const dd = /^dd if=\/dev\/zero of=\/mnt\/(\w+)\/(\w+) bs=4k count=(\d+)( 2>\/dev\/null)?$/.exec(command);
   if (dd !== null) return yield* copyZeroes(process, dd[1] as string, dd[2] as string, Number(dd[3]) * 4096);
+  const pmem = /^echo namespace(\d)\.0 ?> ?\/sys\/bus\/nd\/drivers\/nd_pmem\/unbind$/.exec(command);
+  if (pmem !== null) {
+    yield* process.guest.core.unbindPmem(process.guest.fileSystem(PMEM_PLACES[Number(pmem[1])] ?? ''));
+    return { exit: 0 };
+  }
   const dax = /\/oracle\/dev\/(\w+)\).*>\/sys\/bus\/dax\/drivers\/device_dax\/unbind/.exec(command);
   if (dax !== null) {
     yield* process.guest.core.unbind(process.guest.daxDevice(dax[1] as string));

@@ -1,0 +1,110 @@
+/** Memory that fails: who is told, who is unmapped, what the next touch finds. */
+import { afterEach, describe, expect, test } from 'vitest';
+import { FaultSignal } from '../../../dist/errno.js';
+import { madviseInject, pinUserPages, unpinUserPages, type Injected } from '../../../dist/mm/index.js';
+import { checkPgmaps, makeMachine, type Rig } from '../../support/rig.ts';
+
+afterEach(checkPgmaps);
+
+function fail(rig: Rig, vpn: number, npages = 1, how: 'hwpoison' | 'softoffline' = 'hwpoison'): Injected {
+  return rig.run(madviseInject(rig.mm, vpn, npages, how));
+}
+
+describe('anonymous memory', () => {
+  test('a failed page is gone for good: touching it is a signal, its neighbours stand', async () => {
+    const rig = await makeMachine();
+    const at = rig.map(null, { npages: 4 });
+    for (let i = 0; i < 4; i++) rig.touch(at + i, 'w', i);
+    expect(fail(rig, at + 1)).toEqual({ err: null, signal: null });
+    expect(() => rig.touch(at + 1, 'r')).toThrow(expect.objectContaining({ name: 'FaultSignal', reason: 'MCEERR_AR', lsb: 12 }) as FaultSignal);
+    expect(rig.touch(at + 2, 'r')).toBe(2);
+  });
+
+  test('it cannot fail twice, and is never given out again', async () => {
+    const rig = await makeMachine();
+    const at = rig.map(null, { npages: 4 });
+    rig.touch(at, 'w');
+    const free = rig.platform.ram.freePages;
+    fail(rig, at);
+    expect(fail(rig, at).err).toBe('EFAULT');
+    expect(rig.platform.ram.freePages).toBe(free);
+  });
+
+  test('6.12 signals at once', async () => {
+    const rig = await makeMachine({ profile: 'v6.12' });
+    const at = rig.map(null, { npages: 4 });
+    rig.touch(at + 1, 'w');
+    expect(fail(rig, at + 1).signal).toEqual({ vpn: at + 1, lsb: 12 });
+  });
+
+  test('soft offline moves the bytes to another page, which is mapped with the same rights', async () => {
+    const rig = await makeMachine();
+    const at = rig.map(null, { npages: 4 });
+    rig.touch(at, 'w', 7);
+    const before = rig.mm.pageTable.translate(at, 1);
+    expect(fail(rig, at, 1, 'softoffline').err).toBeNull();
+    expect(rig.mm.pageTable.translate(at, 1)).not.toBe(before);
+    expect(rig.mm.pageTable.translate(at, 1)).toBeGreaterThan(0);
+    expect(rig.touch(at, 'r')).toBe(7);
+  });
+
+  test('soft offline of a pinned page, and of zeroes, is refused', async () => {
+    const rig = await makeMachine();
+    const at = rig.map(null, { npages: 4 });
+    rig.touch(at, 'w', 7);
+    rig.touch(at + 1, 'r');
+    const { pfns } = rig.run(pinUserPages(rig.mm, at, 1, { write: true, longterm: false }));
+    expect(fail(rig, at, 1, 'softoffline').err).toBe('EBUSY');
+    expect(fail(rig, at + 1, 1, 'softoffline').err).toBe('EIO');
+    unpinUserPages(rig.mm, pfns);
+    expect(fail(rig, at, 1, 'softoffline').err).toBeNull();
+  });
+});
+
+describe('DAX', () => {
+  test('the whole leaf is unmapped, the process is told of the page, and the next touch maps it again', async () => {
+    const rig = await makeMachine();
+    const at = rig.map(rig.file({ npages: 1024 }), { npages: 1024, at: 2 ** 20 });
+    rig.touch(at, 'w', 3);
+    rig.touch(at + 512, 'w', 4);
+    expect(fail(rig, at + 5)).toEqual({ err: null, signal: { vpn: at + 5, lsb: 21 } });
+    expect(rig.mm.pageTable.look(at)).toBe(false);
+    expect(rig.mm.pageTable.look(at + 512)).toBe(true);
+    expect(rig.touch(at, 'r')).toBe(3);
+  });
+
+  test('of a compound device page the first page fails', async () => {
+    const rig = await makeMachine();
+    const at = rig.map(rig.daxDevice(1024, 1), { npages: 1024, at: 2 ** 20 });
+    rig.touch(at + 600, 'w');
+    expect(fail(rig, at + 700).signal).toEqual({ vpn: at + 512, lsb: 21 });
+  });
+
+  test('private copies stay', async () => {
+    const rig = await makeMachine();
+    const file = rig.file({ npages: 4 });
+    const shared = rig.map(file, { npages: 4 });
+    const own = rig.map(file, { npages: 4, shared: false });
+    rig.touch(own, 'w', 9);
+    fail(rig, shared);
+    expect(rig.mm.pageTable.look(own)).toBe(true);
+    expect(rig.touch(own, 'r')).toBe(9);
+  });
+
+  test('v5.2 unmaps as many pages more as lie before it', async () => {
+    for (const [profile, pages] of [['v6.1', 1], ['v5.2', 6]] as const) {
+      const rig = await makeMachine({ profile });
+      const at = rig.map(rig.daxDevice(1024, 0), { npages: 16 });
+      for (let i = 0; i < 16; i++) rig.touch(at + i, 'w');
+      fail(rig, at + 5);
+      const gone = Array.from({ length: 16 }, (_, i) => i).filter((i) => !rig.mm.pageTable.look(at + i));
+      expect(gone, profile).toEqual(Array.from({ length: pages }, (_, i) => 5 + i));
+    }
+  });
+
+  test('soft offline is refused', async () => {
+    const rig = await makeMachine();
+    const at = rig.map(rig.file({ npages: 4 }), { npages: 4 });
+    expect(fail(rig, at, 1, 'softoffline').err).toBe('EIO');
+  });
+});
