@@ -25,7 +25,7 @@ import {
   VM_FAULT_SIGBUS, VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, VM_UFFD_MISSING, VM_WRITE, type Vma, type Vmf,
 } from './vma.ts';
 import { swapFault } from './migrate/swapFault.ts';
-import { dropPage, fitsHugePage, hugeAnonymousFault, reuseHugePage } from './thp/index.ts';
+import { copyHugePage, dropPage, fitsHugePage, hugeAnonymousFault, reuseHugePage } from './thp/index.ts';
 import { splitHuge, zapTouches } from './zap.ts';
 
 /** Faults `vpn` of `vma`. Returns VM_FAULT_ bits; without one of VM_FAULT_ERROR the access is to be tried again. */
@@ -133,7 +133,8 @@ function* faultHugeLeaf(vmf: Vmf, level: number): Sleepable<number> {
     return 0;
   }
   if (vma.ops === null) {
-    const result = reuseHugePage(vmf);
+    let result = reuseHugePage(vmf);
+    if (result === VM_FAULT_FALLBACK && vma.mm.platform.profile.cowCopiesHugePages) result = yield* copyHugePage(vmf);
     if (result !== VM_FAULT_FALLBACK) return result;
   } else if (vma.ops.hugeFault !== undefined && (vma.isShared || vma.mm.platform.profile.privateWriteAsksHuge)) {
     const result = yield* vma.ops.hugeFault(vmf, level);

@@ -36,6 +36,8 @@ export interface KernelProfile {
   readonly mremapRealigns: boolean;
   /** a write takes a page for its own that nobody else maps, though somebody may hold it; later kernels ask for references */
   readonly cowCountsMappings: boolean;
+  /** a write to a 2M page that others have, or to the one of zeroes, copies it whole */
+  readonly cowCopiesHugePages: boolean;
   /** pages held by get_user_pages: pins, which count by themselves, or plain references */
   readonly pins: 'counted' | 'references';
   /** long term pins of a DAX file are refused before its pages are faulted in, or after */
@@ -90,6 +92,7 @@ const V6_1: KernelProfile = {
   mremapAsksSplit: true,
   mremapRealigns: false,
   cowCountsMappings: false,
+  cowCopiesHugePages: false,
   pins: 'counted',
   longtermPinRefused: 'before',
   longtermFileWrite: 'allowed',
@@ -137,6 +140,7 @@ const V5_2: KernelProfile = {
   readFaultDirties: false,
   privateWriteAsksHuge: false,
   cowCountsMappings: true,
+  cowCopiesHugePages: true,
   pins: 'references',
   longtermPinRefused: 'after',
   deviceCompoundPages: false,

@@ -7,9 +7,10 @@
 import { LEVEL_PMD, PMD_PAGES, PTE_ACCESSED, PTE_DIRTY, PTE_RW } from '../../abi.ts';
 import { PAGE_EXCLUSIVE } from '../../page/index.ts';
 import { HI_NX, framePfn } from '../../pgtable/index.ts';
-import { alignDown, type Vpn } from '../../units.ts';
+import { alignDown, type Pfn, type Vpn } from '../../units.ts';
 import { movePage, ownPage } from '../anonVma.ts';
 import { vmaFlagsLo } from '../insert.ts';
+import type { Mm } from '../mm.ts';
 import { FAULT_FLAG_WRITE, VM_EXEC, VM_FAULT_FALLBACK, VM_FAULT_OOM, VM_HUGEPAGE, VM_NOHUGEPAGE, VM_WRITE, type Vma, type Vmf } from '../vma.ts';
 
 /** May the 2 MiB around `vpn` be one page? hugepage_vma_check() and transhuge_vma_suitable() of an anonymous area. */
@@ -50,16 +51,24 @@ export function hugeAnonymousFault(vmf: Vmf): number {
  */
 export function reuseHugePage(vmf: Vmf): number {
   const { vma } = vmf;
-  const { ram, records } = vma.mm.platform;
+  const { ram, records, profile } = vma.mm.platform;
   const pt = vma.mm.pageTable;
   const pfn = framePfn(pt.lo, pt.hi);
   if (ram.isZero(pfn)) return VM_FAULT_FALLBACK;
   const flags = records.flags(pfn);
   if ((flags & PAGE_EXCLUSIVE) === 0) {
-    if (ram.refs(pfn) > 1) return VM_FAULT_FALLBACK;
+    if ((profile.cowCountsMappings ? mostMappings(vma.mm, pfn) : ram.refs(pfn)) > 1) return VM_FAULT_FALLBACK;
     movePage(vma, pfn);
   }
   const write = (vmf.flags & FAULT_FLAG_WRITE) !== 0; // else who holds it for reading is content
   if (write) pt.setRaw((pt.lo | PTE_ACCESSED | PTE_DIRTY | (vma.has(VM_WRITE) ? PTE_RW : 0)) >>> 0, pt.hi);
   return 0;
+}
+
+/** page_trans_huge_mapcount(): how often the page of the block is mapped that is mapped most. */
+function mostMappings(mm: Mm, head: Pfn): number {
+  const { records } = mm.platform;
+  let most = 0;
+  for (let i = 0; i < PMD_PAGES; i++) most = Math.max(most, records.mappings(head + i));
+  return most + records.wholeMappings(head);
 }

@@ -1,3 +1,4 @@
 /** The thp room: anonymous memory in 2 MiB pages, and what becomes of huge leaves that are cut. */
+export * from './copy.ts';
 export * from './fault.ts';
 export * from './split.ts';
