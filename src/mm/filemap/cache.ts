@@ -5,6 +5,7 @@
  * their own. A folio that is split leaves a folio of one page for each, unless it lies beyond the end of the file.
  */
 import { LEVEL_PTE } from '../../abi.ts';
+import { invariant } from '../../errno.ts';
 import type { Mappable } from '../../fs/index.ts';
 import type { Platform } from '../../memremap/index.ts';
 import { PAGE_CACHE } from '../../page/index.ts';
@@ -62,6 +63,15 @@ export class PageCache {
   /** Takes a folio out; its pages are free when the last entry that maps them goes. */
   remove(folio: Folio): void {
     for (let i = 0; i < 2 ** folio.order; i++) this.#folios.delete(folio.index + i);
+    this.platform.ram.put(folio.pfn);
+  }
+
+  /** The page `index`, a folio by itself, has moved to frame `to`, which the cache holds from now on (folio_migrate_mapping). */
+  replace(index: number, to: Pfn): void {
+    const folio = this.#folios.get(index);
+    invariant(folio !== undefined && folio.order === 0, `page ${index} of a cache is no folio by itself`);
+    this.#folios.set(index, { ...folio, pfn: to });
+    this.platform.ram.get(to);
     this.platform.ram.put(folio.pfn);
   }
 

@@ -16,6 +16,7 @@ import { isCounted } from '../thp/index.ts';
 import type { Vma } from '../vma.ts';
 import { splitHuge, zapTouches } from '../zap.ts';
 import { swapPfn, toMigrationEntry } from './entries.ts';
+import { cacheOf } from './mappers.ts';
 import {
   MIGRATE_PFN_MIGRATE, MIGRATE_PFN_WRITE, MIGRATE_VMA_SELECT_DEVICE_COHERENT, MIGRATE_VMA_SELECT_DEVICE_PRIVATE, MIGRATE_VMA_SELECT_SYSTEM, type MigrateVma,
 } from './migration.ts';
@@ -69,7 +70,8 @@ function collectPage(m: MigrateVma, vma: Vma, vpn: Vpn): void {
     return;
   }
   const pfn = pt.level === LEVEL_PTE ? selectedPfn(m, vma) : -1;
-  if (pfn < 0 || (platform.ram.flags(pfn) & PAGE_ANON) === 0 || platform.ram.order(pfn) > 0) return;
+  if (pfn < 0 || platform.ram.order(pfn) > 0) return;
+  if ((platform.records.flags(pfn) & PAGE_ANON) === 0 && cacheOf(platform, pfn) === undefined) return;
   const writable = isPresent(LEVEL_PTE, pt.lo) ? isWritable(pt.lo) : isWritableType(swapType(pt.hi));
   if (!platform.pageLocks.tryLock(pfn)) return;
   platform.ram.get(pfn);

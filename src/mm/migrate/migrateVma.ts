@@ -8,7 +8,7 @@
 import { LEVEL_PTE, PTE_RW } from '../../abi.ts';
 import type { ErrnoCode } from '../../errno.ts';
 import type { Platform } from '../../memremap/index.ts';
-import { DEVICE_MEMORY_BASE_PFN, PAGE_CACHE, PAGE_EXCLUSIVE } from '../../page/index.ts';
+import { DEVICE_MEMORY_BASE_PFN, PAGE_EXCLUSIVE } from '../../page/index.ts';
 import { SWP_DEVICE_READ, SWP_DEVICE_WRITE, framePfn, isPresent, swapHi, swapLo } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import type { Pfn, Vpn } from '../../units.ts';
@@ -19,6 +19,7 @@ import type { NotifierRange } from '../notifier/index.ts';
 import { VM_HUGETLB, VM_SPECIAL, type Vma } from '../vma.ts';
 import { collectPages } from './collect.ts';
 import { isDevicePrivate, mapPage } from './entries.ts';
+import { cacheOf } from './mappers.ts';
 import { MIGRATE_PFN_MIGRATE, type MigratePages, type MigrateVma } from './migration.ts';
 import { putBack, unmapPages } from './unmap.ts';
 
@@ -67,18 +68,14 @@ export function migrateVmaFinalize(m: MigrateVma): void {
 export function migratePage(platform: Platform, src: MigratePages, i: number, from: Pfn, to: Pfn, faultPage: Pfn): void {
   if (!src.has(i, MIGRATE_PFN_MIGRATE)) return;
   const { records } = platform;
-  const flags = records.flags(from);
-  const cached = (flags & PAGE_CACHE) !== 0;
-  const expected = 1 + (from === faultPage ? 1 : 0) + (cached ? 1 : 0);
-  if ((to >= DEVICE_MEMORY_BASE_PFN && cached) || records.refs(from) !== expected) {
+  const cache = cacheOf(platform, from);
+  const expected = 1 + (from === faultPage ? 1 : 0) + (cache === undefined ? 0 : 1);
+  if ((to >= DEVICE_MEMORY_BASE_PFN && cache !== undefined) || records.refs(from) !== expected) {
     src.giveUp(i);
     return;
   }
-  if (cached) {
-    src.giveUp(i);
-    return;
-  }
-  records.setOwner(to, flags & ~PAGE_EXCLUSIVE, records.owner(from), records.index(from));
+  records.setOwner(to, records.flags(from) & ~PAGE_EXCLUSIVE, records.owner(from), records.index(from));
+  cache?.replace(records.index(from), to);
 }
 
 /** migrate_vma_finalize(), migrate_device_finalize(): entries, locks and references of both sides. */

@@ -10,6 +10,7 @@ import type { Platform } from '../../memremap/index.ts';
 import { PAGE_CACHE } from '../../page/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import type { Pfn } from '../../units.ts';
+import { maps } from '../anonVma.ts';
 import { invalidateEnd, invalidateStart } from '../mm.ts';
 import { zapTouches } from '../zap.ts';
 import { fromMigrationEntry, isMigrationOf, lookPte, mappedPfn, toMigrationEntry } from './entries.ts';
@@ -54,7 +55,7 @@ export function* tryToMigrate(platform: Platform, pfn: Pfn): Sleepable<void> {
     const range = yield* invalidateStart(vma.mm, 'CLEAR', vpn, vpn + 1);
     if (sched.concurrent) yield sched.point('try_to_migrate', zapTouches(vma));
     const pt = vma.mm.pageTable;
-    const moved = !lookPte(vma, vpn) || mappedPfn(pt.lo, pt.hi) !== pfn || toMigrationEntry(vma, pfn);
+    const moved = !maps({ vma, vpn }) || !lookPte(vma, vpn) || mappedPfn(pt.lo, pt.hi) !== pfn || toMigrationEntry(vma, pfn);
     invalidateEnd(vma.mm, range);
     if (!moved || platform.records.mappings(pfn) === 0) break;
   }
