@@ -152,6 +152,18 @@ export class Content {
     }
   }
 
+  /** Is there nothing but zeroes in the `length` bytes at `paddr`? */
+  isZero(paddr: number, length: number): boolean {
+    const { u8 } = this.#memory;
+    for (let done = 0; done < length; ) {
+      const n = Math.min(length - done, CHUNK_SIZE - ((paddr + done) % CHUNK_SIZE));
+      const offset = this.offsetOf(paddr + done);
+      if (offset !== 0 && u8.subarray(offset, offset + n).some((byte) => byte !== 0)) return false;
+      done += n;
+    }
+    return true;
+  }
+
   /** Copies `length` bytes from one physical place to another, both page aligned; false when there is no room. */
   copy(to: number, from: number, length: number): boolean {
     const { u8 } = this.#memory;

@@ -251,6 +251,7 @@ function reusable(vma: Vma, pfn: Pfn): boolean {
   const flags = records.flags(pfn);
   if ((flags & PAGE_EXCLUSIVE) !== 0) return true;
   if ((flags & PAGE_ANON) === 0 || (profile.cowCountsMappings ? ram.mappings(pfn) : ram.refs(pfn)) > 1) return false;
+  if (!profile.reusesPartOfHuge && ram.order(pfn) > 0) return false;
   movePage(vma, pfn);
   return true;
 }

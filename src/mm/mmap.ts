@@ -11,10 +11,11 @@ import { addrOf, alignDown, alignUp, hex, pagesOfLevel, type Vpn } from '../unit
 import { anonVmasMerge, cloneAnonVma, dropAnonVmas } from './anonVma.ts';
 import { protectRange } from './mprotect.ts';
 import { invalidateEnd, invalidateStart, MAP_WINDOW_VPN, MAX_MAP_COUNT, MIN_VPN, MMAP_BASE_VPN, type Mm } from './mm.ts';
+import { populateArea } from './populate.ts';
 import { linkVma, lockMappings, unlinkVma, unlockMappings } from './rmap.ts';
 import { newSharedAnon } from './filemap/shmem.ts';
 import {
-  VM_ACCESS, VM_MAYEXEC, VM_MAYREAD, VM_MAYSHARE, VM_MAYWRITE, VM_NOHUGEPAGE, VM_HUGEPAGE, VM_SHARED,
+  VM_ACCESS, VM_HUGETLB, VM_LOCKED, VM_MAYEXEC, VM_MAYREAD, VM_MAYSHARE, VM_MAYWRITE, VM_NOHUGEPAGE, VM_HUGEPAGE, VM_SHARED,
   VM_SOFTDIRTY, VM_SPECIAL, VM_SYNC, VM_WRITE, Vma, protString, type MappedFile,
 } from './vma.ts';
 import { splitHugeForCut, zapRange } from './zap.ts';
@@ -94,7 +95,10 @@ export function* mprotect(mm: Mm, start: Vpn, npages: number, prot: number): Sle
       const upTo = Math.min(end, vma.end);
       if (flags !== vma.flags) {
         const old = vma.flags;
-        yield* protectRange(yield* changeFlags(mm, vma, at, upTo, flags, 'mprotect'), at, upTo, old, flags);
+        const changed = yield* changeFlags(mm, vma, at, upTo, flags, 'mprotect');
+        yield* protectRange(changed, at, upTo, old, flags);
+        // Locked private pages that become writable are copied at once.
+        if ((old & (VM_WRITE | VM_SHARED | VM_LOCKED)) === VM_LOCKED && (flags & VM_WRITE) !== 0) yield* populateArea(changed, at, upTo);
       }
       at = upTo;
     }
@@ -137,6 +141,7 @@ function vmFlagsFor(request: MmapRequest): number {
       flags &= ~(VM_MAYWRITE | VM_SHARED);
     }
   }
+  if ((flags & VM_LOCKED) !== 0 && ((flags & (VM_SPECIAL | VM_HUGETLB)) !== 0 || file?.vmOps?.dax === true)) flags &= ~VM_LOCKED;
   if (request.sync) {
     if (file === null || !file.syncSupported) throw new HmmError('EOPNOTSUPP', 'mmap', 'MAP_SYNC needs a DAX file on synchronous memory');
     flags |= VM_SYNC;

@@ -85,7 +85,8 @@ function rightsOf(vma: Vma, level: number, lo: number, pfn: number, flags: numbe
     return !asked || (dirty && (level === LEVEL_PTE || profile.mprotectPmdWritable)) ? rights | PTE_RW : rights;
   }
   const own = isExclusive(vma.mm, pfn);
-  return own && (dirty || profile.mprotectCleanWritable) ? rights | PTE_RW : rights;
+  if (!own || (level !== LEVEL_PTE && !profile.mprotectPmdWritable)) return rights;
+  return profile.mprotectAnonWritable === 'always' || (profile.mprotectAnonWritable === 'dirty' && dirty) ? rights | PTE_RW : rights;
 }
 
 function keepHi(hi: number, inverted: boolean, executable: boolean): number {

@@ -114,7 +114,7 @@ export class Ram {
 
   /**
    * The block that begins at `head` falls to pages (split_huge_page), each with the references of its mappings; what the block
-   * had beyond them, the caller's, is the first page's. No leaf may map it whole any more. Pages that nothing maps are
+   * had beyond them, the caller's, is the first page's. No leaf may map it whole any more. They belong to whom the block did. Pages that nothing maps are
    * free at once, but for the first while it has references.
    */
   split(head: Pfn): void {
@@ -133,7 +133,7 @@ export class Ram {
       const refs = records.mappings(head + i);
       if (refs > 0) {
         records.addRefs(head + i, refs);
-        records.setFlags(head + i, records.flags(head + i) | PAGE_OF_HUGE);
+        records.setOwner(head + i, records.flags(head + i) | PAGE_OF_HUGE, records.owner(head), records.index(head) + i);
       } else this.#free(head + i);
     }
     records.setFlags(head, records.flags(head) | PAGE_OF_HUGE);

@@ -18,10 +18,30 @@ export interface KernelProfile {
   readonly punchWritesBack: boolean;
   /** mprotect raises its event from the first populated entry of this level on */
   readonly mprotectEventLevel: 'pmd' | 'pud';
-  /** giving write back to a dirty shared 2M entry of a file makes it writable at once */
+  /** giving write back to a 2M entry makes it writable at once, by the rules of its 4K ones */
   readonly mprotectPmdWritable: boolean;
-  /** giving write back to an anonymous page of one's own makes it writable at once, dirty or not */
-  readonly mprotectCleanWritable: boolean;
+  /** giving write back to an anonymous page of one's own makes it writable at once: not until it is written to, if its entry is dirty, or always */
+  readonly mprotectAnonWritable: 'never' | 'dirty' | 'always';
+  /** advice (MADV_, by name) that the kernel does not know yet */
+  readonly adviceUnknown: readonly string[];
+  /** MADV_POPULATE_ stops at the first gap, instead of answering ENOMEM when the rest is done */
+  readonly populateStopsAtGap: boolean;
+  /** the last page of a split huge page that is still in use anywhere is written to in place, as a page by itself is */
+  readonly reusesPartOfHuge: boolean;
+  /** MADV_DONTNEED takes hugetlb areas */
+  readonly hugetlbDontneed: boolean;
+  /** MADV_REMOVE wants the mapping to be writable now, not only that it may become so */
+  readonly removeNeedsWrite: boolean;
+  /** smaps counts 2M device leaves, as many pages as are one in the device */
+  readonly smapsCountsDevice: boolean;
+  /** areas carry VM_SOFTDIRTY, as smaps shows */
+  readonly softDirty: boolean;
+  /** MADV_COLD and MADV_PAGEOUT take a 2M device leaf for a bad table: it is cleared, and nobody hears of it */
+  readonly coldClearsPmd: boolean;
+  /** advice for pages splits a huge page that is mapped by parts though all of it is meant */
+  readonly adviceSplitsParts: boolean;
+  /** where an anonymous huge page falls to pages, those of zeroes become the page of zeroes */
+  readonly splitZeroPage: boolean;
   /** mprotect of a 1G device leaf: changed in place, or cleared as a bad entry without an event */
   readonly mprotectPud: 'changed' | 'cleared';
   /** a private write under a huge read-only DAX entry asks the file system for a huge page once more, and splits twice */
@@ -83,7 +103,17 @@ const V6_1: KernelProfile = {
   punchWritesBack: true,
   mprotectEventLevel: 'pmd',
   mprotectPmdWritable: false,
-  mprotectCleanWritable: false,
+  mprotectAnonWritable: 'dirty',
+  adviceUnknown: [],
+  populateStopsAtGap: false,
+  reusesPartOfHuge: true,
+  hugetlbDontneed: true,
+  removeNeedsWrite: false,
+  smapsCountsDevice: true,
+  softDirty: true,
+  coldClearsPmd: true,
+  adviceSplitsParts: true,
+  splitZeroPage: false,
   mprotectPud: 'cleared',
   privateWriteAsksHuge: true,
   exclusiveHugetlb: 'ignored',
@@ -120,7 +150,13 @@ const V6_12: KernelProfile = {
   punchWritesBack: false,
   mprotectEventLevel: 'pud',
   mprotectPmdWritable: true,
-  mprotectCleanWritable: true,
+  mprotectAnonWritable: 'always',
+  populateStopsAtGap: true,
+  reusesPartOfHuge: false,
+  smapsCountsDevice: false,
+  coldClearsPmd: false,
+  adviceSplitsParts: false,
+  splitZeroPage: true,
   mprotectPud: 'changed',
   privateWriteAsksHuge: false,
   exclusiveHugetlb: 'refused',
@@ -141,6 +177,11 @@ const V5_2: KernelProfile = {
   privateWriteAsksHuge: false,
   cowCountsMappings: true,
   cowCopiesHugePages: true,
+  mprotectAnonWritable: 'never',
+  adviceUnknown: ['cold', 'pageout', 'populate_read', 'populate_write', 'collapse'],
+  hugetlbDontneed: false,
+  removeNeedsWrite: true,
+  softDirty: false,
   pins: 'references',
   longtermPinRefused: 'after',
   deviceCompoundPages: false,

@@ -2,6 +2,7 @@
 import type { ProbeApi } from './guest.ts';
 import { operationTable, type Operations } from './operation.ts';
 import { ACCESS_OPERATIONS } from './ops/access.ts';
+import { ADVICE_OPERATIONS } from './ops/advice.ts';
 import { DEVICE_OPERATIONS } from './ops/devices.ts';
 import { FILE_OPERATIONS } from './ops/files.ts';
 import { HMM_OPERATIONS } from './ops/hmm.ts';
@@ -16,6 +17,7 @@ import { UNBUILT_OPERATIONS } from './ops/unbuilt.ts';
 const COMMON = [
   UNBUILT_OPERATIONS,
   MAPPING_OPERATIONS,
+  ADVICE_OPERATIONS,
   ACCESS_OPERATIONS,
   FILE_OPERATIONS,
   HMM_OPERATIONS,

@@ -132,10 +132,12 @@ export function runsOf(process: Process, words: Words, start: Vpn): Answer[] {
   return runs;
 }
 
-/** The largest page size by which frames and addresses of a run agree; single pages of RAM say nothing, file systems at most 2M. */
+const PUD_ORDER = 18;
+
+/** The largest page size by which frames and addresses of a run agree; pages of RAM say nothing beyond their own size, file systems at most 2M. */
 function congruence(words: Words, first: Word, start: number, end: number, vpn: Vpn): '4K' | '2M' | '1G' {
   if (first.order === 0 && (!first.inDevice || first.kind.startsWith('dev'))) return '4K';
-  if ((!first.inDevice || first.kind.startsWith('dax')) && words.congruent(start, end, vpn, PUD_PAGES)) return '1G';
+  if ((first.inDevice ? first.kind.startsWith('dax') : first.order >= PUD_ORDER) && words.congruent(start, end, vpn, PUD_PAGES)) return '1G';
   return words.congruent(start, end, vpn, PMD_PAGES) ? '2M' : '4K';
 }
 

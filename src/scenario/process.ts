@@ -4,12 +4,13 @@
  * Each mapping starts on a fresh 1 GiB boundary, plus what `skew` says.
  */
 import type { Inode } from '../fs/index.ts';
-import { VM_MAYSHARE, protString, type FileCalls, type IntervalSub, type MappedFile, type Mm, type NotifierRange } from '../mm/index.ts';
+import { VM_MAYSHARE, protString, type FileCalls, type IntervalSub, type MappedFile, type Mm, type NotifierRange, type Vma } from '../mm/index.ts';
 import type { Pfn, Vpn } from '../units.ts';
-import type { Task } from '../sched/index.ts';
+import type { Sleepable, Task } from '../sched/index.ts';
 import { DAX_PLACES, hex, signedHex, type Guest } from './guest.ts';
 import { Names, type NamesOf } from './names.ts';
 import { Skip, type Answer } from './operation.ts';
+import { readSmaps, smapsOf } from './smaps.ts';
 import type { AddressWord } from './words.ts';
 
 const GIB_PAGES = 2 ** 18;
@@ -20,6 +21,7 @@ const END_VPN: Vpn = 0x3000_0000_0000 / 4096;
 export interface Area {
   readonly id: string;
   readonly vpn: Vpn;
+  readonly npages: number;
 }
 
 /** An open file, or device. */
@@ -160,13 +162,24 @@ export class Process {
     return vmas;
   }
 
+  /** /proc/self/smaps: all of it is read, and told of what lies in the area named, and up to 1 GiB beyond. */
+  *smaps(id: string): Sleepable<Answer[]> {
+    const named = this.areas.get(id);
+    const start = named?.vpn ?? FIRST_VPN;
+    const end = named === undefined ? END_VPN : named.vpn + named.npages + GIB_PAGES;
+    yield* readSmaps(this.mm);
+    return Array.from(this.mm.vmas).filter((vma) => vma.start >= start && vma.end <= end).map((vma) => ({ ...this.#describe(vma), ...smapsOf(vma) }));
+  }
+
   #listVmas(): Answer[] {
-    return Array.from(this.mm.vmas, ({ start, end, flags, file, pgoff }) => {
-      const area = { at: this.relative(start * 4096), len: hex((end - start) * 4096), perm: `${protString(flags)}${(flags & VM_MAYSHARE) === 0 ? 'p' : 's'}` };
-      if (file === null) return area;
-      const { name } = file.inode;
-      const deleted = 'unlinked' in file.inode && file.inode.unlinked === true ? ' (deleted)' : '';
-      return { ...area, file: DAX_PLACES[name]?.node ?? `${name}${deleted}`, off: hex(pgoff * 4096) };
-    });
+    return Array.from(this.mm.vmas, (vma) => this.#describe(vma));
+  }
+
+  #describe({ start, end, flags, file, pgoff }: Vma): Answer {
+    const area = { at: this.relative(start * 4096), len: hex((end - start) * 4096), perm: `${protString(flags)}${(flags & VM_MAYSHARE) === 0 ? 'p' : 's'}` };
+    if (file === null) return area;
+    const { name } = file.inode;
+    const deleted = 'unlinked' in file.inode && file.inode.unlinked === true ? ' (deleted)' : '';
+    return { ...area, file: DAX_PLACES[name]?.node ?? `${name}${deleted}`, off: hex(pgoff * 4096) };
   }
 }

@@ -32,15 +32,15 @@ export interface AddressWord {
   readonly offset: number;
 }
 
-/** 'a', 'a+4K', 'a+4M+8K', '[vvar]+0', '0x1000'. */
+/** 'a', 'a+4K', '[vvar]+0', '0x1000'. Of 'a+4M+8K' only the first offset counts: so the runner in the guest took it, and the records. */
 export function addressOf(text: string): AddressWord | null {
   const [first = '', ...rest] = text.split('+');
   const plain = sizeOf(first);
   let offset = plain ?? 0;
-  for (const part of rest) {
+  for (const [i, part] of rest.entries()) {
     const bytes = sizeOf(part);
     if (bytes === null) return null;
-    offset += bytes;
+    if (i === 0) offset += bytes;
   }
   if (plain !== null) return { name: null, offset };
   return /^(\w+|\[\w+\])$/.test(first) ? { name: first, offset } : null;

@@ -3,7 +3,8 @@
  * invalidation that the caller has open.
  *
  * Anonymous: the same pages by 512 ptes of the same rights; the page of zeroes likewise, 4K of zeroes each. Of a file or a
- * device: the leaf goes, and the next touch faults. A 1G leaf always goes.
+ * device: the leaf goes, and the next touch faults. A 1G leaf always goes. That it was written to is known of the block then,
+ * no more of its entries.
  *
  * The pages of a transparent huge page stay one block, mapped by parts; `Ram.split` is what takes the block apart.
  */
@@ -28,6 +29,7 @@ export function splitHugeLeaf(vma: Vma, base: Vpn, level: number): boolean {
     return true;
   }
   const zero = mm.platform.ram.isZero(framePfn(lo, hi));
+  pt.setRaw((lo & ~PTE_DIRTY) >>> 0, hi);
   if (!pt.split(base, LEVEL_PMD)) throw new HmmError('ENOMEM', 'split_huge_pmd', 'no table frame left in the arena', addrOf(base));
   if (zero) mapZeroes(mm, base);
   else mapByParts(mm, framePfn(lo, hi));
@@ -47,13 +49,11 @@ function mapZeroes(mm: Mm, base: Vpn): void {
 function mapByParts(mm: Mm, head: Pfn): void {
   const { records } = mm.platform;
   const flags = records.flags(head);
-  const owner = records.owner(head);
-  const index = records.index(head);
   records.addWholeMappings(head, -1);
   records.addRefs(head, PMD_PAGES - 1);
   for (let i = 0; i < PMD_PAGES; i++) {
     records.addMappings(head + i, 1);
-    if (i > 0) records.setOwner(head + i, records.flags(head + i) | flags, owner, index + i);
+    if (i > 0) records.setFlags(head + i, records.flags(head + i) | flags);
   }
 }
 

@@ -1,11 +1,10 @@
-/** Operations on areas: map, hole, unmap, remap, protect, advise, msync. */
+/** Operations on areas: map, hole, unmap, remap, protect, msync. */
 import { HmmError } from '../../errno.ts';
-import { VM_READ, VM_WRITE, madviseDontneed, mmap, mprotect, mremap, munmap } from '../../mm/index.ts';
+import { VM_LOCKED, VM_READ, VM_WRITE, mmPopulate, mmap, mprotect, mremap, munmap } from '../../mm/index.ts';
 import type { Vpn } from '../../units.ts';
-import { Skip, type OperationList } from '../operation.ts';
+import type { OperationList } from '../operation.ts';
 import type { Args } from '../parse.ts';
 import type { Process } from '../process.ts';
-import { adviseInject } from './pages.ts';
 
 /** A page-aligned address. EINVAL. */
 export function pageOf(process: Process, args: Args, place = 'ADDR'): Vpn {
@@ -35,14 +34,16 @@ export const MAPPING_OPERATIONS: OperationList = {
       start: at,
       fixed: 'fixed',
       sync: args.has('sync'),
-      vmFlags: 0,
+      vmFlags: args.has('locked') ? VM_LOCKED : 0,
     });
-    process.areas.set(id, { id, vpn: at });
+    if (args.has('populate') || args.has('locked')) yield* mmPopulate(process.mm, at, at + npages, true);
+    process.areas.set(id, { id, vpn: at, npages });
     return { err: 'ok' };
   },
   'hole ID LEN [align=SIZE] [skew=SIZE]': function* hole(process, args) {
     const id = args.word('ID');
-    process.areas.set(id, { id, vpn: process.place(pagesUp(args.size('LEN')), 0) });
+    const npages = pagesUp(args.size('LEN'));
+    process.areas.set(id, { id, vpn: process.place(npages, 0), npages });
     return { err: 'ok' };
   },
   'unmap ADDR LEN': function* unmap(process, args) {
@@ -58,18 +59,11 @@ export const MAPPING_OPERATIONS: OperationList = {
     const to = inPlace ? null : process.place(newPages, args.size('skew') / 4096, args.size('align') / 4096);
     if (within !== 0 || (to !== null && !Number.isInteger(to))) throw new HmmError('EINVAL', 'mremap', 'an address is not page aligned');
     const vpn = yield* mremap(process.mm, { start, oldPages: pagesUp(args.size('OLD')), newPages, mayMove: !inPlace, to, dontunmap: args.has('dontunmap') });
-    if (!process.areas.has(id)) process.areas.set(id, { id, vpn });
+    if (!process.areas.has(id)) process.areas.set(id, { id, vpn, npages: newPages });
     return { err: 'ok' };
   },
   'protect ADDR LEN [PROT]': function* protect(process, args) {
     yield* mprotect(process.mm, pageOf(process, args), pagesUp(args.size('LEN')), args.prot('PROT'));
-    return { err: 'ok' };
-  },
-  'advise ADDR LEN WORD': function* advise(process, args) {
-    const advice = args.word('WORD');
-    if (advice === 'hwpoison' || advice === 'softoffline') return yield* adviseInject(process, pageOf(process, args), pagesUp(args.size('LEN')), advice);
-    if (advice !== 'dontneed') throw new Skip(`no advice ${advice}`);
-    yield* madviseDontneed(process.mm, pageOf(process, args), pagesUp(args.size('LEN')));
     return { err: 'ok' };
   },
   'msync ADDR LEN [sync] [async] [inval]': function* msync(process, args) {

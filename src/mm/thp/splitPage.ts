@@ -1,0 +1,88 @@
+/**
+ * A transparent huge page falls to pages of its own (mm/huge_memory.c: split_huge_page_to_list): advice for a part of it, and
+ * whatever else deals in single pages.
+ *
+ * Every area over it is told twice with CLEAR: of the 2 MiB for the leaf's splitting, of its part of them for the entries,
+ * which go while the page is taken apart. They come back as they were. Some kernels map the pages that hold nothing but
+ * zeroes to the page of zeroes instead (`profile.splitZeroPage`), where the area is not locked.
+ */
+import { LEVEL_PMD, LEVEL_PTE, PMD_PAGES, PTE_DIRTY, PTE_RW, PTE_SPECIAL } from '../../abi.ts';
+import type { Platform } from '../../memremap/index.ts';
+import { framePfn, isLeafEntry, isPresent } from '../../pgtable/index.ts';
+import type { Sleepable } from '../../sched/index.ts';
+import type { Pfn, Vpn } from '../../units.ts';
+import { invalidateEnd, invalidateStart } from '../mm.ts';
+import { VM_LOCKED, type Vma } from '../vma.ts';
+import { dropPage, splitHugeLeaf } from './split.ts';
+
+/** An area over a huge page, or over a part of it. */
+interface HugeMapping {
+  readonly vma: Vma;
+  /** where the huge page's first page is, or would be */
+  readonly base: Vpn;
+  readonly start: Vpn;
+  readonly end: Vpn;
+}
+
+/** How many references mappings of the block that begins at `head` hold. */
+export function mappingsOfBlock({ records }: Platform, head: Pfn): number {
+  const order = records.order(head);
+  if (order === 0) return records.mappings(head);
+  let mappings = records.wholeMappings(head);
+  for (let i = 0; i < 2 ** order; i++) mappings += records.mappings(head + i);
+  return mappings;
+}
+
+/** Splits the anonymous huge page that begins at `head`, on which the caller has `held` references. False where somebody else has one: nothing has changed. */
+export function* splitHugePage(platform: Platform, head: Pfn, held = 0): Sleepable<boolean> {
+  const { ram, records } = platform;
+  if (records.refs(head) !== mappingsOfBlock(platform, head) + held) return false;
+  ram.get(head);
+  const areas = hugeMappings(platform, head);
+  for (const mapping of areas) yield* splitLeafOf(mapping);
+  if (records.refs(head) !== mappingsOfBlock(platform, head) + held + 1) {
+    ram.put(head); // somebody took one while it slept
+    return false;
+  }
+  ram.split(head);
+  if (platform.profile.splitZeroPage) for (const mapping of areas) mapZeroPages(mapping, head);
+  ram.put(head);
+  return true;
+}
+
+/** rmap_walk_anon() over all of its pages. */
+function hugeMappings({ records, anonVmas }: Platform, head: Pfn): HugeMapping[] {
+  const index = records.index(head);
+  const areas = (anonVmas.get(records.owner(head))?.areas.collect(index, index + PMD_PAGES) ?? []) as Vma[];
+  return areas.map((vma) => {
+    const base = vma.start + (index - vma.pgoff);
+    return { vma, base, start: Math.max(base, vma.start), end: Math.min(base + PMD_PAGES, vma.end) };
+  });
+}
+
+/** A leaf over the whole page becomes ptes, which keep what is known of writes: unlike where only the leaf is split. */
+function* splitLeafOf({ vma, base, start, end }: HugeMapping): Sleepable<void> {
+  const { mm } = vma;
+  const pt = mm.pageTable;
+  const split = yield* invalidateStart(mm, 'CLEAR', base, base + PMD_PAGES);
+  pt.look(base);
+  const dirty = pt.level === LEVEL_PMD && isLeafEntry(LEVEL_PMD, pt.lo) && (pt.lo & PTE_DIRTY) !== 0;
+  splitHugeLeaf(vma, base, LEVEL_PMD);
+  if (dirty) pt.protect(base, PMD_PAGES, 0, PTE_DIRTY);
+  invalidateEnd(mm, split);
+  invalidateEnd(mm, yield* invalidateStart(mm, 'CLEAR', start, end));
+}
+
+/** Entries of pages that hold nothing but zeroes become entries of the page of zeroes. */
+function mapZeroPages({ vma, base, start, end }: HugeMapping, head: Pfn): void {
+  if (vma.has(VM_LOCKED)) return;
+  const { ram, arena } = vma.mm.platform;
+  const pt = vma.mm.pageTable;
+  for (let vpn = start; vpn < end; vpn++) {
+    pt.look(vpn);
+    const pfn = head + (vpn - base);
+    if (pt.level !== LEVEL_PTE || !isPresent(LEVEL_PTE, pt.lo) || framePfn(pt.lo, pt.hi) !== pfn || !arena.content.isZero(pfn * 4096, 4096)) continue;
+    pt.set(ram.zeroPfn, ((pt.lo & 0xfff & ~(PTE_RW | PTE_DIRTY)) | PTE_SPECIAL) >>> 0, (pt.hi & 0xfff00000) >>> 0);
+    dropPage(vma.mm, LEVEL_PTE, pfn);
+  }
+}
