@@ -2,7 +2,7 @@
 export { createMachine, Machine } from './api/machine.ts';
 export type { DaxDeviceOptions, MachineOptions, PmemOptions, Usage } from './api/machine.ts';
 export { AddressSpace } from './api/addressSpace.ts';
-export type { Advice, AreaInfo, LeafInfo, Mappable, Mapping, MmapOptions } from './api/addressSpace.ts';
+export type { Advice, AreaInfo, LeafInfo, Mappable, Mapping, MmapOptions, MremapOptions } from './api/addressSpace.ts';
 export { DaxFile } from './api/file.ts';
 export type { ExtentInfo } from './api/file.ts';
 export { DaxDevice, PgMapView, Pmem } from './api/pmem.ts';

@@ -2,12 +2,12 @@
 import { ACCESS_READ, LEVEL_PUD, PTE_ACCESSED } from '../abi.ts';
 import { HmmError, checkOptions } from '../errno.ts';
 import {
-  VM_EXEC, VM_NOHUGEPAGE, VM_READ, VM_WRITE, cpuLoad, cpuStore, exitMm, madviseDontneed, madviseHuge, mmap, mprotect, munmap, protString, type MappedFile, type Mm,
+  VM_EXEC, VM_NOHUGEPAGE, VM_READ, VM_WRITE, cpuLoad, cpuStore, exitMm, madviseDontneed, madviseHuge, mmap, mprotect, mremap, munmap, protString, type MappedFile, type Mm,
 } from '../mm/index.ts';
 import { framePfn, isDirty, isLeafEntry, isPresent, isWritable } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { LEVEL_SIZES, addrOf, alignDown, pagesOfLevel, type PageSize } from '../units.ts';
-import { checkAddress, checkBytes, checkData, checkOneOf, checkPage, checkPages, describe } from './checks.ts';
+import { checkAddress, checkBoolean, checkBytes, checkData, checkOneOf, checkPage, checkPages, describe } from './checks.ts';
 import type { Driver } from './driver.ts';
 
 /** What mmap can map: a file, a device, or nothing (anonymous memory). */
@@ -33,6 +33,15 @@ export interface MmapOptions {
   readonly sync?: boolean;
   /** MADV_NOHUGEPAGE from the start: entries of 4K only */
   readonly smallPages?: boolean;
+}
+
+export interface MremapOptions {
+  /** may it go elsewhere? (default true) */
+  readonly mayMove?: boolean;
+  /** MREMAP_FIXED: where to; what is mapped there goes */
+  readonly to?: bigint;
+  /** MREMAP_DONTUNMAP: the old area stays, empty */
+  readonly dontunmap?: boolean;
 }
 
 /** A mapped range: [start, end). */
@@ -87,6 +96,8 @@ export class AddressSpace implements Disposable {
       const vpn = checkPage('mprotect', 'addr', addr);
       return mprotect(this.#space('mprotect'), vpn, checkPages('mprotect', 'length', vpn, length), protOf('mprotect', prot));
     },
+    mremap: (addr: bigint, oldLength: number, newLength: number, options: MremapOptions = {}): Sleepable<Mapping> => this.#mremap(addr, oldLength, newLength, options),
+    fork: (options: { name?: string } = {}): Sleepable<AddressSpace> => this.#fork(options),
     madvise: (addr: bigint, length: number, advice: Advice): Sleepable<void> => {
       const vpn = checkPage('madvise', 'addr', addr);
       const npages = checkPages('madvise', 'length', vpn, length);
@@ -121,6 +132,16 @@ export class AddressSpace implements Disposable {
   /** mprotect(2). Throws EINVAL, ENOMEM (a gap; what lies below it has changed), EACCES. */
   mprotect(addr: bigint, length: number, prot: string): void {
     this.#driver.run('mprotect', this.task.mprotect(addr, length, prot));
+  }
+
+  /** mremap(2): grows, shrinks or moves. `oldLength` 0 maps what is shared there once more. Throws EINVAL, EFAULT, ENOMEM. */
+  mremap(addr: bigint, oldLength: number, newLength: number, options: MremapOptions = {}): Mapping {
+    return this.#driver.run('mremap', this.task.mremap(addr, oldLength, newLength, options));
+  }
+
+  /** fork(2): a process whose memory begins as a copy of this one's. Throws ENOMEM. */
+  fork(options: { name?: string } = {}): AddressSpace {
+    return this.#driver.run('fork', this.task.fork(options));
   }
 
   /** madvise(2). Throws EINVAL, ENOMEM. */
@@ -241,6 +262,30 @@ export class AddressSpace implements Disposable {
       vmFlags: smallPages ? VM_NOHUGEPAGE : 0,
     });
     return { start: addrOf(start), end: addrOf(start + npages), length: npages * 4096 };
+  }
+
+  *#mremap(addr: bigint, oldLength: number, newLength: number, options: MremapOptions): Sleepable<Mapping> {
+    checkOptions('mremap', options, ['mayMove', 'to', 'dontunmap']);
+    const { mayMove = true, to, dontunmap = false } = options;
+    checkBoolean('mremap', 'mayMove', mayMove);
+    checkBoolean('mremap', 'dontunmap', dontunmap);
+    const start = checkPage('mremap', 'addr', addr);
+    const newPages = checkPages('mremap', 'newLength', start, newLength);
+    const at = yield* mremap(this.#space('mremap'), {
+      start,
+      oldPages: oldLength === 0 ? 0 : checkPages('mremap', 'oldLength', start, oldLength),
+      newPages,
+      mayMove,
+      to: to === undefined ? null : checkPage('mremap', 'to', to),
+      dontunmap,
+    });
+    return { start: addrOf(at), end: addrOf(at + newPages), length: newPages * 4096 };
+  }
+
+  *#fork(options: { name?: string }): Sleepable<AddressSpace> {
+    checkOptions('fork', options, ['name']);
+    const mm = this.#space('fork');
+    return new AddressSpace(this.#driver, yield* this.#driver.core.fork(mm, options.name ?? `${this.name}'s child`));
   }
 
   #space(op: string): Mm {

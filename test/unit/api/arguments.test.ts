@@ -36,6 +36,8 @@ describe('wrong arguments', () => {
     ['an unknown option', () => mm.mmap(file, { length: 4096, protection: 'r' } as unknown as { length: number }), /mmap: unknown option 'protection'/],
     ['rights that are none', () => mm.mprotect(start, 4096, 'rwz'), /mprotect: prot must be made of r, w and x, not 'rwz'/],
     ['advice that is none', () => mm.madvise(start, 4096, 'coldish' as 'dontneed'), /madvise: advice must be one of dontneed/],
+    ['leave to move that is none', () => mm.mremap(start, 4096, 8192, { mayMove: 1 as unknown as boolean }), /mremap: mayMove must be true or false, not 1/],
+    ['an unknown way to fork', () => mm.fork({ vm: true } as unknown as { name: string }), /fork: unknown option 'vm'/],
     ['an unknown extent size', () => machine.pmem({ size: MiB }).file('g', { extent: '8K' as '4K' }), /file: extent must be one of 4K, 2M, 1G, not '8K'/],
     ['an atomic of a number', () => mirror.atomicAdd(start, 1 as unknown as bigint), /device atomic: value must be a bigint/],
   ];
@@ -63,6 +65,10 @@ describe('wrong arguments', () => {
   const errnos: [string, () => unknown, string][] = [
     ['a misaligned munmap', () => mm.munmap(start + 1n, 4096), 'EINVAL'],
     ['a misaligned mprotect', () => mm.mprotect(start + 8n, 4096, 'r'), 'EINVAL'],
+    ['a misaligned mremap', () => mm.mremap(start + 1n, 4096, 4096), 'EINVAL'],
+    ['a misaligned new place', () => mm.mremap(start, 4096, 4096, { to: 0x10001n }), 'EINVAL'],
+    ['mremap of what leaves its area', () => mm.mremap(start, 8 * MiB, 8 * MiB, { to: 0x10000000n }), 'EFAULT'],
+    ['growing in place where something is', () => mm.mremap(start, 4096, 8192, { mayMove: false }), 'ENOMEM'],
     ['a misaligned range', () => mirror.range(start + 1n, 4096), 'EINVAL'],
     ['a misaligned file offset', () => mm.mmap(file, { length: 4096, offset: 100 }), 'EINVAL'],
     ['a misaligned fixed address', () => mm.mmap(null, { length: 4096, at: 0x10001n, fixed: 'fixed' }), 'EINVAL'],

@@ -165,3 +165,39 @@ describe('areas of many terabytes', () => {
     expect(mm.tableBytes).toBe(4096);
   });
 });
+
+describe('a process that forks', () => {
+  it('shares its memory until one writes; mirrors of either see their own', async () => {
+    using machine = await createMachine({ arena: 32 * MiB, native: 'off' });
+    const mm = machine.mm({ name: 'parent' });
+    const map = mm.mmap(null, { length: 64 * 1024 });
+    mm.store(map.start, Uint8Array.of(1));
+    const gpu = createMirror(mm);
+    expect(gpu.read(map.start, 1)[0]).toBe(1);
+    const child = mm.fork();
+    expect(child.name).toBe("parent's child");
+    expect(child.translate(map.start)).toBe(mm.translate(map.start));
+    gpu.write(map.start, Uint8Array.of(2));
+    const other = createMirror(child);
+    expect([mm.load(map.start, 1)[0], child.load(map.start, 1)[0], other.read(map.start, 1)[0]]).toEqual([2, 1, 1]);
+    child.exit();
+    expect(mm.areas()).toHaveLength(1);
+  });
+
+  it('moves what it has, in the order of events that its mirror sees', async () => {
+    using machine = await createMachine({ arena: 32 * MiB, native: 'off' });
+    const mm = machine.mm();
+    const map = mm.mmap(null, { length: 8 * MiB });
+    mm.store(map.start + 4096n, Uint8Array.of(7));
+    const gpu = createMirror(mm);
+    expect(gpu.read(map.start + 4096n, 1)[0]).toBe(7);
+    const to = map.start - BigInt(64 * MiB);
+    expect(mm.mremap(map.start, 2 * MiB, 4 * MiB, { to })).toEqual({ start: to, end: to + BigInt(4 * MiB), length: 4 * MiB });
+    expect(() => gpu.read(map.start + 4096n, 1)).toThrow(/EFAULT/);
+    expect(gpu.read(to + 4096n, 1)[0]).toBe(7);
+    const grown = mm.mremap(to, 4 * MiB, 8 * MiB, { mayMove: false });
+    expect(mm.mremap(grown.start, 8 * MiB, 4096)).toEqual({ start: to, end: to + 4096n, length: 4096 });
+    const twin = mm.mremap(to, 4096, 4096, { dontunmap: true });
+    expect([mm.load(to + 5n, 1)[0], mm.load(twin.start, 1)[0], mm.areas().length]).toEqual([0, 0, 3]);
+  });
+});
