@@ -16,7 +16,7 @@ import { ownPage, prepareAnonVma } from '../anonVma.ts';
 import { vmaFlagsLo } from '../insert.ts';
 import { invalidateEnd, invalidateStart } from '../mm.ts';
 import type { NotifierRange } from '../notifier/index.ts';
-import { VM_HUGETLB, VM_SPECIAL, type Vma } from '../vma.ts';
+import { VM_HUGETLB, VM_SPECIAL, VM_UFFD_MISSING, type Vma } from '../vma.ts';
 import { collectPages } from './collect.ts';
 import { isDevicePrivate, mapPage } from './entries.ts';
 import { cacheOf } from './mappers.ts';
@@ -96,11 +96,11 @@ export function finalizePages(platform: Platform, src: MigratePages, dst: Migrat
   }
 }
 
-/** migrate_vma_insert_page(): a page for a hole, or in the place of zeroes; false where something else has come. */
+/** migrate_vma_insert_page(): a page for a hole, or in the place of zeroes; false where something else has come, a userfaultfd handler or the OOM reaper among it. */
 function insertPage(vma: Vma, vpn: Vpn, pfn: Pfn): boolean {
   const { ram, records } = vma.mm.platform;
   const pt = vma.mm.pageTable;
-  if (vma.ops !== null || !pt.slot(vpn, LEVEL_PTE) || pt.level !== LEVEL_PTE) return false;
+  if (vma.ops !== null || vma.has(VM_UFFD_MISSING) || vma.mm.unstable || !pt.slot(vpn, LEVEL_PTE) || pt.level !== LEVEL_PTE) return false;
   if (!pt.none && !(isPresent(LEVEL_PTE, pt.lo) && ram.isZero(framePfn(pt.lo, pt.hi)))) return false;
   prepareAnonVma(vma);
   ownPage(vma, pfn, vpn);

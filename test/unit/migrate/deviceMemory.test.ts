@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { movePages, type DeviceMemory, type MoveRequest, type Moved } from '../../../dist/dmirror/index.js';
-import { MIGRATE_VMA_SELECT_DEVICE_COHERENT, MIGRATE_VMA_SELECT_DEVICE_PRIVATE, MIGRATE_VMA_SELECT_SYSTEM, cpuLoad, munmap, mprotect, VM_READ, VM_WRITE } from '../../../dist/mm/index.js';
+import { MIGRATE_VMA_SELECT_DEVICE_COHERENT, MIGRATE_VMA_SELECT_DEVICE_PRIVATE, MIGRATE_VMA_SELECT_SYSTEM, VM_READ, VM_WRITE, cpuLoad, mprotect, munmap, pinUserPages, registerMissing, unpinUserPages } from '../../../dist/mm/index.js';
 import { SWP_DEVICE_READ, SWP_DEVICE_WRITE, swapType } from '../../../dist/pgtable/index.js';
 import { checkPgmaps, makeMachine, type Rig } from '../../support/rig.ts';
 
@@ -88,7 +88,27 @@ describe('private device memory', () => {
   });
 });
 
+describe('holes', () => {
+  it('of an area whose missing pages a userfaultfd handler gives are not filled', async () => {
+    const { rig, memory, a, move } = await eightPages();
+    rig.run(registerMissing(rig.mm, a, a + 8));
+    expect([...move(TO_DEVICE).moved]).toEqual([1, 1, 1, 1, 0, 0, 0, 0]);
+    expect(memory.used).toBe(4);
+    rig.run(munmap(rig.mm, a, 8));
+  });
+});
+
 describe('coherent device memory', () => {
+  it('cannot be pinned for long while somebody has it pinned: it cannot go to RAM', async () => {
+    const { rig, a, memory, move } = await eightPages('coherent');
+    move(TO_DEVICE);
+    const { pfns } = rig.run(pinUserPages(rig.mm, a, 1, { write: true, longterm: false }));
+    expect(rig.run(pinUserPages(rig.mm, a, 1, { write: true, longterm: true }))).toEqual({ err: 'EBUSY', pfns: [] });
+    unpinUserPages(rig.mm, pfns);
+    expect([memory.used, rig.touch(a, 'r')]).toEqual([8, 1]);
+    rig.run(munmap(rig.mm, a, 8));
+  });
+
   it('stays mapped: the CPU reads and writes it in place', async () => {
     const { rig, memory, a, move } = await eightPages('coherent');
     move(TO_DEVICE);
