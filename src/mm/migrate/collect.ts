@@ -12,7 +12,7 @@ import { framePfn, isDevicePrivateType, isLeafEntry, isPresent, isSpecial, isSwa
 import type { Sleepable } from '../../sched/index.ts';
 import { alignDown, type Pfn, type Vpn } from '../../units.ts';
 import { invalidateEnd, invalidateStart } from '../mm.ts';
-import { isCounted } from '../thp/index.ts';
+import { isCounted, splitHugePage } from '../thp/index.ts';
 import type { Vma } from '../vma.ts';
 import { splitHuge, zapTouches } from '../zap.ts';
 import { swapPfn, toMigrationEntry } from './entries.ts';
@@ -20,7 +20,6 @@ import { cacheOf } from './mappers.ts';
 import {
   MIGRATE_PFN_MIGRATE, MIGRATE_PFN_WRITE, MIGRATE_VMA_SELECT_DEVICE_COHERENT, MIGRATE_VMA_SELECT_DEVICE_PRIVATE, MIGRATE_VMA_SELECT_SYSTEM, type MigrateVma,
 } from './migration.ts';
-import { splitHugePage } from './splitPage.ts';
 
 /** Collects `[m.start, m.end)` of `vma`. */
 export function* collectPages(m: MigrateVma, vma: Vma): Sleepable<void> {
