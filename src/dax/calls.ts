@@ -13,7 +13,7 @@ export function daxCalls(inode: Inode): FileCalls {
     truncate: (size) => daxTruncate(inode, size),
     fallocate: (mode, offset, length) => daxFallocate(inode, mode, offset, length),
     sync: (index, end) => daxFsync(inode, index, end),
-    stat: () => ({ size: inode.size, blocks: inode.fs.allocatedPages(inode) * 8, dax: true }),
+    stat: () => ({ size: inode.size, blocks: inode.fs.allocatedPages(inode) * 8, dax: inode.fs.platform.profile.statTellsDax }),
     extents: () => inodeExtents(inode),
   };
 }

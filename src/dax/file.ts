@@ -108,11 +108,13 @@ export function* daxTruncate(inode: Inode, size: number): Sleepable<void> {
     requireDevice(inode, 'truncate');
     if (!inode.invalidateLock.tryWrite(sched)) yield* inode.invalidateLock.write(sched);
     try {
-      yield* breakLayouts(inode);
       const before = inode.size;
       const keep = pagesFor(size);
+      // So who waits for a pinned page has made the file shorter already.
+      if (inode.fs.profile.truncateSizes === 'first' && inode.fs.platform.profile.truncateSizesFirst) inode.fs.setSize(inode, size);
+      yield* breakLayouts(inode);
       if (size > before) zeroBytes(inode, before, Math.min(size, alignUp(before, 4096)));
-      if (size !== before) inode.fs.setSize(inode, size);
+      if (size !== inode.size) inode.fs.setSize(inode, size);
       yield* dropPageCache(inode, keep);
       if (size > before) return;
       zeroBytes(inode, size, keep * 4096);

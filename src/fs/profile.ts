@@ -23,6 +23,8 @@ export interface FsProfile {
   readonly punchDrops: 'inside' | 'touched';
   /** punch writes dirty entries back before the layout break (where the kernel has that at all), or after it */
   readonly punchFlushes: 'first' | 'unmapped';
+  /** truncate sets the new size before the layout break (where the kernel has that at all), or after it */
+  readonly truncateSizes: 'first' | 'after';
   /** fallocate(2) breaks the layout even when it only adds blocks */
   readonly allocateBreaks: boolean;
   /** a write beyond the end of a file that has a stripe allocates up to the next stripe */
@@ -53,6 +55,7 @@ export const FS_PROFILES = {
     zeroRange: 'converted',
     punchDrops: 'inside',
     punchFlushes: 'first',
+    truncateSizes: 'first',
     allocateBreaks: false,
     growsByStripe: false,
     largeFolios: false,
@@ -73,6 +76,7 @@ export const FS_PROFILES = {
     zeroRange: 'replaced',
     punchDrops: 'touched',
     punchFlushes: 'unmapped',
+    truncateSizes: 'after',
     allocateBreaks: true,
     growsByStripe: true,
     largeFolios: true,

@@ -18,7 +18,7 @@ import { NEED_WRITE, PFN_VALUE_ERROR, PFN_VALUE_NONE, cpuFlags, needFault, type 
 import type { Range2019 } from './range2019.ts';
 import type { RangeWalk } from './walker.ts';
 
-export type WalkErrno = 'EBUSY' | 'EAGAIN' | 'EFAULT' | 'EPERM';
+export type WalkErrno = 'EBUSY' | 'EAGAIN' | 'EFAULT' | 'EPERM' | 'EINVAL';
 
 /** struct hmm_vma_walk: one area's worth of a call. */
 export interface Walk2019 {
@@ -39,9 +39,9 @@ export interface Walk2019 {
   readonly stop: { vpn: Vpn; reason: number; lo: number; hi: number };
 }
 
-/** Makes the word of `vpn` say what the walk's error is: `value` is its place in `values`. */
-export function mark(w: Walk2019, vpn: Vpn, value: number): void {
-  w.range.words[vpn - w.range.start] = w.range.values[value] as bigint;
+/** Makes the word of `vpn`, which is word `i`, say what the walk's error is: `value` is its place in `values`. */
+export function mark(w: Walk2019, vpn: Vpn, value: number, i = vpn - w.range.start): void {
+  w.range.words[i] = w.range.values[value] as bigint;
   w.marked = vpn;
 }
 
@@ -90,22 +90,22 @@ export function* faultAsked(w: Walk2019, vma: Vma, start: Vpn, end: Vpn): Sleepa
 }
 
 /** Write asked for in a read-only area: the page's word says ERROR. */
-function mayNotWrite(w: Walk2019, vma: Vma, vpn: Vpn, write: boolean): boolean {
+export function mayNotWrite(w: Walk2019, vma: Vma, vpn: Vpn, write: boolean): boolean {
   if (!write || vma.has(VM_WRITE) || w.mm.platform.bugs.has('fault-ignores-vm-write')) return false;
   mark(w, vpn, PFN_VALUE_ERROR);
   return true;
 }
 
-function flagsOf(w: Walk2019, write: boolean): number {
+export function flagsOf(w: Walk2019, write: boolean): number {
   return FAULT_FLAG_REMOTE | (w.allowRetry ? FAULT_FLAG_ALLOW_RETRY : 0) | (write ? FAULT_FLAG_WRITE : 0);
 }
 
-/** What hmm_vma_do_fault() makes of VM_FAULT_ bits. EAGAIN: mmap_lock was dropped; EFAULT: the word says ERROR. */
-function faulted(w: Walk2019, vpn: Vpn, result: number): WalkErrno {
+/** What hmm_vma_do_fault() makes of VM_FAULT_ bits. EAGAIN: mmap_lock was dropped; EFAULT: the page's word, which is word `i`, says ERROR. */
+export function faulted(w: Walk2019, vpn: Vpn, result: number, i = vpn - w.range.start): WalkErrno {
   w.mm.platform.counts.hmmFaults++;
   if ((result & VM_FAULT_RETRY) !== 0) return 'EAGAIN';
   if ((result & VM_FAULT_ERROR) === 0) return 'EBUSY';
-  mark(w, vpn, PFN_VALUE_ERROR);
+  mark(w, vpn, PFN_VALUE_ERROR, i);
   return 'EFAULT';
 }
 

@@ -22,10 +22,11 @@
  */
 import { HDR_TABLES_CHANGED, PAGE_SHIFT } from '../abi.ts';
 import { HmmError, Livelock, checkOptions } from '../errno.ts';
-import { VM_IO, VM_MIXEDMAP, VM_PFNMAP, VM_READ, type Vma } from '../mm/index.ts';
+import { VM_HUGETLB, VM_IO, VM_MIXEDMAP, VM_PFNMAP, VM_READ, type Vma } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { addrOf, hex, type Vpn } from '../units.ts';
 import type { Walk2019 } from './fault2019.ts';
+import { hugeShiftOf, pagesPerWord } from './hugetlb2019.ts';
 import type { Hmm2019 } from './mirror2019.ts';
 import { PFN_VALUE_NONE, PFN_VALUE_SPECIAL } from './need2019.ts';
 import type { Range2019 } from './range2019.ts';
@@ -107,7 +108,7 @@ function areaFor(hmm: Hmm2019, range: Range2019, start: Vpn): Vma | RangeErrno {
     range.words.fill(range.values[PFN_VALUE_SPECIAL], 0, range.end - range.start);
     return 'EINVAL';
   }
-  if (range.pageShift !== PAGE_SHIFT) return 'EINVAL';
+  if (range.pageShift !== PAGE_SHIFT && !(vma.has(VM_HUGETLB) && hugeShiftOf(vma) === range.pageShift)) return 'EINVAL';
   if (!vma.has(VM_READ)) {
     range.words.fill(range.values[PFN_VALUE_NONE], 0, range.end - range.start);
     return 'EPERM';
@@ -161,9 +162,12 @@ function countedTo(w: Walk2019, end: Vpn): Vpn {
 /** A walk has failed: words from there on are NONE, but for the one that names the error, which the era's code wipes too. */
 function failed(w: Walk2019, answer: RangeErrno): RangeErrno {
   const { range, marked } = w;
-  const keeps = marked >= w.last && !w.mm.platform.bugs.has('fault-wipes-marker');
-  const word = keeps ? (range.words[marked - range.start] as bigint) : 0n;
-  range.words.fill(range.values[PFN_VALUE_NONE], w.last - range.start, range.end - range.start);
-  if (keeps) range.words[marked - range.start] = word;
+  const { bugs } = w.mm.platform;
+  const step = bugs.has('page-shift-mixed') ? 1 : pagesPerWord(range);
+  const at = Math.floor((marked - range.start) / pagesPerWord(range));
+  const keeps = marked >= w.last && !bugs.has('fault-wipes-marker');
+  const word = keeps ? (range.words[at] as bigint) : 0n;
+  range.words.fill(range.values[PFN_VALUE_NONE], (w.last - range.start) / step, (range.end - range.start) / step);
+  if (keeps) range.words[at] = word;
   return answer;
 }

@@ -29,12 +29,13 @@ import {
   LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PMD_PAGES, STOP_DONE_ALL, STOP_DYING, STOP_NEEDS_FAULT, STOP_NEEDS_WRITE, STOP_NONPRESENT, STOP_SPECIAL, WALK_PGMAP, WALK_ZERO_OK,
 } from '../abi.ts';
 import { InvariantError, KernelCrash, invariant } from '../errno.ts';
-import { VM_WRITE, type Mm, type Vma } from '../mm/index.ts';
+import { VM_HUGETLB, VM_WRITE, type Mm, type Vma } from '../mm/index.ts';
 import { framePfn, isNone, isProtNone, isSpecial, isSwapEntry, isWritable } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
 import { isMigrating, walkAbsentPte, walkMigratingPmd } from './absent2019.ts';
 import { faultAsked, faultChunk, mark, type Walk2019, type WalkErrno } from './fault2019.ts';
+import { walkHugetlb } from './hugetlb2019.ts';
 import {
   NEED_FAULT, NEED_WRITE, PFN_FLAG_VALID, PFN_FLAG_WRITE, PFN_VALUE_ERROR, PFN_VALUE_NONE, PFN_VALUE_SPECIAL, cpuFlags, encodePfn, needFault, needFaultOfAny,
 } from './need2019.ts';
@@ -66,7 +67,8 @@ export function* walkPageRange(w: Walk2019, vma: Vma, start: Vpn, end: Vpn): Sle
     const answer = yield* walkGap(w, start, inside);
     if (answer !== null) return answer;
   }
-  return inside < end ? yield* walkArea(w, vma, inside, end) : null;
+  if (inside >= end) return null;
+  return vma.has(VM_HUGETLB) ? yield* walkHugetlb(w, vma, inside, end) : yield* walkArea(w, vma, inside, end);
 }
 
 /** A gap is a hole without an area, in pieces of what a pud entry spans, or a larger one where there is no pud table. */

@@ -13,6 +13,8 @@ export const SEED_BUGS = [
   'dying-pagemap-retries', // a dying dev_pagemap answers the code for "again": a fault spins until somebody unmaps
   'swap-never-faulted', // a page that is swapped out, or on its way, is NONE: it is asked for in vain
   'migrating-pmd-untouched', // the words of a 2M page on its way stay as the caller left them
+  'hugetlb-empty-valid', // an entry of a hugetlb area is VALID, also an empty one (frame 0) or a poisoned one (garbage)
+  'page-shift-mixed', // a range in huge pages has its words counted in 4K pages where a failed call clears them
   // faults (hmm_vma_walk_hole_, hmm_vma_do_fault)
   'chunk-faulting', // a page that asks has everything faulted up to the end of its 2M chunk, or of its hole, and requests in there are lost
   'block-may-drop-lock', // block = true still allows the handler to drop mmap_sem

@@ -16,6 +16,10 @@ export interface KernelProfile {
   readonly readFaultDirties: boolean;
   /** ext4 writes dirty entries back before it punches a hole */
   readonly punchWritesBack: boolean;
+  /** ext4 makes a file shorter before it waits for pages that are pinned, not after */
+  readonly truncateSizesFirst: boolean;
+  /** statx tells of a file that it is DAX */
+  readonly statTellsDax: boolean;
   /** mprotect raises its event from the first populated entry of this level on */
   readonly mprotectEventLevel: 'pmd' | 'pud';
   /** giving write back to a 2M entry makes it writable at once, by the rules of its 4K ones */
@@ -101,6 +105,8 @@ const V6_1: KernelProfile = {
   hmmOrderShift: 56,
   readFaultDirties: true,
   punchWritesBack: true,
+  truncateSizesFirst: false,
+  statTellsDax: true,
   mprotectEventLevel: 'pmd',
   mprotectPmdWritable: false,
   mprotectAnonWritable: 'dirty',
@@ -174,6 +180,8 @@ const V5_2: KernelProfile = {
   ...V6_1,
   name: 'v5.2',
   readFaultDirties: false,
+  truncateSizesFirst: true,
+  statTellsDax: false,
   privateWriteAsksHuge: false,
   cowCountsMappings: true,
   cowCopiesHugePages: true,

@@ -10,12 +10,12 @@ import { PAGE_POISONED } from '../../page/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { installCow } from '../fault.ts';
 import {
-  FAULT_FLAG_ALLOW_RETRY, FAULT_FLAG_WRITE, VM_FAULT_FALLBACK, VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, VM_HUGEPAGE,
+  FAULT_FLAG_ALLOW_RETRY, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_FALLBACK, VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, VM_HUGEPAGE,
   type VmOps, type Vmf,
 } from '../vma.ts';
 import type { Folio } from './cache.ts';
 import type { InodeCache } from './inodeCache.ts';
-import { makeWritable, mapAround, mapFound } from './map.ts';
+import { lockedPage, makeWritable, mapAround, mapFound } from './map.ts';
 import { mmapReadahead, mmapReadaheadMark, type Readahead } from './readahead.ts';
 
 /** The handlers of a file's mappings. */
@@ -26,7 +26,11 @@ export function cachedVmOps(file: InodeCache, ra: Readahead): VmOps {
     countsPages: true,
     quickFault: (vmf, level) => (level === LEVEL_PTE ? cachedFault(file, ra, vmf) : VM_FAULT_FALLBACK),
     *fault(vmf) {
-      return yield* locked(file, () => cachedFault(file, ra, vmf));
+      for (;;) {
+        const result = yield* locked(file, () => cachedFault(file, ra, vmf));
+        if (result !== FAULT_SLEEPS) return result;
+        if (yield* waitForPage(file, vmf)) return VM_FAULT_RETRY;
+      }
     },
     *pageMkwrite(vmf) {
       return yield* locked(file, () => mkwritePresent(file, vmf));
@@ -47,6 +51,17 @@ function* locked(file: InodeCache, body: () => number): Sleepable<number> {
   }
 }
 
+/** lock_page_maybe_drop_mmap(): waits until nobody has the page locked; true: mmap_lock was let go for that. */
+function* waitForPage({ cache }: InodeCache, { vma, pgoff, flags }: Vmf): Sleepable<boolean> {
+  const { sched, pageLocks } = cache.platform;
+  const folio = cache.get(pgoff);
+  const pfn = folio === undefined ? -1 : lockedPage(cache, folio, pgoff);
+  const drops = pfn >= 0 && (flags & FAULT_FLAG_ALLOW_RETRY) !== 0;
+  if (drops) vma.mm.mmapLock.readUnlock(sched);
+  if (pfn >= 0) yield* pageLocks.waitUnlocked(sched, pfn);
+  return drops;
+}
+
 /** do_fault() at an entry that is none. */
 function cachedFault(file: InodeCache, ra: Readahead, vmf: Vmf): number {
   const write = (vmf.flags & FAULT_FLAG_WRITE) !== 0;
@@ -59,13 +74,14 @@ function cachedFault(file: InodeCache, ra: Readahead, vmf: Vmf): number {
   return refused !== 0 ? refused : mapFound(vmf, found, true);
 }
 
-/** filemap_fault(): the folio of the page, or VM_FAULT_ bits. */
+/** filemap_fault(): the folio of the page, or VM_FAULT_ bits; FAULT_SLEEPS: it is locked. */
 function findFolio(file: InodeCache, ra: Readahead, vmf: Vmf): Folio | number {
   const { cache } = file;
   const { pgoff } = vmf;
   if (pgoff >= file.sizePages) return VM_FAULT_SIGBUS;
   const mayDrop = (vmf.flags & FAULT_FLAG_ALLOW_RETRY) !== 0;
   const there = cache.get(pgoff);
+  if (there !== undefined && lockedPage(cache, there, pgoff) >= 0) return FAULT_SLEEPS;
   if (there !== undefined) {
     if (mmapReadaheadMark(file, ra, there, pgoff) && mayDrop) return dropLock(vmf);
   } else mmapReadahead(file, ra, pgoff, vmf.vma.has(VM_HUGEPAGE));

@@ -27,7 +27,7 @@ export function mapAround(cache: PageCache, vmf: Vmf, endIndex: number, notifies
   for (let at = start; at < end; at++) {
     const index = vma.pgoffOf(at);
     const folio = index < endIndex ? cache.get(index) : undefined;
-    if (folio === undefined || folio.readahead || isPoisoned(cache, folio, index)) continue;
+    if (folio === undefined || folio.readahead || isPoisoned(cache, folio, index) || lockedPage(cache, folio, index) >= 0) continue;
     if (first && (folio.index === index || cache.platform.profile.faultAroundWhole) && mapWhole(vmf, folio, false, notifies)) return true;
     first = false;
     if (!pt.slot(at, LEVEL_PTE)) return false;
@@ -39,6 +39,14 @@ export function mapAround(cache: PageCache, vmf: Vmf, endIndex: number, notifies
 
 function isPoisoned({ platform }: PageCache, folio: Folio, index: number): boolean {
   return (platform.records.flags(folio.pfn + (index - folio.index)) & PAGE_POISONED) !== 0;
+}
+
+/** The page of `folio` that somebody has locked, so that a fault of page `index` has to wait; or -1. */
+export function lockedPage({ platform }: PageCache, folio: Folio, index: number): Pfn | -1 {
+  const { pageLocks } = platform;
+  const pfn = folio.pfn + (index - folio.index);
+  if (pageLocks.isLocked(pfn)) return pfn;
+  return pageLocks.isLocked(folio.pfn) ? folio.pfn : -1;
 }
 
 /** finish_fault(): the page of `folio`, or all of it by one leaf. */

@@ -15,11 +15,11 @@ import { installCow } from '../fault.ts';
 import type { FallocMode, FileCalls } from '../file.ts';
 import { unmapMappingRange } from '../rmap.ts';
 import {
-  FAULT_FLAG_WRITE, VM_FAULT_FALLBACK, VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_HUGEPAGE, VM_NOHUGEPAGE, type MappedFile, type VmOps, type Vmf,
+  FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_FALLBACK, VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_HUGEPAGE, VM_NOHUGEPAGE, type MappedFile, type VmOps, type Vmf,
 } from '../vma.ts';
 import { PageCache, type Folio } from './cache.ts';
 import type { CachedFile } from './cachedFile.ts';
-import { mapAround, mapFound } from './map.ts';
+import { lockedPage, mapAround, mapFound } from './map.ts';
 import { CACHE_PAGES_MAX, truncatePages } from './truncate.ts';
 
 export interface ShmemOptions {
@@ -91,7 +91,13 @@ function shmemVmOps(file: ShmemFile): VmOps {
     countsPages: true,
     quickFault: (vmf, level) => (level === LEVEL_PTE ? shmemFault(file, vmf) : VM_FAULT_FALLBACK),
     *fault(vmf) {
-      return shmemFault(file, vmf);
+      const { sched, pageLocks } = file.cache.platform;
+      for (;;) {
+        const result = shmemFault(file, vmf);
+        if (result !== FAULT_SLEEPS) return result;
+        const folio = file.cache.get(vmf.pgoff);
+        if (folio !== undefined) yield* pageLocks.waitUnlocked(sched, lockedPage(file.cache, folio, vmf.pgoff));
+      }
     },
   };
 }
@@ -102,7 +108,9 @@ function shmemFault(file: ShmemFile, vmf: Vmf): number {
   const { cache } = file;
   if (!write && mapAround(cache, vmf, file.sizePages, false)) return 0;
   if (vmf.pgoff >= file.sizePages) return VM_FAULT_SIGBUS;
-  const folio = cache.get(vmf.pgoff) ?? newHuge(file, vmf) ?? file.read(vmf.pgoff, 0);
+  const there = cache.get(vmf.pgoff);
+  if (there !== undefined && lockedPage(cache, there, vmf.pgoff) >= 0) return FAULT_SLEEPS;
+  const folio = there ?? newHuge(file, vmf) ?? file.read(vmf.pgoff, 0);
   if (folio === null) return VM_FAULT_OOM;
   const pfn = folio.pfn + (vmf.pgoff - folio.index);
   if ((cache.platform.records.flags(pfn) & PAGE_POISONED) !== 0) return VM_FAULT_HWPOISON;

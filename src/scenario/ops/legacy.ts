@@ -1,17 +1,21 @@
 /** The operations of the 2019 API's probe: its calls, and what it does by hand to bring about what a kernel meets by races. */
 import type { PgMap } from '../../memremap/index.ts';
-import type { Hmm2019 } from '../../hmm/index.ts';
+import { LEGACY_FORMAT } from '../../dmirror/index.ts';
+import { encodePfn, type Hmm2019 } from '../../hmm/index.ts';
 import { changeProtNuma, swapOut, type NotifierRange } from '../../mm/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { byteRuns } from '../bytes.ts';
 import { hex, signedHex, DAX_PLACES, type Guest } from '../guest.ts';
-import { Skip, type Answer, type OperationList } from '../operation.ts';
+import { Skip, type Answer, type OperationList, type Perform } from '../operation.ts';
 import type { Args } from '../parse.ts';
 import type { HeardUpdate } from '../probe2019.ts';
 import type { Process } from '../process.ts';
 import { frameOf2019, runs2019 } from '../runs2019.ts';
 import { DEVICE_PRIVATE, VALID, WRITE, callRange2019, type Asked2019, type Called2019 } from '../walk2019.ts';
 import { pageOf, pagesUp } from './mappings.ts';
+import { PAGE_OPERATIONS } from './pages.ts';
+
+const PIN = 'pin ID ADDR PAGES [w] [longterm]';
 
 function* call(process: Process, args: Args, asked: Pick<Asked2019, 'defaultFlags' | 'fault' | 'pfnFlagsMask' | 'asked'>): Sleepable<Answer> {
   const start = pageOf(process, args);
@@ -29,7 +33,7 @@ function stateOf({ refused, dropped, first, faults, valid, livelock }: Called201
   return {
     ...(refused ? { from: 'register' } : {}),
     ...(first === null ? {} : { busy: true, first: typeof first === 'number' ? 'ok' : first }),
-    ...(fault && faults > 0 && !livelock ? { faults } : {}),
+    ...(fault && faults > 0 && !livelock && !dropped ? { faults } : {}),
     ...(dropped ? { sem: 'dropped' } : {}),
     ...(livelock ? { livelock } : {}),
     ...(once ? { valid } : valid[1] || livelock || refused ? {} : { valid: false }),
@@ -109,6 +113,15 @@ function* startByHand(process: Process, args: Args, blockable: boolean, hold: 'l
   }
 }
 
+/** As the modern probe pins, its frames told as the era's records tell them. */
+function* pin(process: Process, args: Args): Sleepable<Answer> {
+  const answer = yield* (PAGE_OPERATIONS[PIN] as Perform)(process, args);
+  const pfns = answer['pfns'] === undefined ? undefined : process.pins.get(args.word('ID'));
+  if (pfns === undefined) return answer;
+  const words = BigUint64Array.from(pfns, (pfn) => encodePfn(LEGACY_FORMAT, pfn, false));
+  return { ...answer, pfns: runs2019(process, words, process.split(args.address('ADDR'))[0]) };
+}
+
 export const LEGACY_OPERATIONS: OperationList = {
   'snap ADDR LEN [shift=N] [once] [owner=N]': (process, args) => call(process, args, { defaultFlags: 0n, fault: false }),
   'fault ADDR LEN [r|w] [nonblock] [shift=N] [once] [owner=N]': (process, args) =>
@@ -117,6 +130,7 @@ export const LEGACY_OPERATIONS: OperationList = {
     call(process, args, { defaultFlags: flagsOf(args.word('def')), pfnFlagsMask: flagsOf(args.word('mask')), asked: askedWords(args.word('req')), fault: true }),
   'dread ADDR LEN [owner=N]': (process, args) => deviceAccess(process, process.byte(args.address('ADDR')), args.size('LEN'), null),
   'dwrite ADDR LEN BYTE [owner=N]': (process, args) => deviceAccess(process, process.byte(args.address('ADDR')), args.size('LEN'), args.number('BYTE')),
+  [PIN]: pin,
   'mirror ID ADDR LEN [again]': function* mirror(process, args) {
     process.guest.probe2019.addMirror(process, args.word('ID'), pageOf(process, args), pagesUp(args.size('LEN')), args.has('again'));
     return { err: 'ok' };
