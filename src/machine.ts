@@ -9,7 +9,7 @@ import { EventBus } from './events/events.ts';
 import { FS_PROFILES, FileSystem, type FsName } from './fs/index.ts';
 import { PgMaps, newCounts, type PgMap, type Platform } from './memremap/index.ts';
 import { Mm, forkMm } from './mm/index.ts';
-import { AnonVmas, DEVICE_BASE_PFN, DEVICE_MEMORY_BASE_PFN, FileOwners, PageLocks, PageRecords, Ram, SwapCache } from './page/index.ts';
+import { AnonVmas, DEVICE_BASE_PFN, DEVICE_MEMORY_BASE_PFN, FileOwners, HugePools, PageLocks, PageRecords, Ram, SwapCache } from './page/index.ts';
 import { devmapHi } from './pgtable/index.ts';
 import { type BugSwitch, type KernelProfile } from './profile/index.ts';
 import { Random, Scheduler, type Sleepable } from './sched/index.ts';
@@ -22,6 +22,8 @@ export interface MachineConfig {
   readonly bugs: readonly BugSwitch[];
   readonly seed: bigint;
   readonly ramPages: number;
+  /** pools of huge pages: how many of 2 MiB, of 1 GiB (default none) */
+  readonly hugePages?: readonly [number, number];
   readonly levels: 4 | 5;
 }
 
@@ -57,6 +59,7 @@ export class MachineCore {
       ram,
       anonVmas: new AnonVmas(),
       caches: new FileOwners(),
+      hugePools: new HugePools(ram, records, config.hugePages ?? [0, 0]),
       pageLocks: new PageLocks(),
       swapCache: new SwapCache(ram),
       pgmaps: new PgMaps(arena, sched, bus, ram, records),
@@ -126,6 +129,7 @@ export class MachineCore {
     platform.ram.reset();
     platform.anonVmas.reset();
     platform.caches.reset();
+    platform.hugePools.reset();
     platform.pageLocks.reset();
     platform.swapCache.reset();
     platform.pgmaps.reset();

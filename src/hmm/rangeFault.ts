@@ -9,11 +9,11 @@
  * Concurrency: the caller holds mmap_lock for reading.
  */
 import {
-  LEVEL_PTE, PMD_PAGES, PTE_RW, STOP_BAD, STOP_BUDGET, STOP_DONE_ALL, STOP_NEEDS_FAULT, STOP_NEEDS_WRITE, STOP_NONPRESENT, STOP_SPECIAL, WALK_ZERO_OK,
+  LEVEL_PTE, PMD_PAGES, PTE_RW, STOP_BAD, STOP_BUDGET, STOP_DONE_ALL, STOP_NEEDS_FAULT, STOP_NEEDS_WRITE, STOP_NONPRESENT, STOP_SPECIAL, TABLE_SHIFT, WALK_ZERO_OK,
 } from '../abi.ts';
 import { Livelock, invariant } from '../errno.ts';
 import {
-  FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_ERROR, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, handleMmFault, quickMmFault, type IntervalSub, type Mm,
+  FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_ERROR, VM_HUGETLB, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, handleMmFault, hugePageOf, quickMmFault, type IntervalSub, type Mm,
   type Vma,
 } from '../mm/index.ts';
 import { framePfn, isProtNone, isSwapEntry } from '../pgtable/index.ts';
@@ -21,6 +21,7 @@ import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
 import { HMM_PFN_ERROR, HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, HMM_PFN_VALID, HMM_PFN_WRITE } from './pfnWord.ts';
 import { judgeSwapEntry } from './swapEntry.ts';
+import { hugeChunk } from './hugeChunk.ts';
 import { RangeWalk, type WalkEncoding } from './walker.ts';
 
 export type HmmErrno = 'EBUSY' | 'EFAULT' | 'EPERM' | 'ENOMEM';
@@ -132,6 +133,7 @@ function refuseArea(state: WalkState, start: Vpn, end: Vpn): HmmErrno | null {
 }
 
 function walkArea(state: WalkState, vma: Vma, start: Vpn, end: Vpn): WalkAnswer {
+  if (vma.has(VM_HUGETLB)) return walkHuge(state, vma, start, end);
   const { range, walk } = state;
   const { mm } = range;
   for (let at = start; at < end; ) {
@@ -172,6 +174,25 @@ function walkArea(state: WalkState, vma: Vma, start: Vpn, end: Vpn): WalkAnswer 
       fill(range, stopVpn, stopEnd, reason === STOP_NONPRESENT && stopLevel === LEVEL_PTE ? 0n : HMM_PFN_ERROR);
     }
     at = stopEnd;
+  }
+  return null;
+}
+
+/** An area of huge pages of a pool, one after the other. */
+function walkHuge(state: WalkState, vma: Vma, start: Vpn, end: Vpn): WalkAnswer {
+  const { range } = state;
+  const { mm } = range;
+  const order = BigInt(hugePageOf(vma).level * TABLE_SHIFT) << BigInt(mm.platform.profile.hmmOrderShift);
+  for (let at = start; at < end; ) {
+    const chunk = hugeChunk(mm, hugePageOf(vma), at, end);
+    const asking = chunk.table ? at + 1 : chunk.end;
+    if ((!chunk.valid && asks(range, at, asking)) || (!chunk.write && asksWrite(range, at, asking))) return wantFault(state, vma, at, asking, chunk.end);
+    if (!chunk.table) fill(range, at, chunk.end, 0n);
+    else {
+      const bits = order | (chunk.valid ? HMM_PFN_VALID : 0n) | (chunk.write ? HMM_PFN_WRITE : 0n);
+      for (let vpn = at; vpn < chunk.end; vpn++) range.words[vpn - range.start] = bits | BigInt(chunk.frame + (vpn - at));
+    }
+    at = chunk.end;
   }
   return null;
 }

@@ -1,7 +1,7 @@
 /** The hardware and the services that every room above works on: what machine.ts wires together first. */
 import type { Arena } from '../arena/index.ts';
 import type { EventBus } from '../events/events.ts';
-import type { AnonVmas, FileOwners, PageLocks, PageRecords, Ram, SwapCache } from '../page/index.ts';
+import type { AnonVmas, FileOwners, HugePools, PageLocks, PageRecords, Ram, SwapCache } from '../page/index.ts';
 import type { BugSwitch, KernelProfile } from '../profile/index.ts';
 import type { Random, Scheduler } from '../sched/index.ts';
 import type { PgMaps } from './pgmap.ts';
@@ -19,6 +19,7 @@ export interface Platform {
   readonly anonVmas: AnonVmas;
   /** page caches, by the number that page records have */
   readonly caches: FileOwners;
+  readonly hugePools: HugePools;
   readonly pageLocks: PageLocks;
   readonly swapCache: SwapCache;
   readonly pgmaps: PgMaps;

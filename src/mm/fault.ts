@@ -43,6 +43,11 @@ export function* handleMmFault(vma: Vma, vpn: Vpn, flags: number): Sleepable<num
     yield* waitForUser(mm, vpn, (flags & FAULT_FLAG_WRITE) !== 0);
     return VM_FAULT_RETRY;
   }
+  if (vma.ops?.faultWhole !== undefined) {
+    const whole = yield* vma.ops.faultWhole(vma, vpn, flags);
+    told(vma, vpn, flags, whole);
+    return whole;
+  }
   const vmf: Vmf = { vma, vpn, pgoff: vma.pgoffOf(vpn), flags, syncPfn: -1, syncLevel: 0 };
   let result = VM_FAULT_FALLBACK;
   for (let level = LEVEL_PUD; level > LEVEL_PTE && (result & VM_FAULT_FALLBACK) !== 0; level--) {

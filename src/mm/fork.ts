@@ -14,12 +14,13 @@ import type { Sleepable } from '../sched/index.ts';
 import { addrOf, alignDown, type Pfn, type Vpn } from '../units.ts';
 import { forkAnonVma, ownPage } from './anonVma.ts';
 import { copyNonPresent } from './forkEntry.ts';
+import { copyHuge } from './hugetlb/fork.ts';
 import { vmaFlagsLo } from './insert.ts';
 import { exitMm, requireAlive } from './mmap.ts';
 import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
 import { linkVma, lockMappings, unlockMappings } from './rmap.ts';
 import { addPage, isCounted } from './thp/index.ts';
-import { VM_DONTCOPY, VM_EXEC, VM_LOCKED, VM_MIXEDMAP, VM_PFNMAP, VM_WIPEONFORK, Vma } from './vma.ts';
+import { VM_DONTCOPY, VM_EXEC, VM_HUGETLB, VM_LOCKED, VM_MIXEDMAP, VM_PFNMAP, VM_WIPEONFORK, Vma } from './vma.ts';
 import { splitHuge } from './zap.ts';
 
 /** Fills `child`, a fresh space, from `mm`. ENOMEM: the child is gone again; what became read only in the parent stays so. */
@@ -55,6 +56,7 @@ function* copyVma(child: Mm, vma: Vma): Sleepable<Vma> {
 /** copy_page_range() */
 function* copyEntries(copy: Vma, vma: Vma): Sleepable<void> {
   if (vma.anonVma === null && !vma.has(VM_PFNMAP | VM_MIXEDMAP)) return;
+  if (vma.has(VM_HUGETLB)) return yield* copyHuge(copy, vma);
   const { mm } = vma;
   const { sched } = mm.platform;
   const range = vma.isCow ? yield* invalidateStart(mm, 'PROTECTION_PAGE', vma.start, vma.end) : null;

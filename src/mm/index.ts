@@ -24,6 +24,7 @@ export * from './userfaultfd.ts';
 export * from './userWait.ts';
 export * from './gup/index.ts';
 export * from './filemap/index.ts';
+export * from './hugetlb/index.ts';
 export * from './poison/index.ts';
 export * from './zap.ts';
 export * from './migrate/index.ts';

@@ -38,7 +38,8 @@ export interface MmapRequest {
 
 /** mmap(2). Returns the new area's first page. EINVAL, EACCES, ENOMEM, EEXIST, EOPNOTSUPP, EOVERFLOW, and what the file refuses with. */
 export function* mmap(mm: Mm, request: MmapRequest): Sleepable<Vpn> {
-  const { npages, fixed } = request;
+  const { fixed } = request;
+  const npages = alignUp(request.npages, request.file?.roundPages ?? 1);
   if (npages <= 0) throw new HmmError('EINVAL', 'mmap', 'length is zero');
   if (npages > mm.taskEndVpn) throw new HmmError('ENOMEM', 'mmap', `length of ${hex(npages)} pages does not fit the address space`);
   if (request.pgoff + npages > 2 ** 52) throw new HmmError('EOVERFLOW', 'mmap', 'offset and length wrap');
@@ -48,13 +49,15 @@ export function* mmap(mm: Mm, request: MmapRequest): Sleepable<Vpn> {
   if (!mm.mmapLock.tryWrite(sched)) yield* mm.mmapLock.write(sched);
   try {
     requireAlive(mm, 'mmap');
-    const start = placeMapping(mm, request);
+    const start = placeMapping(mm, { ...request, npages });
     const refused = file?.refuses(request.shared, start, npages, request.pgoff) ?? null;
     if (refused !== null) throw new HmmError(refused, 'mmap', `${file?.inode.name ?? ''} does not take this mapping`, addrOf(start));
     // A whole area in the middle may be replaced: one cut more.
     if (mm.vmas.count >= MAX_MAP_COUNT) throw new HmmError('ENOMEM', 'mmap', `more than ${MAX_MAP_COUNT} areas`);
     if (fixed === 'fixed') yield* unmapRange(mm, start, start + npages, 'mmap');
-    yield* insertVma(mm, new Vma(mm, start, start + npages, flags, file, file === null ? start : request.file === null ? 0 : request.pgoff));
+    const vma = new Vma(mm, start, start + npages, flags, file, file === null ? start : request.file === null ? 0 : request.pgoff);
+    file?.attach?.(vma);
+    yield* insertVma(mm, vma);
     if (mm.platform.bus.on) {
       mm.platform.bus.emit({ type: 'mmap', mm: mm.id, start, end: start + npages, file: file?.inode.name ?? null, prot: protString(flags) });
     }
@@ -245,6 +248,7 @@ function mergeable(neighbour: Vma, part: Vma, flags: number): boolean {
 function* splitVma(mm: Mm, vma: Vma, at: Vpn): Sleepable<Vma> {
   yield* splitHugeForCut(vma, at);
   const high = new Vma(mm, at, vma.end, vma.flags, vma.file, vma.pgoffOf(at));
+  high.privateData = vma.privateData;
   yield* lockMappings(vma.file);
   unlinkVma(vma);
   mm.vmas.resize(vma, vma.start, at);
@@ -325,6 +329,7 @@ export function* unmapRange(mm: Mm, start: Vpn, end: Vpn, op: string): Sleepable
     unlinkVma(vma);
     dropAnonVmas(vma);
     unlockMappings(vma.file);
+    vma.ops?.close?.(vma);
     if (vma.file?.inode.mappings.size === 0) vma.file.released?.();
   }
   freeTables(mm, start, end);

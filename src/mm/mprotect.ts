@@ -11,13 +11,14 @@ import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
 import { protectSwapEntry } from './migrate/swapEntries.ts';
 import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
-import { VM_ACCESS, VM_EXEC, VM_WRITE, type Vma } from './vma.ts';
+import { VM_ACCESS, VM_EXEC, VM_HUGETLB, VM_WRITE, type Vma } from './vma.ts';
 import { isExclusive } from './thp/index.ts';
 import { splitHugeEdges } from './zap.ts';
 
 /** Applies `vma`'s flags to its entries in `[start, end)`. */
 export function* protectRange(vma: Vma, start: Vpn, end: Vpn, oldFlags: number, flags: number): Sleepable<void> {
   if (((oldFlags ^ flags) & VM_ACCESS) === 0) return;
+  if (vma.has(VM_HUGETLB)) return yield* protectHuge(vma, start, end, flags);
   // The event is raised by the loop over one table of the level that looks: anew for each GiB, or each 512 GiB.
   const span = PUD_PAGES * (vma.mm.platform.profile.mprotectEventLevel === 'pmd' ? 1 : 512);
   for (let at = start; at < end; ) {
@@ -25,6 +26,13 @@ export function* protectRange(vma: Vma, start: Vpn, end: Vpn, oldFlags: number, 
     yield* protectStretch(vma, at, upTo, oldFlags, flags);
     at = upTo;
   }
+}
+
+/** hugetlb_change_protection(): the event is raised whatever is mapped. */
+function* protectHuge(vma: Vma, start: Vpn, end: Vpn, flags: number): Sleepable<void> {
+  const range = yield* invalidateStart(vma.mm, 'PROTECTION_VMA', start, end);
+  rewriteEach(vma, start, end, flags);
+  invalidateEnd(vma.mm, range);
 }
 
 function* protectStretch(vma: Vma, start: Vpn, end: Vpn, oldFlags: number, flags: number): Sleepable<void> {
@@ -77,6 +85,7 @@ function rightsOf(vma: Vma, level: number, lo: number, pfn: number, flags: numbe
   if ((flags & VM_ACCESS) === 0) return PTE_PROTNONE;
   const rights = PTE_PRESENT | PTE_USER;
   if ((flags & VM_WRITE) === 0) return rights;
+  if (vma.has(VM_HUGETLB)) return vma.isShared ? rights | PTE_RW : rights;
   if ((lo & PTE_RW) !== 0) return rights | PTE_RW;
   const { profile } = vma.mm.platform;
   const dirty = (lo & PTE_DIRTY) !== 0;

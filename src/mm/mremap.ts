@@ -6,12 +6,13 @@
  */
 import { HmmError } from '../errno.ts';
 import type { Sleepable } from '../sched/index.ts';
-import { addrOf, hex, type Vpn } from '../units.ts';
+import { addrOf, alignUp, hex, type Vpn } from '../units.ts';
 import { cloneAnonVma, dropAnonVmas } from './anonVma.ts';
+import { hugePageOf } from './hugetlb/open.ts';
 import { checkSplit, findPlace, growVma, insertVma, requireAlive, unmapRange } from './mmap.ts';
 import { movePageTables } from './moveTables.ts';
 import { MAX_MAP_COUNT, type Mm } from './mm.ts';
-import { VM_DONTEXPAND, VM_LOCKED, VM_MAYSHARE, VM_PFNMAP, VM_SHARED, VM_SPECIAL, Vma } from './vma.ts';
+import { VM_DONTEXPAND, VM_HUGETLB, VM_LOCKED, VM_MAYSHARE, VM_PFNMAP, VM_SHARED, VM_SPECIAL, Vma } from './vma.ts';
 
 export interface MremapRequest {
   readonly start: Vpn;
@@ -32,7 +33,8 @@ const AREAS_SPARE = 3;
  * Returns the first page of the area as it then is. EINVAL; EFAULT: no area, or more than one; ENOMEM: no room, no area or no memory left.
  * With a place given, what is mapped there is gone even when the rest is refused, as in a kernel.
  */
-export function* mremap(mm: Mm, request: MremapRequest): Sleepable<Vpn> {
+export function* mremap(mm: Mm, asked: MremapRequest): Sleepable<Vpn> {
+  const request = wholeHugePages(mm, asked);
   const { start, newPages, mayMove, to, dontunmap } = request;
   const { sched, profile, bus } = mm.platform;
   if (to !== null && !mayMove) throw refused('EINVAL', start, 'a fixed place without leave to move');
@@ -48,6 +50,17 @@ export function* mremap(mm: Mm, request: MremapRequest): Sleepable<Vpn> {
   } finally {
     mm.mmapLock.writeUnlock(sched);
   }
+}
+
+/** Of an area of huge pages: whole ones, at places of their own, and no more than there are. EINVAL. */
+function wholeHugePages(mm: Mm, request: MremapRequest): MremapRequest {
+  const { start, to } = request;
+  const vma = mm.vmas.at(start);
+  if (vma === null || !vma.has(VM_HUGETLB)) return request;
+  const { npages } = hugePageOf(vma);
+  const [oldPages, newPages] = [alignUp(request.oldPages, npages), alignUp(request.newPages, npages)];
+  if (start % npages !== 0 || (to ?? 0) % npages !== 0 || newPages > oldPages) throw refused('EINVAL', start, 'huge pages move whole, and do not grow');
+  return { ...request, oldPages, newPages };
 }
 
 /** mremap_to() */
@@ -113,6 +126,7 @@ function* moveVma(mm: Mm, { start, oldPages, newPages, dontunmap }: MremapReques
   // Pages that are not there yet have no place to keep: the area may then become one with a neighbour of the new one.
   const copy = new Vma(mm, dest, dest + newPages, vma.flags, vma.file, vma.ops === null && vma.anonVma === null ? dest : vma.pgoffOf(start));
   cloneAnonVma(copy, vma);
+  copy.privateData = vma.privateData;
   const moved = yield* insertVma(mm, copy);
   vma = mm.vmas.at(start) as Vma;
 
@@ -122,6 +136,7 @@ function* moveVma(mm: Mm, { start, oldPages, newPages, dontunmap }: MremapReques
     yield* unmapRange(mm, dest, dest + newPages, 'mremap');
     throw refused('ENOMEM', start, 'no table frame left in the arena');
   }
+  vma.privateData = null; // the new place has it
   if (dontunmap) {
     vma.flags &= ~VM_LOCKED;
     if (vma !== moved && vma.start === start && vma.end === end) dropAnonVmas(vma);

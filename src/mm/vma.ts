@@ -27,6 +27,7 @@ export const VM_LOCKED = 0x2000;
 export const VM_IO = 0x4000;
 export const VM_DONTCOPY = 0x20000;
 export const VM_DONTEXPAND = 0x40000;
+export const VM_NORESERVE = 0x200000;
 export const VM_HUGETLB = 0x400000;
 export const VM_SYNC = 0x800000;
 export const VM_WIPEONFORK = 0x2000000;
@@ -92,6 +93,12 @@ export interface VmOps {
   pageMkwrite?(vmf: Vmf): Sleepable<number>;
   /** the file, and the page of it, that a device page says it belongs to, where that need not be what maps it */
   pageOwner?(pfn: Pfn): { readonly inode: Mappable; readonly index: number } | null;
+  /** (hugetlb) serves every fault of its areas by itself */
+  faultWhole?(vma: Vma, vpn: Vpn, flags: number): Sleepable<number>;
+  /** (hugetlb) the file of huge pages */
+  readonly hugetlb?: object;
+  /** the area is gone */
+  close?(vma: Vma): void;
   /** may the VMA be split at `vpn`? */
   maySplit?(vma: Vma, vpn: Vpn): boolean;
 }
@@ -106,6 +113,10 @@ export interface MappedFile {
   readonly vmFlags: number;
   /** pages that start and length of a mapping must be multiples of; 1 for anything */
   readonly alignPages: number;
+  /** pages to a multiple of which the length of a mapping is rounded up (default 1) */
+  readonly roundPages?: number;
+  /** an area is about to map it; may refuse with ENOMEM */
+  attach?(vma: Vma): void;
   /** pages to which the address is aligned when the caller leaves the choice */
   readonly preferPages: number;
   /** does it take MAP_SYNC? */
@@ -131,6 +142,8 @@ export class Vma {
   anonVma: AnonVma | null = null;
   /** its places in that and in those that it shares with what it was forked or split from */
   readonly anonLinks: AnonLink[] = [];
+  /** what the file's room keeps of the area (vm_private_data); its pieces share it */
+  privateData: object | null = null;
   /** its place in the file's interval tree */
   mapping: IntervalNode<unknown> | null = null;
 

@@ -10,7 +10,8 @@ import { PAGE_ANON } from '../page/index.ts';
 import { framePfn, isLeafEntry, isSwapEntry } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
-import type { Vma } from './vma.ts';
+import { unmapHuge } from './hugetlb/unmap.ts';
+import { VM_HUGETLB, type Vma } from './vma.ts';
 import { zapSwapEntry } from './migrate/swapEntries.ts';
 import { dropPage, isCounted, splitHugeLeaf } from './thp/index.ts';
 
@@ -28,6 +29,7 @@ export function* zapRange(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions = 
   const { mm } = vma;
   const { sched, bus } = mm.platform;
   if (sched.concurrent) yield sched.point(`zap ${mm.name}`, zapTouches(vma));
+  if (vma.has(VM_HUGETLB)) return yield* unmapHuge(vma, start, end, 'within');
   let dropped = true;
   while (dropped) dropped = yield* splitHugeEdges(vma, start, end); // while it slept another may have come
   const pt = mm.pageTable;

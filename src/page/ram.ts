@@ -12,7 +12,7 @@ import type { Arena } from '../arena/index.ts';
 import { invariant } from '../errno.ts';
 import { alignDown, type Pfn } from '../units.ts';
 import { Buddy } from './buddy.ts';
-import { DEVICE_MEMORY_BASE_PFN, PAGE_EXCLUSIVE, PAGE_OF_HUGE, PAGE_ZERO, RAM_BASE_PFN, type PageRecords } from './records.ts';
+import { DEVICE_MEMORY_BASE_PFN, PAGE_EXCLUSIVE, PAGE_HUGETLB, PAGE_OF_HUGE, PAGE_ZERO, RAM_BASE_PFN, type PageRecords } from './records.ts';
 
 const ORDER_MAX = 18;
 /** what lies at the start of the second GiB is not to be had */
@@ -26,6 +26,8 @@ export class Ram {
   readonly npages: number;
   /** free_zone_device_page(): where device memory goes with its last reference; PgMaps sets it */
   freeDevicePage: (pfn: Pfn) => void = () => undefined;
+  /** free_huge_page(): a page of the pools has no reference left; HugePools' owner sets it */
+  freeHugePage: (order: number) => void = () => undefined;
   readonly #arena: Arena;
   readonly #records: PageRecords;
   readonly #buddy: Buddy;
@@ -106,6 +108,7 @@ export class Ram {
       return;
     }
     const order = this.#records.order(head);
+    if (order > 0 && (this.#records.flags(head) & PAGE_HUGETLB) !== 0) this.freeHugePage(order);
     this.#records.clear(head, 2 ** order);
     this.#arena.content.zero(head * 4096, 4096 * 2 ** order);
     this.#buddy.free(head, order);

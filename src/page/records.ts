@@ -38,6 +38,7 @@ export const PAGE_POISONED = 8; // PageHWPoison
 export const PAGE_ZERO = 16; // the shared zero page
 export const PAGE_LAZYFREE = 64; // MADV_FREE: may go while its entries are clean (not PageSwapBacked)
 export const PAGE_CACHE = 32; // page cache of a file that is not DAX
+export const PAGE_HUGETLB = 4096; // one of a pool of huge pages
 export const PAGE_OF_HUGE = 2048; // was part of a huge page, and still lies where that lay
 
 export class PageRecords {

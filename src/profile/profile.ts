@@ -83,6 +83,10 @@ export interface KernelProfile {
   readonly drainWaitsForPages: boolean;
   /** device exclusive access to hugetlb: refused (EOPNOTSUPP), or answered as if done, with nothing granted */
   readonly exclusiveHugetlb: 'refused' | 'ignored';
+  /** unmapping huge pages of a pool raises an UNMAP of its own for each area, within whatever event is open */
+  readonly hugetlbUnmapNests: boolean;
+  /** a huge page of a private area that goes leaves its promise behind */
+  readonly hugetlbRestoresReserve: boolean;
   /** unmapping a folio of several pages by its reverse map raises CLEAR over the 2 MiB around it first */
   readonly unmapClearsPmd: boolean;
   /** file systems that can have page cache folios of several pages have them */
@@ -139,6 +143,8 @@ const V6_1: KernelProfile = {
   removalWritesBack: true,
   removalShutsDown: false,
   drainWaitsForPages: false,
+  hugetlbUnmapNests: true,
+  hugetlbRestoresReserve: false,
   unmapClearsPmd: true,
   largeFolios: true,
   largeFolioWrites: false,
@@ -171,6 +177,8 @@ const V6_12: KernelProfile = {
   adviceKills: true,
   removalShutsDown: true,
   longtermReadCopies: true,
+  hugetlbUnmapNests: false,
+  hugetlbRestoresReserve: true,
   unmapClearsPmd: false,
   largeFolioWrites: true,
   faultAroundWhole: true,

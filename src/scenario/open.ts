@@ -4,7 +4,8 @@
 import { openDaxDevice, openDaxFile } from '../dax/index.ts';
 import { HmmError } from '../errno.ts';
 import type { Inode } from '../fs/index.ts';
-import { ShmemFile, evictCached, openCachedFile, openShmem, type MappedFile } from '../mm/index.ts';
+import { HugeFile, ShmemFile, evictCached, openCachedFile, openHugeFile, openShmem, type MappedFile } from '../mm/index.ts';
+import type { HugePool } from '../page/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { Skip } from './operation.ts';
 import type { OpenFile, Process } from './process.ts';
@@ -29,10 +30,20 @@ export function* openPath(process: Process, path: string, flags: OpenFlags): Sle
   return { place, name, file, close: () => closeInode(inode), unlink: () => fs.unlink(inode) };
 }
 
-/** memfd_create(2), without huge pages. */
-export function openMemfd(process: Process, name: string): OpenFile {
+/** memfd_create(2); with a pool, of its huge pages. */
+export function openMemfd(process: Process, name: string, pool: HugePool | null): OpenFile {
+  if (pool !== null) return hugeFile(new HugeFile(process.guest.platform, `memfd:${name} (deleted)`, pool, 0), name);
   const shmem = new ShmemFile(process.guest.platform, { name: `memfd:${name} (deleted)`, size: 0, huge: false });
   return shmemFile(shmem, '', name, true, () => nameless(name));
+}
+
+function hugeFile(huge: HugeFile, name: string): OpenFile {
+  huge.holders++;
+  const close = (): void => {
+    huge.holders--;
+    huge.evict();
+  };
+  return { place: '', name, file: openHugeFile(huge, true), close, unlink: () => nameless(name) };
 }
 
 function openInode(inode: Inode, { readOnly, direct }: OpenFlags): MappedFile {

@@ -7,7 +7,7 @@
 import { PMD_PAGES, PUD_PAGES } from '../abi.ts';
 import { HMM_PFN_VALID } from '../hmm/index.ts';
 import type { Platform } from '../memremap/index.ts';
-import { PAGE_ANON } from '../page/index.ts';
+import { PAGE_ANON, PAGE_HUGETLB } from '../page/index.ts';
 import type { Vpn } from '../units.ts';
 import type { Process } from './process.ts';
 import type { Answer } from './operation.ts';
@@ -112,7 +112,8 @@ export class Words {
 /** What /proc/kpageflags would say of a frame of RAM. */
 export function kindOfRam({ ram }: Platform, pfn: number): string {
   if (ram.isZero(pfn)) return 'zero';
-  return (ram.flags(pfn) & PAGE_ANON) === 0 ? 'ram' : 'anon';
+  const flags = ram.flags(pfn);
+  return (flags & PAGE_HUGETLB) !== 0 ? 'hugetlb' : (flags & PAGE_ANON) === 0 ? 'ram' : 'anon';
 }
 
 /** Runs of pages alike from page `start` on, as the records write them. */

@@ -31,13 +31,15 @@ export type RunResult = 'ok' | 'crash' | 'timeout' | 'failed';
 /** The time is up that a scenario has in the guest. */
 class OutOfTime extends Error {}
 
-/** The guest's RAM: 2 GiB. */
-const RAM_PAGES = 2 ** 19;
+/** The guest's RAM: 8 GiB. */
+const RAM_PAGES = 2 ** 21;
+/** hugepages=64 of 2 MiB, 2 of 1 GiB */
+const HUGE_PAGES = [64, 2] as const;
 const ARENA_BYTES = 512 * 2 ** 20;
 
 export async function runScenario(script: Script, options: RunOptions): Promise<ScenarioRecord> {
   const profile = profileOf(options.profile);
-  const core = await MachineCore.create({ arena: { bytes: ARENA_BYTES }, profile, bugs: [], seed: 1n, ramPages: RAM_PAGES, levels: 4 });
+  const core = await MachineCore.create({ arena: { bytes: ARENA_BYTES }, profile, bugs: [], seed: 1n, ramPages: RAM_PAGES, hugePages: HUGE_PAGES, levels: 4 });
   const api = options.api ?? probeOf(options.profile);
   const guest = new Guest(core, api, operationsFor(api));
   const process = new Process(guest, core.newMm('runner'));

@@ -29,8 +29,9 @@ export const FILE_OPERATIONS: OperationList = {
     return { err: 'ok' };
   },
   'memfd ID [huge2m] [huge1g]': function* memfd(process, args) {
-    if (args.has('huge2m') || args.has('huge1g')) throw new Skip('no huge pages');
-    process.files.set(args.word('ID'), openMemfd(process, args.word('ID')));
+    const { huge2m, huge1g } = process.guest.platform.hugePools;
+    const pool = args.has('huge2m') ? huge2m : args.has('huge1g') ? huge1g : null;
+    process.files.set(args.word('ID'), openMemfd(process, args.word('ID'), pool));
     return { err: 'ok' };
   },
   'truncate ID SIZE': function* truncate(process, args) {

@@ -1,6 +1,6 @@
 /** Operations on areas: map, hole, unmap, remap, protect, msync. */
 import { HmmError } from '../../errno.ts';
-import { VM_LOCKED, VM_READ, VM_WRITE, mmPopulate, mmap, mprotect, mremap, munmap } from '../../mm/index.ts';
+import { VM_LOCKED, VM_NORESERVE, VM_READ, VM_WRITE, mmPopulate, mmap, mprotect, mremap, munmap, newHugeAnon } from '../../mm/index.ts';
 import type { Vpn } from '../../units.ts';
 import type { OperationList } from '../operation.ts';
 import type { Args } from '../parse.ts';
@@ -23,7 +23,9 @@ export const MAPPING_OPERATIONS: OperationList = {
     const id = args.word('ID');
     const npages = pagesUp(args.size('LEN'));
     const anon = args.word('WHAT') === 'anon';
-    const file = anon ? null : process.file(args.word('WHAT')).file;
+    const { hugePools } = process.guest.platform;
+    const pool = args.has('huge2m') ? hugePools.huge2m : args.has('huge1g') ? hugePools.huge1g : null;
+    const file = !anon ? process.file(args.word('WHAT')).file : pool === null ? null : newHugeAnon(process.guest.platform, pool, npages);
     const at = args.has('at') ? pageOf(process, args, 'at') : process.place(npages, args.size('skew') / 4096, args.size('align') / 4096);
     yield* mmap(process.mm, {
       npages,
@@ -34,7 +36,7 @@ export const MAPPING_OPERATIONS: OperationList = {
       start: at,
       fixed: 'fixed',
       sync: args.has('sync'),
-      vmFlags: args.has('locked') ? VM_LOCKED : 0,
+      vmFlags: (args.has('locked') ? VM_LOCKED : 0) | (args.has('noreserve') ? VM_NORESERVE : 0),
     });
     if (args.has('populate') || args.has('locked')) yield* mmPopulate(process.mm, at, at + npages, true);
     process.areas.set(id, { id, vpn: at, npages });
