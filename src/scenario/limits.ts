@@ -22,6 +22,6 @@ export function excess({ op, args }: Line): { readonly place: string; readonly w
     if (args.number(place) > SCENARIO_MS_MAX) return { place, what: `${args.word(place)} ms are too long: a scenario has ${SCENARIO_MS_MAX}` };
   }
   if (WITH_BUFFER.has(op) && args.size('LEN') > BUFFER_BYTES_MAX) return { place: 'LEN', what: `${args.word('LEN')} is more than 1G` };
-  if (op === 'touch' && args.number('n') > TOUCHES_MAX) return { place: 'n', what: `${args.word('n')} touches are more than ${TOUCHES_MAX}` };
+  if (op === 'touch' && args.size('n') > TOUCHES_MAX) return { place: 'n', what: `${args.word('n')} touches are more than ${TOUCHES_MAX}` };
   return null;
 }

@@ -38,7 +38,7 @@ export function* subscribe(mm: Mm, start: Vpn, npages: number): Sleepable<Logged
     if (log.length < EVENTS_MAX) log.push({ ...range });
     return true;
   });
-  return Object.assign(mirror, { sub, seq: yield* notifiers.readBegin(sub) });
+  return Object.assign(mirror, { mm, sub, seq: yield* notifiers.readBegin(sub) });
 }
 
 /** What a driver does: subscribe, read the sequence, walk under mmap_lock; from the start where something interfered. */

@@ -18,10 +18,12 @@ export function* perform(process: Process, line: Line): Sleepable<Answer> {
 function answerOf(process: Process, error: unknown): Answer {
   if (error instanceof Skip) return { skip: error.message };
   if (error instanceof Deadlock) throw error;
-  if (error instanceof FaultSignal) {
-    const { signal: err, reason: code, addr, lsb } = error;
-    return { err, code, addr: process.relative(Number(addr)), ...(lsb === 0 ? {} : { lsb }) };
-  }
+  if (error instanceof FaultSignal) return signalAnswer(process, error);
   if (HmmError.is(error)) return { err: error.code };
   throw error;
+}
+
+/** What an access says that ended in a signal. */
+export function signalAnswer(process: Process, { signal: err, reason: code, addr, lsb }: FaultSignal): Answer {
+  return { err, code, addr: process.relative(Number(addr)), ...(lsb === 0 ? {} : { lsb }) };
 }

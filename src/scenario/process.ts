@@ -18,6 +18,9 @@ const GIB_PAGES = 2 ** 18;
 export const FIRST_VPN: Vpn = 0x2000_0000_0000 / 4096;
 const END_VPN: Vpn = 0x3000_0000_0000 / 4096;
 
+/** Mirrors and sets of pins that a probe keeps for a process. */
+const PROBE_SLOTS = 16;
+
 export interface Area {
   readonly id: string;
   readonly vpn: Vpn;
@@ -40,7 +43,13 @@ export interface Thread {
   readonly text: string;
 }
 
+export interface Pins {
+  readonly mm: Mm;
+  readonly pfns: readonly Pfn[];
+}
+
 export interface LoggedMirror {
+  readonly mm: Mm;
   readonly sub: IntervalSub;
   readonly seq: number;
   readonly log: NotifierRange[];
@@ -60,7 +69,7 @@ export class Process {
   readonly areas: NamesOf<Area>;
   readonly files: NamesOf<OpenFile>;
   readonly mirrors: NamesOf<LoggedMirror>;
-  readonly pins: NamesOf<readonly Pfn[]>;
+  readonly pins: NamesOf<Pins>;
   readonly children: NamesOf<Process>;
   readonly threads: NamesOf<Thread>;
   /** signals that came without an access, not yet told */
@@ -68,6 +77,7 @@ export class Process {
   readonly names: Names;
   /** first frame it has shown of each device: frames are written down relative to it */
   readonly #firstFrames = new Map<string, Pfn>();
+  #probeSlots = PROBE_SLOTS;
   #next = FIRST_VPN;
   #vmasText = '[]';
 
@@ -99,6 +109,15 @@ export class Process {
     const first = this.#firstFrames.get(kind) ?? pfn;
     this.#firstFrames.set(kind, first);
     return signedHex((pfn - first) * 4096);
+  }
+
+  /** The probe keeps so many mirrors and sets of pins in all, also where they were given back. False: there is no more room. */
+  hasProbeSlot(): boolean {
+    return this.#probeSlots > 0;
+  }
+
+  takeProbeSlot(): void {
+    this.#probeSlots--;
   }
 
   // ── addresses ──

@@ -1,6 +1,6 @@
 /** Loads and stores by the CPU (touch, peek, poke) and by a device (dread, dwrite). */
 import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE } from '../../hmm/index.ts';
-import { KernelCrash } from '../../errno.ts';
+import { FaultSignal, KernelCrash } from '../../errno.ts';
 import { DEVICE_BASE_PFN } from '../../page/index.ts';
 import { cpuLoad, cpuStore } from '../../mm/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
@@ -8,15 +8,17 @@ import { hex, type Pfn } from '../../units.ts';
 import { byteRuns } from '../bytes.ts';
 import { walkPages } from '../modernWalk.ts';
 import type { Answer, OperationList } from '../operation.ts';
-import { ownerOf } from './hmm.ts';
 import type { Args } from '../parse.ts';
+import { signalAnswer } from '../perform.ts';
 import type { Process } from '../process.ts';
+import { ownerOf } from './hmm.ts';
 
 /** A device that faults a page, then reads (`value` null) or writes its bytes behind the word; it stops where a page cannot be had. */
 function* deviceAccess(process: Process, args: Args, value: number | null): Sleepable<Answer> {
   const { content } = process.guest.platform.arena;
   const start = process.byte(args.address('ADDR'));
   const length = args.size('LEN');
+  if (length === 0 && start % 4096 === 0) return { ioctl: 'EINVAL' };
   const owner = ownerOf(process, args);
   const bytes = new Uint8Array(length).fill(value ?? 0);
   const defaultFlags = value === null ? HMM_PFN_REQ_FAULT : HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
@@ -44,16 +46,22 @@ function requireKernelMapping(process: Process, pfn: Pfn): void {
 }
 
 export const ACCESS_OPERATIONS: OperationList = {
-  'touch ADDR r|w [n=N] [step=SIZE] [byte=BYTE]': function* touch(process, args) {
+  'touch ADDR r|w [n=SIZE] [step=SIZE] [byte=BYTE]': function* touch(process, args) {
     const write = args.word('r|w') === 'w';
     const start = process.byte(args.address('ADDR'));
     const step = args.size('step', 4096);
     const byte = Uint8Array.of(0);
     let or = 0;
-    for (let i = 0; i < args.number('n', 1); i++) {
+    const n = args.size('n', 1);
+    for (let i = 0; i < n; i++) {
       const at = start + i * step;
       if (write) byte[0] = args.number('byte', 1);
-      yield* (write ? cpuStore : cpuLoad)(process.mm, Math.floor(at / 4096), at % 4096, byte);
+      try {
+        yield* (write ? cpuStore : cpuLoad)(process.mm, Math.floor(at / 4096), at % 4096, byte);
+      } catch (error) {
+        if (i === 0 || !(error instanceof FaultSignal)) throw error;
+        return { ...signalAnswer(process, error), after: i };
+      }
       or |= byte[0] as number;
     }
     return write ? { err: 'ok' } : { err: 'ok', or };

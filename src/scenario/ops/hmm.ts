@@ -1,19 +1,33 @@
 /** Range walks and mirrors by the modern API: snap, fault, hmm, mirror, events, unmirror. */
+import { PAGE_SIZE } from '../../abi.ts';
 import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE } from '../../hmm/index.ts';
 import type { NotifierRange } from '../../mm/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
+import type { Vpn } from '../../units.ts';
 import { hex, signedHex } from '../guest.ts';
 import { requestBits, subscribe, walkPages, type Requests } from '../modernWalk.ts';
 import { Skip, type Answer, type OperationList } from '../operation.ts';
 import { runsOf } from '../pageRuns.ts';
 import type { Args } from '../parse.ts';
 import type { LoggedMirror, Process } from '../process.ts';
-import { pageOf, pagesUp } from './mappings.ts';
+import { pagesUp } from './mappings.ts';
+
+/** Pages of one walk that the probe takes at most. */
+const WALK_PAGES_MAX = 2 ** 20;
 
 function* walk(process: Process, args: Args, asked: Requests): Sleepable<Answer> {
-  const start = pageOf(process, args);
-  const { err, busy, words } = yield* walkPages(process.mm, start, pagesUp(args.size('LEN')), { ...asked, owner: ownerOf(process, args) });
+  const pages = wholePages(process, args);
+  if (pages === null || pages.npages > WALK_PAGES_MAX) return { ioctl: 'EINVAL' };
+  const { start, npages } = pages;
+  const { err, busy, words } = yield* walkPages(process.mm, start, npages, { ...asked, owner: ownerOf(process, args) });
   return { err: err ?? 'ok', ...(busy && err !== 'EBUSY' ? { busy } : {}), pfns: runsOf(process, words, start) };
+}
+
+/** ADDR and LEN where they are of whole pages, and of one at least. */
+function wholePages(process: Process, args: Args): { readonly start: Vpn; readonly npages: number } | null {
+  const [start, within] = process.split(args.address('ADDR'));
+  const length = args.size('LEN');
+  return within !== 0 || length === 0 || length % PAGE_SIZE !== 0 ? null : { start, npages: length / PAGE_SIZE };
 }
 
 /** `owner=D`: the question is device D's own. */
@@ -29,12 +43,6 @@ function askedPages(text: string, npages: number): Map<number, bigint> {
     for (let i = Number(from); i <= Number(to) && i < npages; i++) asked.set(i, requestBits(letters));
   }
   return asked;
-}
-
-function mirrorOf(process: Process, id: string): LoggedMirror {
-  const mirror = process.mirrors.get(id);
-  if (mirror === undefined) throw new Skip(`no mirror ${id}`);
-  return mirror;
 }
 
 /** A row of equal neighbours is told as one: `n` of them, `each` so long. `seq` counts all that the mirror has heard. */
@@ -69,11 +77,17 @@ export const HMM_OPERATIONS: OperationList = {
   'hmm ADDR LEN [def=FLAGS] [mask=FLAGS] [req=REQUESTS] [owner=N]': (process, args) =>
     walk(process, args, { defaultFlags: requestBits(args.word('def')), mask: requestBits(args.word('mask')), asked: askedPages(args.word('req'), pagesUp(args.size('LEN'))) }),
   'mirror ID ADDR LEN': function* mirror(process, args) {
-    process.mirrors.set(args.word('ID'), yield* subscribe(process.mm, pageOf(process, args), pagesUp(args.size('LEN'))));
+    const pages = wholePages(process, args);
+    if (!process.hasProbeSlot()) return { err: 'EBUSY' };
+    if (pages === null) return { err: 'EINVAL' };
+    process.mirrors.set(args.word('ID'), yield* subscribe(process.mm, pages.start, pages.npages));
+    process.takeProbeSlot();
     return { err: 'ok' };
   },
   'events ID': function* events(process, args) {
-    const mirror = mirrorOf(process, args.word('ID'));
+    const mirror = process.mirrors.get(args.word('ID'));
+    if (mirror === undefined) throw new Skip(`no mirror ${args.word('ID')}`);
+    if (mirror.mm !== process.mm) return { err: 'ENOENT' };
     const rows = foldEvents(process, mirror);
     const lost = mirror.heard - mirror.told - mirror.log.length;
     mirror.told = mirror.heard;
@@ -81,8 +95,11 @@ export const HMM_OPERATIONS: OperationList = {
     return { events: rows, ...(lost > 0 ? { lost } : {}), stale: process.mm.notifiers.readRetry(mirror.sub, mirror.seq) };
   },
   'unmirror ID': function* unmirror(process, args) {
-    yield* process.mm.notifiers.remove(mirrorOf(process, args.word('ID')).sub);
+    const mirror = process.mirrors.get(args.word('ID'));
     process.mirrors.delete(args.word('ID'));
+    // A child has its parent's names, not its parent's mirrors.
+    if (mirror === undefined || mirror.mm !== process.mm) return { err: 'ENOENT' };
+    yield* process.mm.notifiers.remove(mirror.sub);
     return { err: 'ok' };
   },
 };

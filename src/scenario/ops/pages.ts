@@ -1,6 +1,5 @@
 /** Pages themselves: pin, unpin, page. */
 import { entryFlags, entriesOf, entryPfn, DAX_EMPTY, DAX_ZERO } from '../../dax/index.ts';
-import { HmmError } from '../../errno.ts';
 import { VM_IO, VM_PFNMAP, VM_READ, countedPage, isCompound, madviseInject, maybePinned, pinUserPages, unpinUserPages } from '../../mm/index.ts';
 import { DEVICE_BASE_PFN, PAGE_ANON, PAGE_CACHE, PAGE_POISONED } from '../../page/index.ts';
 import { framePfn } from '../../pgtable/index.ts';
@@ -11,7 +10,7 @@ import { Words, runsOf } from '../pageRuns.ts';
 import type { Process } from '../process.ts';
 
 /** What the probe takes at most. */
-const PAGES_MAX = 2 ** 19;
+const PAGES_MAX = 2 ** 20;
 
 /** What struct page says of a frame: its flags by name, and the counts. */
 function pageAnswer(process: Process, pfn: Pfn): Answer {
@@ -74,22 +73,24 @@ export const PAGE_OPERATIONS: OperationList = {
   'pin ID ADDR PAGES [w] [longterm]': function* pin(process, args) {
     const [vpn] = process.split(args.address('ADDR'));
     const npages = args.size('PAGES');
-    if (npages === 0 || npages > PAGES_MAX) throw new HmmError('EINVAL', 'pin', `${npages} pages`);
+    if (!process.hasProbeSlot() || npages === 0 || npages > PAGES_MAX) return { ioctl: 'EINVAL' };
     const { err, pfns } = yield* pinUserPages(process.mm, vpn, npages, { write: args.has('w'), longterm: args.has('longterm') });
     if (pfns.length === 0) return { err: err ?? 'ok', pinned: 0 };
-    process.pins.set(args.word('ID'), pfns);
+    process.pins.set(args.word('ID'), { mm: process.mm, pfns });
+    process.takeProbeSlot();
     return { err: 'ok', pinned: pfns.length, pfns: runsOf(process, Words.ofFrames(process.guest.platform, pfns), vpn) };
   },
   'unpin ID': function* unpin(process, args) {
-    const pfns = process.pins.get(args.word('ID'));
-    if (pfns === undefined) throw new HmmError('ENOENT', 'unpin', `no pins ${args.word('ID')}`);
+    const pins = process.pins.get(args.word('ID'));
     process.pins.delete(args.word('ID'));
-    unpinUserPages(process.mm, pfns);
+    // A child has its parent's names, not its parent's pins.
+    if (pins === undefined || pins.mm !== process.mm) return { err: 'ENOENT' };
+    unpinUserPages(process.mm, pins.pfns);
     return { err: 'ok' };
   },
   'page ADDR [owner=N]': function* page(process, args) {
     const pins = process.pins.get(args.word('ADDR'));
-    if (pins !== undefined) return pageAnswer(process, pins[0] as Pfn);
+    if (pins !== undefined) return pageAnswer(process, pins.pfns[0] as Pfn);
     const pfn = mappedFrame(process, process.split(args.address('ADDR'))[0]);
     return pfn === null ? { page: null } : pageAnswer(process, pfn);
   },
