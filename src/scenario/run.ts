@@ -4,7 +4,7 @@
  * What ends a run: the last line ('ok'); a kernel crash, wherever it happens ('crash'); a line that would wait for ever, or two minutes
  * gone by ('timeout'); names used up ('failed'). The line at which it ends early has no answer; `klog` says why.
  *
- * Time is virtual. Threads run whenever the process waits, and after each of its lines until all of them wait.
+ * Time is virtual. Threads run whenever the process waits, and not before: a new one does not get the only CPU until then.
  */
 import { Deadlock, KernelCrash } from '../errno.ts';
 import { MachineCore } from '../machine.ts';
@@ -51,7 +51,6 @@ export async function runScenario(script: Script, options: RunOptions): Promise<
       const answers = runLine(process, line);
       if (core.platform.sched.nowNs > SCENARIO_MS_MAX * 1e6) throw new OutOfTime(`more than ${SCENARIO_MS_MAX} ms`);
       ops.push(...answers);
-      settle(guest);
     }
   } catch (error) {
     result = endOf(error);
@@ -88,13 +87,6 @@ function runLine(process: Process, line: Line): Answer[] {
     ...(told.length === 0 ? {} : { signals: told }),
     ...(vmas === null ? {} : { vmas }),
   }];
-}
-
-/** Lets threads run until each of them waits or is done. */
-function settle(guest: Guest): void {
-  const { sched } = guest.platform;
-  if (sched.tasks.some((task) => !task.finished)) sched.runToEnd('settle', sched.sleep(1));
-  checkThreads(guest);
 }
 
 /** A thread takes the kernel down with it. */
