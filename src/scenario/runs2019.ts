@@ -27,23 +27,39 @@ interface Told {
 export function runs2019(process: Process, words: BigUint64Array, start: Vpn): Answer[] {
   const { platform } = process.guest;
   const runs: Answer[] = [];
+  const halves = new Uint32Array(words.buffer, words.byteOffset, words.length * 2);
   for (let i = 0, end = 0; i < words.length; i = end) {
     const first = told(platform, words[i] as bigint);
-    const pages = [first];
+    const pfns = [first.pfn];
     for (end = i + 1; end < words.length; end++) {
+      if (isSurelyAlike(platform, halves, end, first, first.pfn + end - i)) {
+        pfns.push(first.pfn < 0 ? first.pfn : first.pfn + end - i);
+        continue;
+      }
       const next = told(platform, words[end] as bigint);
       const follows = !(first.inDevice || first.kind === 'pfn0') || next.pfn === first.pfn + end - i;
       if (next.f !== first.f || next.kind !== first.kind || !follows) break;
-      pages.push(next);
+      pfns.push(next.pfn);
     }
     const run: Answer = { n: end - i, f: first.f };
     if (first.pfn >= 0) run['k'] = first.kind;
-    const cong = congruence(platform, pages, start + i);
+    const cong = congruence(platform, first, pfns, start + i);
     if (cong !== null) run['cong'] = cong;
     if (first.inDevice) run['at'] = process.frame(first.kind, first.pfn);
     runs.push(run);
   }
   return runs;
+}
+
+/**
+ * Is word `i`, for frame `pfn`, one of a run that the word before it belongs to, at a look? It is the same word and holds no frame, or
+ * that of the device's next frame. A range may have a million of them.
+ */
+function isSurelyAlike({ pgmaps }: Platform, halves: Uint32Array, i: number, first: Told, pfn: number): boolean {
+  if (halves[2 * i + 1] !== halves[2 * i - 1]) return false;
+  const step = (halves[2 * i] as number) - (halves[2 * i - 2] as number);
+  if (first.pfn < 0) return step === 0;
+  return first.inDevice && step === 2 ** LEGACY_FORMAT.pfnShift && pgmaps.find(pfn)?.name === first.kind;
 }
 
 /** The frame in a word, or -1. */
@@ -70,12 +86,11 @@ function letters(word: bigint): string {
   return asks.replace('f', 'V').replace('w', 'W').replace('p', 'P');
 }
 
-function congruence(platform: Platform, pages: readonly Told[], start: Vpn): '4K' | '2M' | '1G' | null {
-  const [first] = pages as [Told];
+function congruence(platform: Platform, first: Told, pfns: readonly number[], start: Vpn): '4K' | '2M' | '1G' | null {
   if (first.pfn < 0 || first.kind === 'pfn0') return null;
-  const agree = (npages: number): boolean => pages.every(({ pfn }, i) => (pfn - (start + i)) % npages === 0);
+  const agree = (npages: number): boolean => pfns.every((pfn, i) => (pfn - (start + i)) % npages === 0);
   // Single pages of RAM lie where the allocator put them, by chance at their address too: that is not told.
-  if (pages.some(({ pfn }) => isScattered(platform, pfn))) return null;
+  if (!first.inDevice && pfns.some((pfn) => isScattered(platform, pfn))) return null;
   if ((!first.inDevice || first.kind.startsWith('dax')) && agree(PUD_PAGES)) return '1G';
   if (agree(PMD_PAGES)) return '2M';
   return first.inDevice ? '4K' : null;

@@ -116,9 +116,9 @@ function* startByHand(process: Process, args: Args, blockable: boolean, hold: 'l
 /** As the modern probe pins, its frames told as the era's records tell them. */
 function* pin(process: Process, args: Args): Sleepable<Answer> {
   const answer = yield* (PAGE_OPERATIONS[PIN] as Perform)(process, args);
-  const pfns = answer['pfns'] === undefined ? undefined : process.pins.get(args.word('ID'));
-  if (pfns === undefined) return answer;
-  const words = BigUint64Array.from(pfns, (pfn) => encodePfn(LEGACY_FORMAT, pfn, false));
+  const pins = answer['pfns'] === undefined ? undefined : process.pins.get(args.word('ID'));
+  if (pins === undefined) return answer;
+  const words = BigUint64Array.from(pins.pfns, (pfn) => encodePfn(LEGACY_FORMAT, pfn, false));
   return { ...answer, pfns: runs2019(process, words, process.split(args.address('ADDR'))[0]) };
 }
 
