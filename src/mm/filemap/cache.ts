@@ -31,6 +31,8 @@ export class PageCache {
   readonly inode: Mappable;
   /** what page records call it */
   readonly id: number;
+  /** a written page was lost before it was written back (AS_EIO): who next syncs is told */
+  lostWrites = false;
   readonly #folios = new Map<number, Folio>();
 
   constructor(platform: Platform, inode: Mappable) {

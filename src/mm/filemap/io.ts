@@ -208,4 +208,7 @@ export function* setFileSize(file: InodeCache, size: number): Sleepable<void> {
 export function* cachedSync(file: InodeCache, index: number, end: number): Sleepable<void> {
   yield* file.writeBack(index * 4096, Math.min(end, FILE_PAGES_MAX) * 4096);
   file.inode.fs.commit(file.inode);
+  if (!file.cache.lostWrites) return;
+  file.cache.lostWrites = false;
+  throw new HmmError('EIO', 'fsync', `a written page of ${file.inode.name} was lost`);
 }

@@ -146,11 +146,18 @@ function* shmemRead(file: ShmemFile, offset: number, target: Uint8Array): Sleepa
     const within = offset + done - index * 4096;
     const n = Math.min(length - done, 4096 - within);
     const folio = file.cache.get(index);
+    if (folio !== undefined) requireSound(file, folio, index);
     if (folio === undefined) target.fill(0, done, done + n);
     else file.cache.platform.arena.content.read((folio.pfn + (index - folio.index)) * 4096 + within, target, done, n);
     done += n;
   }
   return length;
+}
+
+/** EIO for a page that has failed. */
+function requireSound({ cache, inode }: ShmemFile, folio: Folio, index: number): void {
+  const pfn = folio.pfn + (index - folio.index);
+  if ((cache.platform.records.flags(pfn) & PAGE_POISONED) !== 0) throw new HmmError('EIO', 'read', `page ${index} of ${inode.name} has failed`);
 }
 
 function* shmemWrite(file: ShmemFile, offset: number, source: Uint8Array): Sleepable<number> {
@@ -160,6 +167,7 @@ function* shmemWrite(file: ShmemFile, offset: number, source: Uint8Array): Sleep
     const within = offset + done - index * 4096;
     const n = Math.min(source.length - done, 4096 - within);
     const folio = file.cache.get(index) ?? file.read(index, 0);
+    if (folio !== null) requireSound(file, folio, index);
     if (folio === null || !content.write((folio.pfn + (index - folio.index)) * 4096 + within, source, done, n)) {
       if (done > 0) return done;
       throw new HmmError('ENOSPC', 'write', `no memory for ${file.inode.name}`);

@@ -1,19 +1,22 @@
 /**
  * Poison in a page of RAM (mm/memory-failure.c: memory_failure, hwpoison_user_mappings).
  *
- * A huge page is split first. Every entry becomes a hwpoison entry, area by area with a CLEAR of its page; who touches one has
+ * A huge page is split first. A clean page of a file on a disk is forgotten. Else every entry becomes a hwpoison entry, area by area with a CLEAR of its page; who touches one has
  * SIGBUS. The page keeps the reference that found it and is never used again.
  */
 import { LEVEL_PTE } from '../../abi.ts';
+import type { Mappable } from '../../fs/index.ts';
 import type { Platform } from '../../memremap/index.ts';
 import { PAGE_ANON, PAGE_POISONED } from '../../page/index.ts';
 import { SWP_HWPOISON, swapHi, swapLo } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import type { Pfn } from '../../units.ts';
+import type { PageCache } from '../filemap/index.ts';
 import { putUserPage } from '../gup/index.ts';
 import { lookPte, mappedPfn } from '../migrate/entries.ts';
-import { mappersOf } from '../migrate/mappers.ts';
+import { cacheOf, mappersOf } from '../migrate/mappers.ts';
 import { invalidateEnd, invalidateStart, type Mm } from '../mm.ts';
+import { mkcleanMapping } from '../rmap.ts';
 import { dropPage, splitHugePage } from '../thp/index.ts';
 import { zapTouches } from '../zap.ts';
 import type { Failed } from './inject.ts';
@@ -23,12 +26,14 @@ import { PoisonSignal } from './signal.ts';
 export function* failPage(mm: Mm, pfn: Pfn): Sleepable<Failed> {
   const { platform } = mm;
   const { records, ram, profile } = platform;
-  if (ram.isZero(pfn)) return refuse(platform, pfn, 'EBUSY');
   if ((records.flags(pfn) & PAGE_POISONED) !== 0) return refuse(platform, pfn, 'EHWPOISON');
   records.setFlags(pfn, records.flags(pfn) | PAGE_POISONED);
-  if (ram.order(pfn) > 0 && !(yield* splitFor(platform, pfn))) return refuse(platform, pfn, 'EBUSY');
+  if (ram.isZero(pfn) || (ram.order(pfn) > 0 && !(yield* splitFor(platform, pfn)))) return refuse(platform, pfn, 'EBUSY');
+  const cache = cacheOf(platform, pfn);
+  if (cache !== undefined && (yield* dropIfClean(cache, pfn))) return { err: null, signals: [] };
   const signals = profile.adviceKills ? signalsOf(mm, pfn) : [];
-  yield* poisonEntries(platform, pfn);
+  yield* takeOut(platform, pfn, true);
+  if (cache !== undefined) forgetDirty(cache, records.index(pfn));
   return { err: null, signals };
 }
 
@@ -59,8 +64,32 @@ function signalsOf(mm: Mm, pfn: Pfn): PoisonSignal[] {
   return signals;
 }
 
-/** try_to_unmap() of a poisoned page. */
-function* poisonEntries(platform: Platform, pfn: Pfn): Sleepable<void> {
+/** A page of a file on a disk that has been written back is only forgotten: it is read again when it is next needed. */
+function* dropIfClean(cache: PageCache, pfn: Pfn): Sleepable<boolean> {
+  const { platform, inode } = cache;
+  const index = platform.records.index(pfn);
+  const folio = cache.get(index);
+  if (!onDisk(inode) || folio === undefined || folio.dirty) return false;
+  if (platform.records.mappings(pfn) > 0) yield* mkcleanMapping(inode, index, 1);
+  yield* takeOut(platform, pfn, false);
+  cache.remove(folio);
+  return true;
+}
+
+/** A written page of a file on a disk is lost, and who next syncs the file is told. Shared memory keeps the page, and its fault with it. */
+function forgetDirty(cache: PageCache, index: number): void {
+  const folio = cache.get(index);
+  if (folio === undefined || !onDisk(cache.inode)) return;
+  cache.lostWrites = true;
+  cache.remove(folio);
+}
+
+function onDisk(inode: Mappable): boolean {
+  return 'fs' in inode;
+}
+
+/** try_to_unmap(): every entry of the page goes; `poison`: a hwpoison entry stands there. */
+function* takeOut(platform: Platform, pfn: Pfn, poison: boolean): Sleepable<void> {
   const { sched, records } = platform;
   if (records.mappings(pfn) === 0) return;
   for (const { vma, vpn } of mappersOf(platform, pfn)) {
@@ -69,8 +98,8 @@ function* poisonEntries(platform: Platform, pfn: Pfn): Sleepable<void> {
     if (sched.concurrent) yield sched.point('try_to_unmap', zapTouches(vma));
     const pt = mm.pageTable;
     if (lookPte(vma, vpn) && mappedPfn(pt.lo, pt.hi) === pfn) {
-      mm.mayHaveSwapEntries = true;
-      pt.setRaw(swapLo(pfn), swapHi(SWP_HWPOISON, pfn));
+      if (poison) mm.mayHaveSwapEntries = true;
+      pt.setRaw(poison ? swapLo(pfn) : 0, poison ? swapHi(SWP_HWPOISON, pfn) : 0);
       dropPage(mm, LEVEL_PTE, pfn);
     }
     invalidateEnd(mm, range);

@@ -8,6 +8,7 @@
  */
 import { LEVEL_PMD, LEVEL_PTE, PMD_PAGES, PTE_DIRTY, PTE_RW, PTE_SPECIAL } from '../../abi.ts';
 import type { Platform } from '../../memremap/index.ts';
+import { PAGE_POISONED } from '../../page/index.ts';
 import { framePfn, isLeafEntry, isPresent } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import type { Pfn, Vpn } from '../../units.ts';
@@ -76,12 +77,13 @@ function* splitLeafOf({ vma, base, start, end }: HugeMapping): Sleepable<void> {
 /** Entries of pages that hold nothing but zeroes become entries of the page of zeroes. */
 function mapZeroPages({ vma, base, start, end }: HugeMapping, head: Pfn): void {
   if (vma.has(VM_LOCKED)) return;
-  const { ram, arena } = vma.mm.platform;
+  const { ram, records, arena } = vma.mm.platform;
   const pt = vma.mm.pageTable;
   for (let vpn = start; vpn < end; vpn++) {
     pt.look(vpn);
     const pfn = head + (vpn - base);
-    if (pt.level !== LEVEL_PTE || !isPresent(LEVEL_PTE, pt.lo) || framePfn(pt.lo, pt.hi) !== pfn || !arena.content.isZero(pfn * 4096, 4096)) continue;
+    if (pt.level !== LEVEL_PTE || !isPresent(LEVEL_PTE, pt.lo) || framePfn(pt.lo, pt.hi) !== pfn) continue;
+    if ((records.flags(pfn) & PAGE_POISONED) !== 0 || !arena.content.isZero(pfn * 4096, 4096)) continue;
     pt.set(ram.zeroPfn, ((pt.lo & 0xfff & ~(PTE_RW | PTE_DIRTY)) | PTE_SPECIAL) >>> 0, (pt.hi & 0xfff00000) >>> 0);
     dropPage(vma.mm, LEVEL_PTE, pfn);
   }

@@ -1,7 +1,7 @@
 /** Memory that fails: who is told, who is unmapped, what the next touch finds. */
 import { afterEach, describe, expect, test } from 'vitest';
 import { FaultSignal } from '../../../dist/errno.js';
-import { madviseInject, pinUserPages, unpinUserPages, type Injected } from '../../../dist/mm/index.js';
+import { madvise, madviseInject, openCachedFile, pinUserPages, unpinUserPages, type Injected } from '../../../dist/mm/index.js';
 import { checkPgmaps, makeMachine, type Rig } from '../../support/rig.ts';
 
 afterEach(checkPgmaps);
@@ -107,4 +107,50 @@ describe('DAX', () => {
     const at = rig.map(rig.file({ npages: 4 }), { npages: 4 });
     expect(fail(rig, at, 1, 'softoffline').err).toBe('EIO');
   });
+});
+
+describe('pages of files in the page cache', () => {
+  test('shared memory keeps a failed page: it is a signal also after the entries are gone', async () => {
+    const rig = await makeMachine();
+    const at = rig.map(null, { npages: 4, shared: true });
+    rig.touch(at, 'w', 5);
+    fail(rig, at);
+    expect(() => rig.touch(at, 'r')).toThrow(expect.objectContaining({ reason: 'MCEERR_AR' }) as FaultSignal);
+    rig.run(madvise(rig.mm, at, 4, 'dontneed'));
+    expect(() => rig.touch(at, 'r')).toThrow(expect.objectContaining({ reason: 'MCEERR_AR' }) as FaultSignal);
+  });
+
+  test('soft offline leaves the bytes of shared memory where the file finds them', async () => {
+    const rig = await makeMachine();
+    const at = rig.map(null, { npages: 4, shared: true });
+    rig.touch(at, 'w', 5);
+    expect(fail(rig, at, 1, 'softoffline').err).toBeNull();
+    rig.run(madvise(rig.mm, at, 4, 'dontneed'));
+    expect(rig.touch(at, 'r')).toBe(5);
+  });
+
+  test('of a file on a disk a clean page is read again, a written one is lost, and fsync says so once', async () => {
+    const rig = await makeMachine();
+    const inode = rig.fileSystem(4096).create('f');
+    const file = openCachedFile(inode, { writable: true, direct: false });
+    rig.run(file.calls!.write(0, new Uint8Array(4 * 4096).fill(7)));
+    rig.run(file.calls!.sync(0, 4));
+    const at = rig.map(file, { npages: 4 });
+    for (let i = 0; i < 4; i++) rig.touch(at + i, 'r');
+    fail(rig, at);
+    expect(rig.touch(at, 'r')).toBe(7);
+    rig.touch(at + 1, 'w', 9);
+    fail(rig, at + 1);
+    expect(() => rig.touch(at + 1, 'r')).toThrow(expect.objectContaining({ reason: 'MCEERR_AR' }) as FaultSignal);
+    expect(() => rig.run(file.calls!.sync(0, 4))).toThrow(expect.objectContaining({ code: 'EIO' }) as Error);
+    rig.run(file.calls!.sync(0, 4));
+  });
+});
+
+test('the page of zeroes cannot fail, and is known to have been asked to', async () => {
+  const rig = await makeMachine();
+  const at = rig.map(null, { npages: 4 });
+  expect(fail(rig, at).err).toBe('EBUSY');
+  expect(fail(rig, at + 1).err).toBe('EHWPOISON');
+  expect(rig.touch(at, 'r')).toBe(0);
 });
