@@ -43,6 +43,7 @@ export class Guest {
   /** what the probe can carry out */
   readonly operations: Operations;
   readonly #systems = new Map<string, FileSystem>();
+  readonly #unmounted = new Set<FileSystem>();
   /** files of tmpfs, mounted with huge=advise */
   readonly tmpfs = new Map<string, ShmemFile>();
   readonly #devices = new Map<string, DaxDevice>();
@@ -69,10 +70,27 @@ export class Guest {
     return fs;
   }
 
+  /** What is mounted at a place. ENOENT. */
   fileSystem(place: string): FileSystem {
     const fs = this.#systems.get(place);
-    if (fs === undefined) throw new HmmError('ENOENT', 'open', `nothing is mounted at ${place}`);
+    if (fs === undefined || this.#unmounted.has(fs)) throw new HmmError('ENOENT', 'open', `nothing is mounted at ${place}`);
     return fs;
+  }
+
+  /** The file system that was made there last, mounted or not: its device is there. ENOENT. */
+  madeAt(place: string): FileSystem {
+    const fs = this.#systems.get(place);
+    if (fs === undefined) throw new HmmError('ENOENT', 'open', `no device ${place}`);
+    return fs;
+  }
+
+  /** umount(8): false where nothing is mounted, or somebody has a file of it open or mapped. */
+  unmount(place: string): boolean {
+    const fs = this.#systems.get(place);
+    if (fs === undefined || this.#unmounted.has(fs)) return false;
+    for (const { opens, mappings } of fs.inodes.values()) if (opens > 0 || mappings.size > 0) return false;
+    this.#unmounted.add(fs);
+    return true;
   }
 
   daxDevice(name: string): DaxDevice {
