@@ -142,8 +142,8 @@ function* awaitChange(w: Walk2019): Sleepable<void> {
   const { mm, range } = w;
   const { arena, pgmaps } = mm.platform;
   const tables = arena.u32[HDR_TABLES_CHANGED >>> 2];
-  const maps = pgmaps.all;
-  const changed = (): boolean => !range.valid || arena.u32[HDR_TABLES_CHANGED >>> 2] !== tables || pgmaps.all !== maps;
+  const maps = pgmaps.changes;
+  const changed = (): boolean => !range.valid || arena.u32[HDR_TABLES_CHANGED >>> 2] !== tables || pgmaps.changes !== maps;
   const what = `hmm_range_fault at ${hex(addrOf(w.stop.vpn))}`;
   const deadlineNs = range.watchdog?.dueNs ?? Infinity;
   try {

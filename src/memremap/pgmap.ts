@@ -95,6 +95,8 @@ export class PgMaps {
   #maps: PgMap[] = [];
   /** those that are gone: their frames are nobody's, and known by the name still */
   #gone: PgMap[] = [];
+  /** goes up when a pagemap comes, goes, or cannot be referenced any more */
+  changes = 0;
   #nextId = 1;
 
   constructor(arena: Arena, sched: Scheduler, bus: EventBus, ram: Ram, records: PageRecords) {
@@ -224,6 +226,7 @@ export class PgMaps {
 
   /** Writes the arena's table, from which WASM and Workers read. */
   #publish(): void {
+    this.changes++;
     const { u32, u64 } = this.#arena;
     this.#maps.forEach((map, i) => {
       const at = PGMAP_TABLE + i * PGMAP_STRIDE;
