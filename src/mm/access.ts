@@ -16,8 +16,8 @@ import {
 /** So many faults in a row that leave an access as impossible as before are a livelock. */
 const MAX_ROUNDS = 64;
 
-/** The frame behind `vpn` for an access of this kind. Throws FaultSignal, ENOMEM. Sets A, and D for a write. */
-export function* accessPage(mm: Mm, vpn: Vpn, write: boolean, op: string): Sleepable<Pfn> {
+/** The frame behind `vpn` for an access of this kind, to byte `within` of the page. Throws FaultSignal, ENOMEM. Sets A, and D for a write. */
+export function* accessPage(mm: Mm, vpn: Vpn, write: boolean, op: string, within = 0): Sleepable<Pfn> {
   const access = ACCESS_MARK | (write ? ACCESS_WRITE : ACCESS_READ);
   const { sched } = mm.platform;
   for (let round = 0; round < MAX_ROUNDS; round++) {
@@ -25,25 +25,26 @@ export function* accessPage(mm: Mm, vpn: Vpn, write: boolean, op: string): Sleep
     if (sched.concurrent) yield sched.point(`${op} ${mm.name}`, `${mm.touches},bytes`);
     const pfn = vpn < mm.pageTable.endVpn ? mm.pageTable.translate(vpn, access) : -1;
     if (pfn >= 0) return pfn;
-    yield* userFault(mm, vpn, write, op);
+    yield* userFault(mm, vpn, write, op, within);
   }
   throw new Livelock(op);
 }
 
-function* userFault(mm: Mm, vpn: Vpn, write: boolean, op: string): Sleepable<void> {
+function* userFault(mm: Mm, vpn: Vpn, write: boolean, op: string, within: number): Sleepable<void> {
   const { sched } = mm.platform;
+  const signal = (name: 'SIGSEGV' | 'SIGBUS', reason: FaultSignal['reason'], lsb?: number): FaultSignal => new FaultSignal(name, reason, op, addrOf(vpn) + BigInt(within), lsb);
   if (!mm.mmapLock.tryRead(sched)) yield* mm.mmapLock.read(sched);
   let locked = true;
   try {
     const vma = mm.vmas.at(vpn);
-    if (vma === null) throw new FaultSignal('SIGSEGV', 'MAPERR', op, addrOf(vpn));
-    if (write ? !vma.has(VM_WRITE) : !vma.has(VM_READ | VM_WRITE | VM_EXEC)) throw new FaultSignal('SIGSEGV', 'ACCERR', op, addrOf(vpn));
+    if (vma === null) throw signal('SIGSEGV', 'MAPERR');
+    if (write ? !vma.has(VM_WRITE) : !vma.has(VM_READ | VM_WRITE | VM_EXEC)) throw signal('SIGSEGV', 'ACCERR');
     const result = yield* handleMmFault(vma, vpn, FAULT_FLAG_USER | FAULT_FLAG_ALLOW_RETRY | (write ? FAULT_FLAG_WRITE : 0));
     if ((result & VM_FAULT_RETRY) !== 0) locked = false;
     if ((result & VM_FAULT_OOM) !== 0) throw new HmmError('ENOMEM', op, 'no memory for the page', addrOf(vpn));
-    if ((result & VM_FAULT_HWPOISON) !== 0) throw new FaultSignal('SIGBUS', 'MCEERR_AR', op, addrOf(vpn), poisonLsb(vma));
-    if ((result & VM_FAULT_SIGBUS) !== 0) throw new FaultSignal('SIGBUS', 'ADRERR', op, addrOf(vpn));
-    if ((result & VM_FAULT_SIGSEGV) !== 0) throw new FaultSignal('SIGSEGV', 'ACCERR', op, addrOf(vpn));
+    if ((result & VM_FAULT_HWPOISON) !== 0) throw signal('SIGBUS', 'MCEERR_AR', poisonLsb(vma));
+    if ((result & VM_FAULT_SIGBUS) !== 0) throw signal('SIGBUS', 'ADRERR');
+    if ((result & VM_FAULT_SIGSEGV) !== 0) throw signal('SIGSEGV', 'ACCERR');
   } finally {
     if (locked) mm.mmapLock.readUnlock(sched);
   }
@@ -61,7 +62,7 @@ export function* cpuLoad(mm: Mm, vpn: Vpn, within: number, target: Uint8Array): 
     const at = within + done;
     const page = vpn + Math.floor(at / 4096);
     const n = Math.min(target.length - done, 4096 - (at % 4096));
-    const pfn = yield* accessPage(mm, page, false, 'load');
+    const pfn = yield* accessPage(mm, page, false, 'load', at % 4096);
     content.read(pfn * 4096 + (at % 4096), target, done, n);
     done += n;
   }
@@ -74,7 +75,7 @@ export function* cpuStore(mm: Mm, vpn: Vpn, within: number, source: Uint8Array):
     const at = within + done;
     const page = vpn + Math.floor(at / 4096);
     const n = Math.min(source.length - done, 4096 - (at % 4096));
-    const pfn = yield* accessPage(mm, page, true, 'store');
+    const pfn = yield* accessPage(mm, page, true, 'store', at % 4096);
     if (!content.write(pfn * 4096 + (at % 4096), source, done, n)) throw new HmmError('ENOMEM', 'store', 'no room in the arena for the bytes', addrOf(page));
     done += n;
   }

@@ -44,6 +44,7 @@ export function* mremap(mm: Mm, asked: MremapRequest): Sleepable<Vpn> {
   if (!mm.mmapLock.tryWrite(sched)) yield* mm.mmapLock.write(sched);
   try {
     requireAlive(mm, 'mremap');
+    if (profile.mremapLooksFirst && mm.vmas.at(start) === null) throw refused('EFAULT', start, 'nothing is mapped there');
     const at = to !== null || dontunmap ? yield* remapTo(mm, request) : yield* resize(mm, request);
     if (bus.on) bus.emit({ type: 'mremap', mm: mm.id, start, end: start + request.oldPages, to: at, toEnd: at + newPages });
     return at;

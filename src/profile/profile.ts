@@ -52,6 +52,8 @@ export interface KernelProfile {
   readonly privateWriteAsksHuge: boolean;
   /** mremap has MREMAP_DONTUNMAP, also of files */
   readonly mremapDontunmap: boolean;
+  /** mremap sees that something is mapped at the old place before it unmaps anything at the new one */
+  readonly mremapLooksFirst: boolean;
   /** mremap moves 2M entries of devices; where it does not know them, one that does not stay whole crashes the kernel (CVE-2020-10757) */
   readonly mremapKnowsDevmap: boolean;
   /** mremap asks the driver whether the area can be split before it moves part of it */
@@ -128,6 +130,7 @@ const V6_1: KernelProfile = {
   privateWriteAsksHuge: true,
   exclusiveHugetlb: 'ignored',
   mremapDontunmap: true,
+  mremapLooksFirst: true,
   mremapKnowsDevmap: true,
   mremapAsksSplit: true,
   mremapRealigns: false,
@@ -204,6 +207,7 @@ const V5_2: KernelProfile = {
   removalWritesBack: false,
   drainWaitsForPages: true,
   mremapDontunmap: false,
+    mremapLooksFirst: false,
   mremapKnowsDevmap: false,
   mremapAsksSplit: false,
   poisonUnmapsFromZero: true,

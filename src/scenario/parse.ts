@@ -66,7 +66,7 @@ export class Args {
   }
 
   address(name: string): AddressWord {
-    return addressOf(this.word(name)) ?? { name: null, offset: 0 };
+    return addressOf(this.word(name)) ?? { name: null, offset: 0, text: '' };
   }
 
   columnOf(place: string): number {

@@ -123,10 +123,10 @@ export class Process {
   // ── addresses ──
 
   /** In bytes. Skips what names no area. */
-  byte({ name, offset }: AddressWord): number {
+  byte({ name, offset, text }: AddressWord): number {
     if (name === null) return offset;
     const area = this.areas.get(name);
-    if (area === undefined) throw new Skip(`no address ${name}${offset === 0 ? '' : `+${hex(offset)}`}`);
+    if (area === undefined) throw new Skip(`no address ${text}`);
     return area.vpn * 4096 + offset;
   }
 

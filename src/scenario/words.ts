@@ -30,6 +30,8 @@ export function protOf(text: string): number | null {
 export interface AddressWord {
   readonly name: string | null;
   readonly offset: number;
+  /** as it was written */
+  readonly text: string;
 }
 
 /** 'a', 'a+4K', '[vvar]+0', '0x1000'. Of 'a+4M+8K' only the first offset counts: so the runner in the guest took it, and the records. */
@@ -42,6 +44,6 @@ export function addressOf(text: string): AddressWord | null {
     if (bytes === null) return null;
     if (i === 0) offset += bytes;
   }
-  if (plain !== null) return { name: null, offset };
-  return /^(\w+|\[\w+\])$/.test(first) ? { name: first, offset } : null;
+  if (plain !== null) return { name: null, offset, text };
+  return /^(\w+|\[\w+\])$/.test(first) ? { name: first, offset, text } : null;
 }

@@ -2,7 +2,7 @@
 import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE } from '../../hmm/index.ts';
 import { FaultSignal, KernelCrash } from '../../errno.ts';
 import { DEVICE_BASE_PFN } from '../../page/index.ts';
-import { cpuLoad, cpuStore } from '../../mm/index.ts';
+import { cpuLoad, cpuStore, type Mm } from '../../mm/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { hex, type Pfn } from '../../units.ts';
 import { byteRuns } from '../bytes.ts';
@@ -45,6 +45,21 @@ function requireKernelMapping(process: Process, pfn: Pfn): void {
   if (pfn >= DEVICE_BASE_PFN && process.guest.platform.pgmaps.find(pfn) === null) throw new KernelCrash(`page fault: frame ${hex(pfn)} is not mapped by the kernel any more`);
 }
 
+/** Copies of up to so many bytes the guest's memcpy() begins with the first 32 bytes and the last 32, then goes on in order; longer ones it only takes in order. */
+const VECTOR_BYTES = 32;
+const TAIL_FIRST_MIN = 257;
+const TAIL_FIRST_MAX = 8192;
+
+/** memcpy() out of memory: the bytes, and which of them faults first (recorded: peek-order). */
+function* copyOut(mm: Mm, start: number, bytes: Uint8Array): Sleepable<void> {
+  const load = (from: number, to: number): Sleepable<void> => cpuLoad(mm, Math.floor((start + from) / 4096), (start + from) % 4096, bytes.subarray(from, to));
+  if (bytes.length >= TAIL_FIRST_MIN && bytes.length <= TAIL_FIRST_MAX) {
+    yield* load(0, VECTOR_BYTES);
+    yield* load(bytes.length - VECTOR_BYTES, bytes.length);
+  }
+  yield* load(0, bytes.length);
+}
+
 export const ACCESS_OPERATIONS: OperationList = {
   'touch ADDR r|w [n=SIZE] [step=SIZE] [byte=BYTE]': function* touch(process, args) {
     const write = args.word('r|w') === 'w';
@@ -68,7 +83,7 @@ export const ACCESS_OPERATIONS: OperationList = {
   },
   'peek ADDR LEN': function* peek(process, args) {
     const bytes = new Uint8Array(args.size('LEN'));
-    yield* cpuLoad(process.mm, ...process.split(args.address('ADDR')), bytes);
+    yield* copyOut(process.mm, process.byte(args.address('ADDR')), bytes);
     return { err: 'ok', bytes: byteRuns(bytes) };
   },
   'poke ADDR LEN [BYTE]': function* poke(process, args) {
