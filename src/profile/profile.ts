@@ -83,6 +83,8 @@ export interface KernelProfile {
   readonly removalShutsDown: boolean;
   /** a pagemap that goes away waits for references on its pages; else their struct pages go under whoever has them */
   readonly drainWaitsForPages: boolean;
+  /** smaps takes pages that no entry maps just now (exclusive to a device, on their way) for shared */
+  readonly smapsAbsentShared: boolean;
   /** device exclusive access to hugetlb: refused (EOPNOTSUPP), or answered as if done, with nothing granted */
   readonly exclusiveHugetlb: 'refused' | 'ignored';
   /** unmapping huge pages of a pool raises an UNMAP of its own for each area, within whatever event is open */
@@ -128,6 +130,7 @@ const V6_1: KernelProfile = {
   splitZeroPage: false,
   mprotectPud: 'cleared',
   privateWriteAsksHuge: true,
+  smapsAbsentShared: false,
   exclusiveHugetlb: 'ignored',
   mremapDontunmap: true,
   mremapLooksFirst: true,
@@ -174,6 +177,7 @@ const V6_12: KernelProfile = {
   splitZeroPage: true,
   mprotectPud: 'changed',
   privateWriteAsksHuge: false,
+  smapsAbsentShared: true,
   exclusiveHugetlb: 'refused',
   mremapRealigns: true,
   longtermFileWrite: 'refused',

@@ -4,9 +4,9 @@
  * Reading it walks every area of the process, and what such a walk does to 1G leaves it does here too.
  */
 import { LEVEL_PMD, LEVEL_PTE } from '../abi.ts';
-import { VM_HUGETLB, VM_LOCKED, VM_PFNMAP, visitNothing, walkPmds, type Mm, type Vma } from '../mm/index.ts';
-import { DEVICE_BASE_PFN, PAGE_ANON, PAGE_LAZYFREE } from '../page/index.ts';
-import { framePfn, isDirty, isLeafEntry, isSpecial } from '../pgtable/index.ts';
+import { VM_HUGETLB, VM_LOCKED, VM_PFNMAP, swapPfn, visitNothing, walkPmds, type Mm, type Vma } from '../mm/index.ts';
+import { DEVICE_BASE_PFN, PAGE_ANON, PAGE_DIRTY, PAGE_LAZYFREE } from '../page/index.ts';
+import { framePfn, isDeviceExclusiveType, isDevicePrivateType, isDirty, isLeafEntry, isMigrationType, isSpecial, isSwapEntry, swapType } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
 import type { Answer } from './operation.ts';
@@ -60,6 +60,7 @@ function count(vma: Vma): Counters {
     pt.look(vpn);
     const npages = pagesOfLevel(pt.level);
     if (isLeafEntry(pt.level, pt.lo)) countLeaf(vma, c, pt.level, pt.lo, pt.hi);
+    else if (isSwapEntry(pt.level, pt.lo, pt.hi)) countAbsent(vma, c, pt.lo, pt.hi);
     const next = alignDown(vpn, npages) + npages;
     vpn = next >= vma.end ? -1 : pt.nextEntry(next, vma.end, LEVEL_PTE);
   }
@@ -85,6 +86,18 @@ function countLeaf(vma: Vma, c: Counters, level: number, lo: number, hi: number)
   add(c, npages, mappings, isDirty(lo) || (anon && (flags & PAGE_LAZYFREE) === 0));
   if (anon) c.Anonymous += npages;
   if (level === LEVEL_PMD) c[anon ? 'AnonHugePages' : 'FilePmdMapped'] += npages;
+}
+
+/** Pages that a device has, or that are on their way, count as there; where nothing maps them just now, kernels differ in whether others might. */
+function countAbsent(vma: Vma, c: Counters, lo: number, hi: number): void {
+  const { ram, records, profile } = vma.mm.platform;
+  const type = swapType(hi);
+  const there = isDevicePrivateType(type);
+  if (!there && !isDeviceExclusiveType(type) && !isMigrationType(type)) return;
+  const pfn = swapPfn(lo, hi);
+  const anon = (records.flags(ram.head(pfn)) & PAGE_ANON) !== 0;
+  add(c, 1, there ? Math.max(1, ram.mappings(pfn)) : profile.smapsAbsentShared ? 2 : 1, anon || (records.flags(pfn) & PAGE_DIRTY) !== 0);
+  if (anon) c.Anonymous++;
 }
 
 /** Device leaves of 2M count as the pages that are one there, by kernels that count them at all; smaller ones never do. */

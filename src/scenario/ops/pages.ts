@@ -1,12 +1,14 @@
 /** Pages themselves: pin, unpin, page. */
+import { LEVEL_PTE } from '../../abi.ts';
 import { entryFlags, entriesOf, entryPfn, DAX_EMPTY, DAX_ZERO } from '../../dax/index.ts';
-import { VM_IO, VM_PFNMAP, VM_READ, countedPage, isCompound, madviseInject, maybePinned, pinUserPages, unpinUserPages } from '../../mm/index.ts';
-import { DEVICE_BASE_PFN, PAGE_ANON, PAGE_CACHE, PAGE_POISONED } from '../../page/index.ts';
-import { framePfn } from '../../pgtable/index.ts';
+import { VM_IO, VM_PFNMAP, VM_READ, countedPage, isCompound, madviseInject, maybePinned, pinUserPages, swapPfn, unpinUserPages } from '../../mm/index.ts';
+import { DEVICE_BASE_PFN, DEVICE_MEMORY_BASE_PFN, PAGE_ANON, PAGE_CACHE, PAGE_POISONED } from '../../page/index.ts';
+import { framePfn, isDevicePrivateType, isSwapEntry, swapType } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { pagesOfLevel, type Pfn, type Vpn } from '../../units.ts';
 import type { Answer, OperationList } from '../operation.ts';
 import { Words, runsOf } from '../pageRuns.ts';
+import { ownerOf } from './hmm.ts';
 import type { Process } from '../process.ts';
 
 /** What the probe takes at most. */
@@ -16,7 +18,8 @@ const PAGES_MAX = 2 ** 20;
 function pageAnswer(process: Process, pfn: Pfn): Answer {
   const { platform } = process.guest;
   const { ram, records, profile } = platform;
-  const device = pfn >= DEVICE_BASE_PFN;
+  const device = pfn >= DEVICE_MEMORY_BASE_PFN;
+  const counted = pfn < DEVICE_BASE_PFN; // mappings are, and whose page it is
   const map = device ? platform.pgmaps.find(pfn) : null;
   if (device && map === null) return { page: [] };
   const dying = map !== null && map.state !== 'live';
@@ -30,12 +33,13 @@ function pageAnswer(process: Process, pfn: Pfn): Answer {
     ['pinned', !zero && profile.pins === 'counted' && maybePinned(platform, pfn)],
     ['dying', dying],
     ['zero', zero],
-    ['mapping', device ? hasMapping(process, pfn) : (ram.flags(pfn) & (PAGE_ANON | PAGE_CACHE)) !== 0],
+    ['mapping', !counted ? hasMapping(process, pfn) : (ram.flags(pfn) & (PAGE_ANON | PAGE_CACHE)) !== 0],
+    ['private', map?.type === 'private'],
   ];
   const page = flags.filter(([, set]) => set).map(([name]) => name);
   if (zero) return { page };
   const idle = dying && profile.drainWaitsForPages ? 1 : 0; // the reference of a page that is in use by nobody goes first
-  return { page, refs: records.refs(countedPage(platform, pfn)) - idle, maps: device ? 0 : ram.mappings(pfn) };
+  return { page, refs: records.refs(countedPage(platform, pfn)) - idle, maps: counted ? ram.mappings(pfn) : 0 };
 }
 
 /** page->mapping of a device page: of a DAX file while there is an entry of its page cache; of a device from its first fault on. */
@@ -61,11 +65,15 @@ export function* adviseInject(process: Process, vpn: Vpn, npages: number, how: '
   return { err: err ?? 'ok' };
 }
 
-/** The frame that a mirror would see at `vpn`, or null. */
-function mappedFrame(process: Process, vpn: Vpn): Pfn | null {
+/** The frame that a mirror of `owner`'s would see at `vpn`, or null. */
+function mappedFrame(process: Process, vpn: Vpn, owner: object | null): Pfn | null {
   const vma = process.mm.vmas.at(vpn);
   if (vma === null || !vma.has(VM_READ) || vma.has(VM_IO | VM_PFNMAP)) return null;
   const pt = process.mm.pageTable;
+  if (!pt.look(vpn) && pt.level === LEVEL_PTE && isSwapEntry(LEVEL_PTE, pt.lo, pt.hi) && isDevicePrivateType(swapType(pt.hi))) {
+    const pfn = swapPfn(pt.lo, pt.hi);
+    return owner !== null && process.guest.platform.pgmaps.find(pfn)?.owner === owner ? pfn : null;
+  }
   return pt.look(vpn) ? framePfn(pt.lo, pt.hi) + (vpn % pagesOfLevel(pt.level)) : null;
 }
 
@@ -91,7 +99,7 @@ export const PAGE_OPERATIONS: OperationList = {
   'page ADDR [owner=N]': function* page(process, args) {
     const pins = process.pins.get(args.word('ADDR'));
     if (pins !== undefined) return pageAnswer(process, pins.pfns[0] as Pfn);
-    const pfn = mappedFrame(process, process.split(args.address('ADDR'))[0]);
+    const pfn = mappedFrame(process, process.split(args.address('ADDR'))[0], ownerOf(process, args));
     return pfn === null ? { page: null } : pageAnswer(process, pfn);
   },
 };
