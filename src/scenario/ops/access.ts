@@ -45,16 +45,21 @@ function requireKernelMapping(process: Process, pfn: Pfn): void {
   if (pfn >= DEVICE_BASE_PFN && process.guest.platform.pgmaps.find(pfn) === null) throw new KernelCrash(`page fault: frame ${hex(pfn)} is not mapped by the kernel any more`);
 }
 
-/** Copies of up to so many bytes the guest's memcpy() begins with the first 32 bytes and the last 32, then goes on in order; longer ones it only takes in order. */
+/** bytes that one instruction of the guest's memcpy() loads */
 const VECTOR_BYTES = 32;
-const TAIL_FIRST_MIN = 257;
-const TAIL_FIRST_MAX = 8192;
+
+/** How many bytes memcpy() loads before it loads the last 32; longer copies than 8 KiB it only takes in order, short ones in one go. */
+function headBytes(length: number): number {
+  if (length <= VECTOR_BYTES || length > 8192) return 0;
+  return length > 256 || length <= 64 ? VECTOR_BYTES : length <= 128 ? 64 : 128;
+}
 
 /** memcpy() out of memory: the bytes, and which of them faults first (recorded: peek-order). */
 function* copyOut(mm: Mm, start: number, bytes: Uint8Array): Sleepable<void> {
   const load = (from: number, to: number): Sleepable<void> => cpuLoad(mm, Math.floor((start + from) / 4096), (start + from) % 4096, bytes.subarray(from, to));
-  if (bytes.length >= TAIL_FIRST_MIN && bytes.length <= TAIL_FIRST_MAX) {
-    yield* load(0, VECTOR_BYTES);
+  const head = headBytes(bytes.length);
+  if (head > 0) {
+    yield* load(0, head);
     yield* load(bytes.length - VECTOR_BYTES, bytes.length);
   }
   yield* load(0, bytes.length);
