@@ -1,10 +1,12 @@
 /** The system calls on a DAX file, as the port that mm and its users see (mm/file.ts). */
 import { HmmError } from '../errno.ts';
-import type { Inode } from '../fs/index.ts';
-import type { FallocMode, FileCalls, FileExtent } from '../mm/index.ts';
+import { mappedPieces, type Inode, type Mappable } from '../fs/index.ts';
+import type { FallocMode, FileCalls } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
-import { daxAllocate, daxPunch, daxZeroRange } from './falloc.ts';
+import { daxClone, type CloneRange } from './clone.ts';
+import { daxAllocate, daxPunch, daxUnshare, daxZeroRange } from './falloc.ts';
 import { daxFsync, daxRead, daxTruncate, daxWrite } from './file.ts';
+import { daxCollapse, daxInsert } from './shift.ts';
 
 export function daxCalls(inode: Inode): FileCalls {
   return {
@@ -12,9 +14,10 @@ export function daxCalls(inode: Inode): FileCalls {
     write: (offset, source) => daxWrite(inode, offset, source),
     truncate: (size) => daxTruncate(inode, size),
     fallocate: (mode, offset, length) => daxFallocate(inode, mode, offset, length),
+    clone: (source, from, length, to) => clone(source, inode, { from, length, to }),
     sync: (index, end) => daxFsync(inode, index, end),
     stat: () => ({ size: inode.size, blocks: inode.fs.allocatedPages(inode) * 8, dax: inode.fs.platform.profile.statTellsDax }),
-    extents: () => inodeExtents(inode),
+    extents: () => mappedPieces(inode),
   };
 }
 
@@ -23,9 +26,12 @@ function* daxFallocate(inode: Inode, mode: FallocMode, offset: number, length: n
   if (mode === 'alloc' || mode === 'keep') yield* daxAllocate(inode, offset, length, mode === 'keep');
   else if (mode === 'punch') yield* daxPunch(inode, offset, length);
   else if (mode === 'zero') yield* daxZeroRange(inode, offset, length, false);
-  else throw new HmmError('EOPNOTSUPP', 'fallocate', `${inode.fs.name} does not ${mode}`);
+  else if (mode === 'collapse') yield* daxCollapse(inode, offset, length);
+  else if (mode === 'insert') yield* daxInsert(inode, offset, length);
+  else yield* daxUnshare(inode, offset, length);
 }
 
-function inodeExtents(inode: Inode): FileExtent[] {
-  return Array.from(inode.extents, ({ block, npages, pfn, state }) => ({ index: block, npages, pfn, flags: state === 'unwritten' ? ['unwritten'] : [] }));
+function* clone(source: Mappable, dest: Inode, range: CloneRange): Sleepable<void> {
+  if (!('fs' in source)) throw new HmmError('EXDEV', 'clone', `${source.name} is on no file system`);
+  yield* daxClone(source as Inode, dest, range);
 }

@@ -5,21 +5,21 @@
  * Whatever takes blocks away breaks the layout first (file.ts). Lengths and offsets are bytes. Check, then commit.
  */
 import { HmmError } from '../errno.ts';
-import type { Inode } from '../fs/index.ts';
+import { forgetSharing, type Inode } from '../fs/index.ts';
 import { unmapMappingRange } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, alignUp, pagesFor } from '../units.ts';
+import { copyBlocks } from './copy.ts';
 import { entriesOf } from './entries.ts';
-import { MAX_FILE_BYTES, breakLayouts, dropPageCache, requireDevice, zeroBytes } from './file.ts';
+import { MAX_FILE_BYTES, breakLayouts, dropPageCache, invalidateClean, requireDevice, zeroBytes } from './file.ts';
 import { cleanRange } from './writeback.ts';
 
 /** fallocate(2): blocks for the range, unwritten where there were none. `keepSize`: FALLOC_FL_KEEP_SIZE. EINVAL, EFBIG, ENOSPC, EIO, ENXIO. */
 export function* daxAllocate(inode: Inode, offset: number, length: number, keepSize: boolean): Sleepable<void> {
   checkRange('fallocate', offset, length);
-  const first = Math.floor(offset / 4096);
   yield* changeBlocks(inode, 'fallocate', offset, length, function* allocate(): Sleepable<void> {
     if (inode.fs.profile.allocateBreaks) yield* breakLayouts(inode);
-    inode.fs.allocate(inode, first, pagesFor(offset + length) - first);
+    preallocate(inode, offset, offset + length);
     if (!keepSize) yield* growTo(inode, offset + length);
   });
 }
@@ -33,15 +33,11 @@ export function* daxPunch(inode: Inode, offset: number, length: number): Sleepab
   const toEnd = profile.punchDrops === 'inside';
   if (toEnd && offset >= inode.size) return;
   const end = toEnd ? Math.min(offset + length, alignDown(inode.size, 4096) + 4096) : offset + length;
-  const first = pagesFor(offset);
-  const last = Math.max(first, Math.floor(end / 4096));
   yield* changeBlocks(inode, 'punch', offset, length, function* punch(): Sleepable<void> {
     yield* breakLayouts(inode);
     yield* forgetRange(inode, offset, end);
-    zeroBytes(inode, offset, Math.min(end, first * 4096, inode.size));
-    zeroBytes(inode, Math.max(offset, last * 4096), Math.min(end, inode.size));
     if (sched.concurrent) yield sched.point('punch: free blocks', `${inode.touches},bytes`);
-    inode.fs.freeBlocks(inode, first, last);
+    freeSpace(inode, offset, end);
   });
 }
 
@@ -54,30 +50,74 @@ export function* daxZeroRange(inode: Inode, offset: number, length: number, keep
   const last = Math.max(first, Math.floor(end / 4096));
   yield* changeBlocks(inode, 'fallocate', offset, length, function* zero(): Sleepable<void> {
     yield* breakLayouts(inode);
-    // Before anything is taken away there must be room for it again.
-    inode.fs.allocate(inode, Math.floor(offset / 4096), pagesFor(end) - Math.floor(offset / 4096));
+    // What has its blocks changed in place must have room for those that it has not, before anything is lost.
+    if (profile.zeroRange === 'converted') preallocate(inode, offset, end);
     yield* forgetRange(inode, offset, end);
-    zeroBytes(inode, offset, Math.min(end, first * 4096));
-    zeroBytes(inode, Math.max(offset, last * 4096), end);
+    if (profile.zeroRange === 'converted') {
+      zeroBytes(inode, offset, Math.min(end, first * 4096));
+      zeroBytes(inode, Math.max(offset, last * 4096), end);
+    }
     if (platform.sched.concurrent) yield platform.sched.point('zero range: change blocks', `${inode.touches},bytes`);
-    if (first < last) replaceBlocks(inode, first, last, profile.zeroRange === 'replaced');
+    if (profile.zeroRange === 'converted') inode.fs.makeUnwritten(inode, first, last);
+    else {
+      // XFS takes the blocks away and asks for new ones: without room for them a hole is left.
+      freeSpace(inode, offset, end);
+      preallocate(inode, offset, end);
+    }
     if (!keepSize) yield* growTo(inode, end);
   });
 }
 
-/** Pages `[first, last)` get unwritten blocks: XFS others, where there is room for others. */
-function replaceBlocks(inode: Inode, first: number, last: number, others: boolean): void {
+/** Blocks for all pages that bytes `[offset, end)` touch, to stay beyond the file's end too. */
+function preallocate(inode: Inode, offset: number, end: number): void {
+  const first = Math.floor(offset / 4096);
+  inode.fs.allocate(inode, first, pagesFor(end) - first);
+  inode.preallocated = true;
+}
+
+/** xfs_free_file_space(): whole pages become holes, the rest of the range within the file zeroes. */
+export function freeSpace(inode: Inode, offset: number, end: number): void {
+  const first = pagesFor(offset);
+  const last = Math.max(first, Math.floor(end / 4096));
+  inode.fs.freeBlocks(inode, first, last);
+  zeroBytes(inode, offset, Math.min(end, first * 4096, inode.size));
+  zeroBytes(inode, Math.max(offset, last * 4096), Math.min(end, inode.size));
+}
+
+/** FALLOC_FL_UNSHARE_RANGE: the range has blocks that no other file has. EOPNOTSUPP where files share none, else errors as daxAllocate. */
+export function* daxUnshare(inode: Inode, offset: number, length: number): Sleepable<void> {
+  checkRange('fallocate', offset, length);
   const { fs } = inode;
-  if (!others) {
-    fs.makeUnwritten(inode, first, last);
-    return;
+  if (!fs.profile.unshares) throw new HmmError('EOPNOTSUPP', 'fallocate', `${fs.profile.name} shares no blocks`);
+  const first = Math.floor(offset / 4096);
+  yield* changeBlocks(inode, 'fallocate', offset, length, function* unshare(): Sleepable<void> {
+    yield* breakLayouts(inode);
+    if (inode.reflinked && offset < inode.size) yield* copyShared(inode, first, pagesFor(Math.min(offset + length, inode.size)));
+    preallocate(inode, offset, offset + length);
+    yield* growTo(inode, offset + length);
+  });
+}
+
+/** dax_file_unshare(): each run of shared blocks becomes a copy of its own; what maps it goes. */
+function* copyShared(inode: Inode, first: number, end: number): Sleepable<void> {
+  const { fs } = inode;
+  for (let at = first; at < end; ) {
+    const seen = fs.iomap(inode, at, end);
+    const map = seen.kind === 'mapped' ? fs.writeMap(inode, at, end, 0) : { ...seen, source: null };
+    const upTo = Math.min(map.start + map.npages, end);
+    if (map.source !== null) {
+      yield* invalidateClean(inode, at, upTo);
+      copyBlocks(inode, map.source, map.pfn + (at - map.start), at, upTo - at);
+      fs.finishWrite(inode, map, at, upTo);
+    }
+    at = upTo;
   }
-  fs.freeBlocks(inode, first, last);
-  fs.allocate(inode, first, last - first);
+  yield* cleanRange(inode, first, end);
+  forgetSharing(inode);
 }
 
 /** Under i_rwsem, the invalidate_lock and after write-back, as far as the file system has these. */
-function* changeBlocks(inode: Inode, op: string, offset: number, length: number, change: () => Sleepable<void>): Sleepable<void> {
+export function* changeBlocks(inode: Inode, op: string, offset: number, length: number, change: () => Sleepable<void>): Sleepable<void> {
   const { sched, profile } = inode.fs.platform;
   requireDevice(inode, op);
   if (op === 'punch' && inode.fs.profile.punchFlushes === 'first' && profile.punchWritesBack) yield* cleanRange(inode, Math.floor(offset / 4096), pagesFor(offset + length));
@@ -96,7 +136,7 @@ function* changeBlocks(inode: Inode, op: string, offset: number, length: number,
 }
 
 /** The pages of a range are unmapped and their entries go: those inside it, or (xfs_flush_unmap_range) those that it touches, written back before. */
-function* forgetRange(inode: Inode, offset: number, end: number): Sleepable<void> {
+export function* forgetRange(inode: Inode, offset: number, end: number): Sleepable<void> {
   const inside = inode.fs.profile.punchDrops === 'inside';
   const first = inside ? pagesFor(offset) : Math.floor(offset / 4096);
   const last = inside ? Math.floor(end / 4096) : pagesFor(end);
@@ -107,7 +147,7 @@ function* forgetRange(inode: Inode, offset: number, end: number): Sleepable<void
 }
 
 /** The size after blocks were added beyond it. XFS sets it as truncate does, which unmaps what lies beyond. */
-function* growTo(inode: Inode, size: number): Sleepable<void> {
+export function* growTo(inode: Inode, size: number): Sleepable<void> {
   const before = inode.size;
   if (size <= before) return;
   zeroBytes(inode, before, Math.min(size, alignUp(before, 4096)));
@@ -115,7 +155,7 @@ function* growTo(inode: Inode, size: number): Sleepable<void> {
   if (inode.fs.profile.allocateBreaks) yield* dropPageCache(inode, pagesFor(size));
 }
 
-function checkRange(op: string, offset: number, length: number): void {
+export function checkRange(op: string, offset: number, length: number): void {
   if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || offset < 0 || length <= 0) {
     throw new HmmError('EINVAL', op, `offset ${offset}, length ${length} is no range of bytes`);
   }

@@ -10,16 +10,20 @@
  */
 import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PMD_PAGES, PUD_PAGES } from '../abi.ts';
 import { HmmError } from '../errno.ts';
-import { sizePages, type Inode, type Iomap } from '../fs/index.ts';
+import { sizePages, upToSharing, type Inode, type WriteMap } from '../fs/index.ts';
 import {
   FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NEEDDSYNC, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_SYNC,
   splitHuge, insertDevicePfn, insertZeroPage, installCow, type Vmf, type VmOps,
 } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
-import { alignDown, pagesOfLevel, type Pfn } from '../units.ts';
+import { alignDown, pagesOfLevel } from '../units.ts';
+import { copyBlocks } from './copy.ts';
 import { DAX_DIRTY, DAX_EMPTY, DAX_LOCKED, DAX_ZERO, daxEntry, entriesOf, entryFlags, entryPfn, type DaxEntries } from './entries.ts';
 import { grabEntry, grabHugeEntry, insertEntry, releaseEntry, waitUnlocked } from './grab.ts';
 import { writebackRange } from './writeback.ts';
+
+/** What a fault found. `source` null: nothing is copied. */
+type FaultMap = WriteMap;
 
 /** The handlers of a DAX file's mappings. */
 export function daxVmOps(inode: Inode): VmOps {
@@ -39,7 +43,7 @@ function quickFault(inode: Inode, vmf: Vmf, level: number): number {
   if (refused !== 0) return refused;
   const { vma, pgoff } = vmf;
   const write = (vmf.flags & FAULT_FLAG_WRITE) !== 0;
-  if (inode.invalidateLock.held === 'write' || inode.fs.gone) return FAULT_SLEEPS;
+  if (inode.invalidateLock.held === 'write' || inode.reflinked || inode.fs.gone) return FAULT_SLEEPS;
   if (write && (!vma.isShared || (inode.metadataDirty && vma.has(VM_SYNC)))) return FAULT_SLEEPS;
   const entries = entriesOf(inode);
   const npages = pagesOfLevel(level);
@@ -124,7 +128,7 @@ function* mapPage(inode: Inode, entries: DaxEntries, vmf: Vmf, write: boolean): 
   if (typeof map === 'number') return map;
   const major = map.fresh ? VM_FAULT_MAJOR : 0;
   if (map.kind !== 'mapped') return major | (yield* mapHole(inode, entries, vmf, LEVEL_PTE));
-  return major | (yield* mapBlocks(inode, entries, vmf, LEVEL_PTE, map.pfn + (vmf.pgoff - map.start), write));
+  return major | (yield* mapBlocks(inode, entries, vmf, LEVEL_PTE, map, write));
 }
 
 function* hugeFault(inode: Inode, vmf: Vmf, level: number): Sleepable<number> {
@@ -152,22 +156,31 @@ function* tryHugeFault(inode: Inode, vmf: Vmf, level: number): Sleepable<number>
     if (pt.level < level) return 0; // a table of smaller pages is there: the core takes the smaller way
     const map = blocksFor(inode, first, npages, write);
     if (typeof map === 'number') return map === VM_FAULT_OOM ? map : VM_FAULT_FALLBACK;
-    if (map.start + map.npages < first + npages) return VM_FAULT_FALLBACK;
+    if (map.start + map.npages < first + npages) return giveUp(inode, map, first, npages);
     if (map.kind !== 'mapped') return level === LEVEL_PMD && !write ? yield* mapHole(inode, entries, vmf, level) : VM_FAULT_FALLBACK;
-    const pfn = map.pfn + (first - map.start);
-    if (pfn % npages !== 0) return VM_FAULT_FALLBACK;
-    return (map.fresh ? VM_FAULT_MAJOR : 0) | (yield* mapBlocks(inode, entries, vmf, level, pfn, write));
+    if ((map.pfn + (first - map.start)) % npages !== 0) return giveUp(inode, map, first, npages);
+    return (map.fresh ? VM_FAULT_MAJOR : 0) | (yield* mapBlocks(inode, entries, vmf, level, map, write));
   } finally {
     releaseEntry(entries, first);
   }
 }
 
+/** What a huge fault was given does not do: blocks for a copy go back. */
+function giveUp(inode: Inode, map: FaultMap, first: number, npages: number): number {
+  if (map.source !== null) inode.fs.finishWrite(inode, map, first, Math.min(first + npages, map.start + map.npages), false);
+  return VM_FAULT_FALLBACK;
+}
+
 /** iomap for a fault: what is there, or for a write what is there afterwards. A VM_FAULT_ code where there is nothing to be had. */
-function blocksFor(inode: Inode, index: number, npages: number, write: boolean): Iomap | number {
-  if (inode.fs.gone) return VM_FAULT_SIGBUS;
-  if (!write) return inode.fs.iomap(inode, index, index + npages);
+function blocksFor(inode: Inode, index: number, npages: number, write: boolean): FaultMap | number {
+  const { fs } = inode;
+  if (fs.gone) return VM_FAULT_SIGBUS;
+  if (!write) {
+    const map = fs.iomap(inode, index, index + npages);
+    return { ...(inode.reflinked && fs.platform.profile.sharedReadUnmaps ? upToSharing(fs, map, index) : map), source: null };
+  }
   try {
-    return inode.fs.allocateRun(inode, index, npages);
+    return fs.writeMap(inode, index, index + npages, (index + npages) * 4096);
   } catch (error) {
     if (HmmError.is(error, 'ENOMEM')) return VM_FAULT_OOM;
     if (HmmError.is(error)) return VM_FAULT_SIGBUS;
@@ -179,14 +192,22 @@ function blocksFor(inode: Inode, index: number, npages: number, write: boolean):
 function* mapHole(inode: Inode, entries: DaxEntries, vmf: Vmf, level: number): Sleepable<number> {
   const { ram, profile } = inode.fs.platform;
   const pfn = level === LEVEL_PTE ? ram.zeroPfn : ram.hugeZeroPfn;
-  yield* insertEntry(inode, entries, vmf.pgoff, level, { pfn, kind: DAX_ZERO, dirty: profile.readFaultDirties }, vmf.vma.mm);
+  yield* insertEntry(inode, entries, vmf.pgoff, level, { pfn, kind: DAX_ZERO, dirty: profile.readFaultDirties, shared: false }, vmf.vma.mm);
   return insertZeroPage(vmf, level);
 }
 
-function* mapBlocks(inode: Inode, entries: DaxEntries, vmf: Vmf, level: number, pfn: Pfn, write: boolean): Sleepable<number> {
+function* mapBlocks(inode: Inode, entries: DaxEntries, vmf: Vmf, level: number, map: FaultMap, write: boolean): Sleepable<number> {
   const { profile } = inode.fs.platform;
+  const npages = pagesOfLevel(level);
+  const first = alignDown(vmf.pgoff, npages);
+  const pfn = map.pfn + (first - map.start);
   const sync = write && vmf.vma.has(VM_SYNC) && inode.metadataDirty;
-  yield* insertEntry(inode, entries, vmf.pgoff, level, { pfn, kind: 0, dirty: !sync && (write || profile.readFaultDirties) }, vmf.vma.mm);
+  yield* insertEntry(inode, entries, vmf.pgoff, level, { pfn, kind: 0, dirty: !sync && (write || profile.readFaultDirties), shared: map.shared }, vmf.vma.mm);
+  if (map.source !== null) {
+    const copied = copyBlocks(inode, map.source, pfn, first, npages);
+    inode.fs.finishWrite(inode, map, first, first + npages, copied);
+    if (!copied) return VM_FAULT_OOM;
+  }
   if (!sync) return insertDevicePfn(vmf, level, pfn, write);
   vmf.syncPfn = pfn;
   vmf.syncLevel = level;

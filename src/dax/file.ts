@@ -8,10 +8,11 @@
  * Lengths and offsets are bytes. Check, then commit.
  */
 import { HmmError } from '../errno.ts';
-import { FILE_PAGES_MAX, type Inode } from '../fs/index.ts';
+import { FILE_PAGES_MAX, cancelCopies, type Inode, type Iomap } from '../fs/index.ts';
 import { unmapMappingRange } from '../mm/index.ts';
 import { WaitQueue, type Sleepable } from '../sched/index.ts';
 import { alignUp, pagesFor, pagesOfLevel, type Pfn } from '../units.ts';
+import { copyBlocks } from './copy.ts';
 import { DAX_DIRTY, DAX_EMPTY, DAX_ZERO, entriesOf, entryFlags, entryPfn } from './entries.ts';
 import { writebackRange } from './writeback.ts';
 
@@ -77,7 +78,7 @@ function* writeRun(inode: Inode, offset: number, source: Uint8Array, at: number)
   const wasHole = fs.iomap(inode, index, end).kind === 'hole';
   let map;
   try {
-    map = fs.allocateRun(inode, index, allocationEnd(inode, offset + source.length - at, end) - index);
+    map = fs.writeMap(inode, index, end, offset + source.length - at);
   } catch (error) {
     if (HmmError.is(error, 'ENOSPC')) return 0;
     throw error;
@@ -85,17 +86,22 @@ function* writeRun(inode: Inode, offset: number, source: Uint8Array, at: number)
   const upTo = Math.min(map.start + map.npages, end);
   const n = Math.min(source.length - at, (upTo - index) * 4096 - within);
   if (map.fresh) yield* invalidateClean(inode, index, upTo);
-  if (content.write((map.pfn + (index - map.start)) * 4096 + within, source, at, n)) return n;
+  else if (map.shared && fs.platform.profile.sharedWriteUnmaps) yield* invalidateAll(inode, index, upTo);
+  const pfn = map.pfn + (index - map.start);
+  const copied = map.source === null || copyEdges(inode, map.source, pfn, index, within, n);
+  const done = copied && content.write(pfn * 4096 + within, source, at, n);
+  fs.finishWrite(inode, map, index, upTo, done);
+  if (done) return n;
   if (wasHole) fs.freeBlocks(inode, index, upTo);
   return 0;
 }
 
-/** Where a write that ends with page `end` of the file lets its blocks end: XFS rounds up to a stripe where nothing follows. */
-function allocationEnd(inode: Inode, endByte: number, end: number): number {
-  const { profile } = inode.fs;
-  const stripe = profile.alignPages;
-  const grows = profile.growsByStripe && !inode.hinted && endByte > inode.size && inode.size >= stripe * 4096;
-  return grows && inode.extents.next(end) === null ? alignUp(end, stripe) : end;
+/** The pages of a copy that `length` bytes from byte `within` on do not fill have the rest from their source. */
+function copyEdges(inode: Inode, source: Iomap, pfn: Pfn, index: number, within: number, length: number): boolean {
+  const last = Math.floor((within + length - 1) / 4096);
+  if (within > 0 && !copyBlocks(inode, source, pfn, index, 1)) return false;
+  if ((within + length) % 4096 === 0 || (last === 0 && within > 0)) return true;
+  return copyBlocks(inode, source, pfn + last, index + last, 1);
 }
 
 /** ftruncate(2), up, down or as it is. EINVAL, EFBIG, EIO, ENXIO; may wait for pinned pages. */
@@ -120,6 +126,8 @@ export function* daxTruncate(inode: Inode, size: number): Sleepable<void> {
       zeroBytes(inode, size, keep * 4096);
       if (sched.concurrent) yield sched.point('truncate: free blocks', `${inode.touches},bytes`);
       inode.fs.freeBlocks(inode, keep, FILE_PAGES_MAX);
+      cancelCopies(inode, keep);
+      if (inode.extents.count === 0 && inode.copies.count === 0) inode.reflinked = false;
     } finally {
       inode.invalidateLock.writeUnlock(sched);
     }
@@ -148,10 +156,7 @@ export function* daxFsync(inode: Inode, index = 0, end = FILE_PAGES_MAX): Sleepa
 export function* breakLayouts(inode: Inode): Sleepable<void> {
   const { sched, records } = inode.fs.platform;
   for (;;) {
-    const mapped = inode.mappings.size > 0;
-    yield* unmapMappingRange(inode, 0, FILE_PAGES_MAX, false);
-    // Up to 6.14 a file that nobody maps is not looked through, pinned pages or not.
-    const busy = mapped ? busyPage(inode) : -1;
+    const busy = yield* unmapAll(inode);
     if (busy < 0) return;
     inode.invalidateLock.writeUnlock(sched);
     try {
@@ -160,6 +165,14 @@ export function* breakLayouts(inode: Inode): Sleepable<void> {
       yield* inode.invalidateLock.write(sched);
     }
   }
+}
+
+/** dax_layout_busy_page(): nothing maps the file any more. Returns a page of it that is still referenced, or -1. */
+export function* unmapAll(inode: Inode): Sleepable<Pfn> {
+  const mapped = inode.mappings.size > 0;
+  yield* unmapMappingRange(inode, 0, FILE_PAGES_MAX, false);
+  // Up to 6.14 a file that nobody maps is not looked through, pinned pages or not.
+  return mapped ? busyPage(inode) : -1;
 }
 
 /** A page of the file with more than its idle reference, or -1. */
@@ -176,8 +189,14 @@ function busyPage(inode: Inode): Pfn {
   return busy;
 }
 
+/** __dax_clear_dirty_range(), then the same: no entry stays. */
+function* invalidateAll(inode: Inode, first: number, last: number): Sleepable<void> {
+  entriesOf(inode).removeRange(first, last);
+  yield* unmapMappingRange(inode, first, last, false);
+}
+
 /** invalidate_inode_pages2_range() before new blocks are read: clean entries go, mappings of the range too. */
-function* invalidateClean(inode: Inode, first: number, last: number): Sleepable<void> {
+export function* invalidateClean(inode: Inode, first: number, last: number): Sleepable<void> {
   const entries = entriesOf(inode);
   const clean: { base: number; level: number }[] = [];
   entries.forEach(first, last, (base, level, entry) => {
@@ -187,13 +206,21 @@ function* invalidateClean(inode: Inode, first: number, last: number): Sleepable<
   yield* unmapMappingRange(inode, first, last, false);
 }
 
-/** Zeroes the bytes `[from, to)` of the file, within blocks that are written. */
+/** Zeroes the bytes `[from, to)` of the file, within blocks that are written; those that others share are copied first. ENOSPC. */
 export function zeroBytes(inode: Inode, from: number, to: number): void {
+  const { fs } = inode;
+  const { content } = fs.platform.arena;
   for (let at = from; at < to; ) {
     const index = Math.floor(at / 4096);
+    const within = at - index * 4096;
     const n = Math.min(to, (index + 1) * 4096) - at;
-    const map = inode.fs.iomap(inode, index, index + 1);
-    if (map.kind === 'mapped') inode.fs.platform.arena.content.zero((map.pfn + (index - map.start)) * 4096 + (at - index * 4096), n);
+    if (fs.iomap(inode, index, index + 1).kind === 'mapped') {
+      const map = fs.writeMap(inode, index, index + 1, 0);
+      const pfn = map.pfn + (index - map.start);
+      if (map.source !== null && n < 4096) copyBlocks(inode, map.source, pfn, index, 1);
+      content.zero(pfn * 4096 + within, n);
+      fs.finishWrite(inode, map, index, index + 1);
+    }
     at += n;
   }
 }

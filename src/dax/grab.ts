@@ -1,8 +1,9 @@
 /**
  * Taking and filling entries of the DAX page cache (fs/dax.c: grab_mapping_entry, dax_insert_entry, put_unlocked_entry).
  *
- * An entry is locked while a fault works on it; whoever else wants it waits. Placeholders (EMPTY) stand while the first fault
- * of a page is under way and go if nothing came of it.
+ * An entry is locked while a fault works on it; whoever else wants it waits. Placeholders (EMPTY) stand from the first fault of
+ * a page on, and stay where nothing came of it, or a private copy: a placeholder of 4K is as much in the way of a huge fault as
+ * any entry of 4K.
  */
 import { LEVEL_PTE } from '../abi.ts';
 import type { Inode } from '../fs/index.ts';
@@ -51,26 +52,25 @@ export function* waitUnlocked(inode: Inode, entries: DaxEntries, index: number, 
   yield* entries.changed.wait(sched, () => !hasFlag(entries.find(index), DAX_LOCKED));
 }
 
-/** The fault that locked the entry is done with it: unlocked, or gone where it is still a placeholder. */
+/** The fault that locked the entry is done with it. */
 export function releaseEntry(entries: DaxEntries, index: number): void {
   const entry = entries.find(index);
-  if (!hasFlag(entry, DAX_LOCKED)) return;
-  if (hasFlag(entry, DAX_EMPTY)) entries.remove(entries.base, entries.level);
-  else entries.set(entries.base, entries.level, entry - DAX_LOCKED);
+  if (hasFlag(entry, DAX_LOCKED)) entries.set(entries.base, entries.level, entry - DAX_LOCKED);
 }
 
 /**
- * dax_insert_entry(): the locked entry says from now on what stands there. Where real blocks replace the page of zeroes,
- * everyone who maps that is unmapped first.
+ * dax_insert_entry(): the locked entry says from now on what stands there. Where real blocks replace the page of zeroes, or
+ * where the blocks are `shared` with other files, everyone who maps the entry's pages is unmapped first.
  */
-export function* insertEntry(inode: Inode, entries: DaxEntries, index: number, level: number, what: { pfn: Pfn; kind: number; dirty: boolean }, mm: Mm): Sleepable<void> {
-  const { pfn, kind, dirty } = what;
+export function* insertEntry(inode: Inode, entries: DaxEntries, index: number, level: number, what: { pfn: Pfn; kind: number; dirty: boolean; shared: boolean }, mm: Mm): Sleepable<void> {
+  const { pfn, kind, dirty, shared } = what;
   const old = entries.find(index);
   const { level: oldLevel, base } = entries;
   const wasZero = hasFlag(old, DAX_ZERO);
-  if (wasZero && kind !== DAX_ZERO) yield* unmapOthers(inode, base, oldLevel, mm);
+  if (shared || (wasZero && kind !== DAX_ZERO)) yield* unmapOthers(inode, base, oldLevel, mm);
   const kept = hasFlag(old, DAX_DIRTY) || dirty ? DAX_DIRTY : 0;
-  if (wasZero || hasFlag(old, DAX_EMPTY)) entries.set(alignDown(index, pagesOfLevel(level)), level, daxEntry(pfn, DAX_LOCKED | kind | kept));
+  if (shared && oldLevel !== level) entries.remove(base, oldLevel);
+  if (shared || wasZero || hasFlag(old, DAX_EMPTY)) entries.set(alignDown(index, pagesOfLevel(level)), level, daxEntry(pfn, DAX_LOCKED | kind | kept));
   else entries.set(base, oldLevel, daxEntry(entryPfn(old), DAX_LOCKED | kept));
 }
 

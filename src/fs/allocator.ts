@@ -147,6 +147,19 @@ export class BlockAllocator {
     return { pfn: start, npages: this.#used.boundaryAfter(pfn, this.basePfn + this.npages) - start };
   }
 
+  /** The free runs in `[low, high)`, in order; those set aside too where `busy` says so, as runs of their own. */
+  forEachFree(low: number, high: number, busy: boolean, visit: (pfn: number, npages: number) => void): void {
+    const end = Math.min(high, this.basePfn + this.npages);
+    for (let at = Math.max(low, this.basePfn); at < end; ) {
+      const used = this.#used.has(at);
+      const aside = used && this.#asidePages > 0 && this.#aside.has(at);
+      let upTo = Math.min(this.#used.boundaryAfter(at, end), end);
+      if (used && this.#asidePages > 0) upTo = Math.min(upTo, this.#aside.boundaryAfter(at, end));
+      if (!used || (aside && busy)) visit(at, upTo - at);
+      at = upTo;
+    }
+  }
+
   /** All free again, as just created. */
   reset(): void {
     this.#used.clear();

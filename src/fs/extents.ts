@@ -2,8 +2,8 @@
  * Where the pages of a file are: extents in order of file page (the extent tree of an inode).
  *
  * An extent maps `npages` file pages from `block` to as many device pages from `pfn`. Neighbours that go on in both, with the
- * same state and the same `shared`, are one extent, always: the map of a file depends on what is mapped, not
- * on how it came about. What is in no extent is a hole. Extents are immutable records, replaced when they change,
+ * same state, are one extent, always: the map of a file depends on what is mapped, not on how it came about. Whether its blocks
+ * are shared with others is known of the blocks (sharing.ts). What is in no extent is a hole. Extents are immutable records, replaced when they change,
  * so one that was answered stays what it was. Searches are O(log n); 100,000 extents cost little more than one.
  *
  * File pages and pfns are integers from 0; arguments that are not, and empty ranges, throw RangeError. Mapping what
@@ -23,8 +23,6 @@ export interface Extent {
   readonly pfn: number;
   readonly npages: number;
   readonly state: ExtentState;
-  /** other files use these pages too (reflink): a write has to go elsewhere */
-  readonly shared: boolean;
 }
 
 export interface Hole {
@@ -73,11 +71,11 @@ export class ExtentMap {
   }
 
   /** Maps [index, index + npages), a hole until now; returns the extent it is part of. */
-  insert(index: number, pfn: number, npages: number, state: ExtentState, shared = false): Extent {
+  insert(index: number, pfn: number, npages: number, state: ExtentState): Extent {
     checkFile('ExtentMap.insert', 'index', index, npages);
     checkIndex('ExtentMap.insert', 'pfn', pfn);
     if (state !== 'mapped' && state !== 'unwritten') throw new RangeError(`ExtentMap.insert: state ${String(state)} is not mapped or unwritten`);
-    return this.#join({ block: index, pfn, npages, state, shared });
+    return this.#join({ block: index, pfn, npages, state });
   }
 
   /** Makes a hole of [start, start + npages); returns what was mapped there, in order. */
@@ -96,13 +94,7 @@ export class ExtentMap {
   convert(start: number, npages: number, state: ExtentState): number {
     checkFile('ExtentMap.convert', 'start', start, npages);
     if (state !== 'mapped' && state !== 'unwritten') throw new RangeError(`ExtentMap.convert: state ${String(state)} is not mapped or unwritten`);
-    return this.#rewrite(start, start + npages, state, null);
-  }
-
-  /** Marks what is mapped in [start, start + npages) as shared with other files, or not. Returns how many pages changed. */
-  setShared(start: number, npages: number, shared: boolean): number {
-    checkFile('ExtentMap.setShared', 'start', start, npages);
-    return this.#rewrite(start, start + npages, null, shared);
+    return this.#rewrite(start, start + npages, state);
   }
 
   /** Moves all from file page `from` on `npages` down, over a hole of as many pages: the second half of FALLOC_FL_COLLAPSE_RANGE. */
@@ -170,12 +162,12 @@ export class ExtentMap {
       block = before.block;
       pfn = before.pfn;
       npages += before.npages;
-      const whole: Extent = { block, pfn, npages, state: extent.state, shared: extent.shared };
+      const whole: Extent = { block, pfn, npages, state: extent.state };
       list.setBounds(block, block + npages);
       list.value = whole;
       return whole;
     }
-    const whole: Extent = npages === extent.npages ? extent : { block, pfn, npages, state: extent.state, shared: extent.shared };
+    const whole: Extent = npages === extent.npages ? extent : { block, pfn, npages, state: extent.state };
     list.insert(block, block + npages, whole);
     return whole;
   }
@@ -209,8 +201,8 @@ export class ExtentMap {
     return pieces;
   }
 
-  /** Gives what is mapped in [start, end) another state or another `shared` (null: as it is). */
-  #rewrite(start: number, end: number, state: ExtentState | null, shared: boolean | null): number {
+  /** Gives what is mapped in [start, end) another state. */
+  #rewrite(start: number, end: number, state: ExtentState): number {
     let changed = 0;
     let from = start;
     while (from < end) {
@@ -219,23 +211,22 @@ export class ExtentMap {
       const first = Math.max(from, extent.block);
       const past = Math.min(end, extent.block + extent.npages);
       from = past;
-      const to = { state: state ?? extent.state, shared: shared ?? extent.shared };
-      if (to.state === extent.state && to.shared === extent.shared) continue;
+      if (state === extent.state) continue;
       this.#cut(first, past);
-      this.#join({ block: first, pfn: extent.pfn + (first - extent.block), npages: past - first, ...to });
+      this.#join({ block: first, pfn: extent.pfn + (first - extent.block), npages: past - first, state });
       changed += past - first;
     }
     return changed;
   }
 
   #shift(from: number, by: number): void {
-    for (const { block, pfn, npages, state, shared } of this.#cut(from, FILE_PAGES_MAX)) this.#join({ block: block + by, pfn, npages, state, shared });
+    for (const { block, pfn, npages, state } of this.#cut(from, FILE_PAGES_MAX)) this.#join({ block: block + by, pfn, npages, state });
   }
 }
 
 /** Does `next`, which begins where `extent` ends in the file, go on with it on the device too? */
 function continues(extent: Extent, next: Extent): boolean {
-  return extent.pfn + extent.npages === next.pfn && extent.state === next.state && extent.shared === next.shared;
+  return extent.pfn + extent.npages === next.pfn && extent.state === next.state;
 }
 
 /** What of `extent` lies in [start, end): itself where that is all. */
@@ -243,7 +234,7 @@ function part(extent: Extent, start: number, end: number): Extent {
   const first = Math.max(start, extent.block);
   const past = Math.min(end, extent.block + extent.npages);
   if (past - first === extent.npages) return extent;
-  return { block: first, pfn: extent.pfn + (first - extent.block), npages: past - first, state: extent.state, shared: extent.shared };
+  return { block: first, pfn: extent.pfn + (first - extent.block), npages: past - first, state: extent.state };
 }
 
 /** A range of `npages` file pages from `first`, below FILE_PAGES_MAX. */

@@ -8,13 +8,16 @@
 import { HmmError } from '../errno.ts';
 import type { PgMap, Platform } from '../memremap/index.ts';
 import { RwLock } from '../sched/index.ts';
-import type { Pfn } from '../units.ts';
+import { alignDown, alignUp, type Pfn } from '../units.ts';
 import { BlockAllocator } from './allocator.ts';
 import { ExtentMap, FILE_PAGES_MAX } from './extents.ts';
-import type { ExtentPages, Inode } from './inode.ts';
+import { sizePages, type ExtentPages, type Inode } from './inode.ts';
 import { Mappings } from './mappings.ts';
 import { hintedSpan, placeBlocks } from './place.ts';
 import type { FsProfile } from './profile.ts';
+import { cancelCopies, copyTarget, endCopy } from './reflink.ts';
+import { BlockSharing } from './sharing.ts';
+import { xfsGeometry, type XfsGeometry } from './xfsGeometry.ts';
 
 /** What a file has at a page: `npages` of one kind from `start` on. */
 export interface Iomap {
@@ -25,7 +28,17 @@ export interface Iomap {
   readonly pfn: Pfn;
   /** just allocated: the fault was a major one */
   readonly fresh: boolean;
+  /** other files have these blocks too; of a write's map: it is a copy, and `finishWrite` makes it the file's */
+  readonly shared: boolean;
 }
+
+/** What a write finds. `source`: what the file has there until the copy is finished; null where it writes in place. */
+export interface WriteMap extends Iomap {
+  readonly source: Iomap | null;
+}
+
+/** blocks beside those of the file that an allocation may need for its extent tree */
+const TREE_PAGES = 4;
 
 export class FileSystem {
   readonly name: string;
@@ -35,6 +48,11 @@ export class FileSystem {
   /** its files are DAX: mounted with dax=always */
   readonly dax: boolean;
   readonly allocator: BlockAllocator;
+  /** blocks with more than one owner */
+  readonly sharing = new BlockSharing();
+  readonly reflink: boolean;
+  /** XFS's groups; null elsewhere */
+  readonly xfs: XfsGeometry | null;
   readonly inodes = new Map<string, Inode>();
   /** shut down: the device is gone, everything that needs it is EIO */
   shutDown = false;
@@ -52,8 +70,11 @@ export class FileSystem {
     this.platform = platform;
     this.pgmap = pgmap;
     this.dax = dax;
+    this.reflink = profile.reflink && platform.profile.daxReflink;
+    this.xfs = profile.allocator === 'near' ? xfsGeometry(pgmap.npages, this.reflink) : null;
     const reserved = Math.min(profile.metadataPages, Math.floor(pgmap.npages / 8));
     this.allocator = new BlockAllocator(pgmap.basePfn + reserved, pgmap.npages - reserved);
+    for (const [first, end] of this.xfs?.metadata ?? []) if (end > first) this.allocator.reserve(pgmap.basePfn + first, end - first);
   }
 
   /** Can blocks not be reached any more? */
@@ -73,6 +94,9 @@ export class FileSystem {
       fs: this,
       size: 0,
       extents: new ExtentMap(),
+      copies: new ExtentMap(),
+      reflinked: false,
+      preallocated: false,
       extentPages: extentPages ?? this.profile.alignPages,
       hinted: extentPages !== undefined,
       placed: { windows: [] },
@@ -109,13 +133,65 @@ export class FileSystem {
     this.onEvict?.(inode);
     inode.pages = null;
     this.freeBlocks(inode, 0, FILE_PAGES_MAX);
+    cancelCopies(inode);
+  }
+
+  /** A file is closed: what it has beyond its end goes, unless it was asked for (xfs_release). */
+  closed(inode: Inode): void {
+    if (inode.unlinked || inode.size === 0) return;
+    this.#trim(inode);
   }
 
   /** What the file has at page `index`, looking no further than `end`. */
   iomap(inode: Inode, index: number, end: number): Iomap {
     const run = inode.extents.lookup(index, end);
-    if (run.hole) return { kind: 'hole', start: run.start, npages: run.npages, pfn: -1, fresh: false };
-    return { kind: run.state, start: run.block, npages: run.npages, pfn: run.pfn, fresh: false };
+    if (run.hole) return { kind: 'hole', start: run.start, npages: run.npages, pfn: -1, fresh: false, shared: false };
+    return { kind: run.state, start: run.block, npages: run.npages, pfn: run.pfn, fresh: false, shared: false };
+  }
+
+  /**
+   * What a write of bytes up to `endByte`, or a write fault, finds at page `index`, looking no further than page `end`: blocks of
+   * its own, allocated where there were none, or blocks for a copy where others share them. `finishWrite` when the bytes are
+   * there. ENOSPC with nothing changed.
+   */
+  writeMap(inode: Inode, index: number, end: number, endByte: number): WriteMap {
+    let upTo = end;
+    if (inode.reflinked) {
+      const target = copyTarget(inode, index, end);
+      if (target === null) throw new HmmError('ENOSPC', 'write', `no blocks on ${this.name} for a copy of what ${inode.name} shares`);
+      const { copy } = target;
+      if (copy !== null) return { kind: 'mapped', ...copy, fresh: false, shared: true, source: this.iomap(inode, index, target.end) };
+      upTo = target.end;
+    }
+    const { writePagesMax, hintPages, growsByUnit } = this.profile;
+    const capped = index + Math.min(upTo - index, writePagesMax);
+    let allocEnd = capped;
+    if (growsByUnit && !inode.hinted && Math.min(endByte, capped * 4096) > inode.size) {
+      const unitEnd = alignUp(capped, hintPages);
+      if (inode.extents.next(unitEnd) === null) allocEnd = unitEnd;
+    }
+    return { ...this.allocateRun(inode, index, allocEnd - index), source: null };
+  }
+
+  /** The bytes of a write to `[index, end)` are in the blocks of `map`; `done` false: there are none. */
+  finishWrite(inode: Inode, map: WriteMap, index: number, end: number, done = true): void {
+    if (!map.shared) return;
+    if (done) endCopy(inode, index, end);
+    else cancelCopies(inode, index, end);
+    inode.metadataDirty = true;
+  }
+
+  /** Is there room for pages `[index, end)` in whole units, and for what the file's tree may need? What other files have beyond their ends, or for copies, is taken back first. */
+  hasRoom(inode: Inode, index: number, end: number): boolean {
+    if (this.xfs === null || inode.hinted) return true;
+    const unit = this.profile.hintPages;
+    const wanted = alignUp(end, unit) - alignDown(index, unit) + TREE_PAGES;
+    if (this.allocator.freePages - this.xfs.unavailable >= wanted) return true;
+    for (const other of this.inodes.values()) {
+      this.#trim(other);
+      cancelCopies(other);
+    }
+    return this.allocator.freePages - this.xfs.unavailable >= wanted;
   }
 
   /**
@@ -127,12 +203,12 @@ export class FileSystem {
     const map = this.iomap(inode, index, end);
     if (map.kind === 'mapped') return map;
     const upTo = Math.min(map.start + map.npages, end);
-    if (map.kind === 'hole') this.#fill(inode, index, upTo, true);
+    if (map.kind === 'hole') this.#fillFirst(inode, index, upTo);
     // New blocks may lie in several pieces: only the first is written now, so that the next is found to be fresh in its turn.
     const piece = this.iomap(inode, index, upTo);
     this.#write(inode, index, Math.min(piece.start + piece.npages, upTo));
     const made = this.iomap(inode, index, end);
-    return { kind: made.kind, start: made.start, npages: made.npages, pfn: made.pfn, fresh: true };
+    return { kind: made.kind, start: made.start, npages: made.npages, pfn: made.pfn, fresh: true, shared: false };
   }
 
   /** Makes all of pages `[index, index + npages)` written blocks: holes are allocated, unwritten ones converted. ENOSPC with nothing changed. */
@@ -143,12 +219,13 @@ export class FileSystem {
 
   /** fallocate(2): gives holes in `[index, index + npages)` unwritten blocks. ENOSPC with nothing changed. */
   allocate(inode: Inode, index: number, npages: number): void {
+    if (!this.hasRoom(inode, index, index + npages)) throw this.#full(inode, npages);
     this.#fill(inode, index, index + npages, false);
   }
 
   /** Makes `[index, end)` read as zeroes: what has blocks there becomes unwritten. Holes stay. */
   makeUnwritten(inode: Inode, index: number, end: number): void {
-    if (inode.extents.convert(index, end - index, 'unwritten') > 0) inode.metadataDirty = true;
+    if (end > index && inode.extents.convert(index, end - index, 'unwritten') > 0) inode.metadataDirty = true;
   }
 
   /** Gives back the blocks of pages `[index, end)`. Their bytes stay as they are, as on a real device. */
@@ -156,7 +233,7 @@ export class FileSystem {
     inode.placed.windows = [];
     if (index >= end) return;
     for (const piece of inode.extents.punch(index, Math.min(end, FILE_PAGES_MAX) - index)) {
-      this.allocator.freeLater(piece.pfn, piece.npages);
+      for (const run of inode.reflinked ? this.sharing.release(piece.pfn, piece.npages) : [piece]) this.allocator.freeLater(run.pfn, run.npages);
       inode.metadataDirty = true;
       const { bus } = this.platform;
       if (bus.on) bus.emit({ type: 'blocks', file: inode.name, index: piece.block, pfn: piece.pfn, npages: piece.npages, freed: true });
@@ -187,11 +264,26 @@ export class FileSystem {
   #fill(inode: Inode, index: number, end: number, ahead: boolean): void {
     if (this.shutDown) throw new HmmError('EIO', 'allocate', `${this.name} is shut down`);
     const span = hintedSpan(inode, index, end);
-    const made = this.#tryFill(inode, span.index, span.end, ahead) ?? this.#tryFill(inode, index, end, ahead);
-    if (made === null) throw new HmmError('ENOSPC', 'allocate', `${end - index} blocks for ${inode.name}, ${this.allocator.freePages} free on ${this.name}`);
+    const room = !ahead || inode.extents.lookup(index, end).hole !== true || this.hasRoom(inode, index, end);
+    const made = room ? (this.#tryFill(inode, span.index, span.end, ahead) ?? this.#tryFill(inode, index, end, ahead)) : null;
+    if (made === null) throw this.#full(inode, end - index);
     if (made.length > 0) inode.metadataDirty = true;
     const { bus } = this.platform;
     if (bus.on) for (const { index: first, npages } of made) this.#tell(inode, first, npages);
+  }
+
+  /** What a write gives a hole: blocks for its first pages, as many as come in a row. A hinted file gets them all. */
+  #fillFirst(inode: Inode, index: number, end: number): void {
+    if (inode.hinted) {
+      this.#fill(inode, index, end, true);
+      return;
+    }
+    if (this.shutDown) throw new HmmError('EIO', 'allocate', `${this.name} is shut down`);
+    const placed = this.hasRoom(inode, index, end) ? placeBlocks(this, inode, { index, npages: end - index, ahead: true }) : null;
+    if (placed === null) throw this.#full(inode, end - index);
+    inode.extents.insert(placed.index, placed.pfn, placed.npages, 'unwritten');
+    inode.metadataDirty = true;
+    if (this.platform.bus.on) this.#tell(inode, placed.index, placed.npages);
   }
 
   /** The runs that it gave blocks, or null with nothing changed. */
@@ -209,11 +301,22 @@ export class FileSystem {
         this.#undo(inode, made);
         return null;
       }
-      inode.extents.insert(at, blocks.pfn, blocks.npages, 'unwritten');
-      made.push({ index: at, npages: blocks.npages });
-      at += blocks.npages;
+      inode.extents.insert(blocks.index, blocks.pfn, blocks.npages, 'unwritten');
+      made.push({ index: blocks.index, npages: blocks.npages });
+      at = Math.max(at, blocks.index + blocks.npages);
     }
     return made;
+  }
+
+  #full(inode: Inode, npages: number): HmmError {
+    return new HmmError('ENOSPC', 'allocate', `${npages} blocks for ${inode.name}, ${this.allocator.freePages} free on ${this.name}`);
+  }
+
+  /** xfs_free_eofblocks(). */
+  #trim(inode: Inode): void {
+    if (!this.profile.growsByUnit || inode.hinted || inode.preallocated) return;
+    const first = sizePages(inode);
+    if (inode.extents.next(first) !== null) this.freeBlocks(inode, first, FILE_PAGES_MAX);
   }
 
   #undo(inode: Inode, made: readonly { index: number; npages: number }[]): void {

@@ -6,4 +6,6 @@ export * from './fileSystem.ts';
 export * from './extents.ts';
 export * from './allocator.ts';
 export { hintedSpan, placeBlocks, type Wanted } from './place.ts';
+export * from './reflink.ts';
+export * from './sharing.ts';
 export * from './backing.ts';

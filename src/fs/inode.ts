@@ -24,6 +24,12 @@ export interface Inode extends Mappable {
   /** bytes */
   size: number;
   readonly extents: ExtentMap;
+  /** blocks set aside for copies of shared ones (reflink.ts) */
+  readonly copies: ExtentMap;
+  /** it shares blocks with other files, or did: a write has to look */
+  reflinked: boolean;
+  /** fallocate(2) gave it blocks: what lies beyond its end stays when it is closed */
+  preallocated: boolean;
   /** pages to which this file's allocations are aligned: 1, 512 or 262144 */
   readonly extentPages: ExtentPages;
   /** the file asked for `extentPages` itself and has them; else the file system places its blocks as its kernel's does */

@@ -4,8 +4,7 @@
  *
  * ext4 (fs/ext4/mballoc.c) grows a write to a window of 2 or 4 MiB around it and remembers where that came to lie, so that the
  * pages of a window stay congruent in whatever order they come. Windows of a power of two come from the buddy bitmaps, never
- * from the first group; multiples of a stripe as one stripe; all else is first come. XFS (fs/xfs/libxfs/xfs_bmap.c) goes on
- * where the file's neighbouring extent ends, and aligns only what is a stripe long and beyond every extent.
+ * from the first group; multiples of a stripe as one stripe; all else is first come. XFS is placeXfs.ts.
  * A file made with an extent size of its own (`inode.hinted`) has what it asked for, whichever file system it is on.
  */
 import { PMD_PAGES } from '../abi.ts';
@@ -14,6 +13,7 @@ import { alignDown, alignUp, type Pfn } from '../units.ts';
 import type { Run } from './allocator.ts';
 import type { FileSystem } from './fileSystem.ts';
 import { sizePages, type Inode } from './inode.ts';
+import { placeXfs, type Placed } from './placeXfs.ts';
 
 /** Part of a hole that is to get blocks. */
 export interface Wanted {
@@ -40,13 +40,13 @@ const SMALL_FILE_PAGES = 16;
 /** 32 MiB: the largest block of the buddy bitmaps */
 const BUDDY_PAGES_MAX = 8192;
 const WINDOWS_MAX = 8;
-/** how far off a neighbour may be, in lengths of the allocation, to be followed at its distance */
-const NEAR_LENGTHS = 4;
 
 /** Takes blocks for the first pages of `wanted`, at least one. Null when there is not even that. */
-export function placeBlocks(fs: FileSystem, inode: Inode, wanted: Wanted): Run | null {
-  if (inode.hinted) return placeHinted(fs, inode, wanted);
-  return fs.profile.allocator === 'mballoc' ? placeByWindow(fs, inode, wanted) : placeNear(fs, inode, wanted);
+export function placeBlocks(fs: FileSystem, inode: Inode, wanted: Wanted): Placed | null {
+  const { index, npages, ahead } = wanted;
+  if (!inode.hinted && fs.xfs !== null) return placeXfs(fs, inode, inode.extents, index, npages, { unit: fs.profile.hintPages, rounds: !ahead });
+  const run = inode.hinted ? placeHinted(fs, inode, wanted) : placeByWindow(fs, inode, wanted);
+  return run === null ? null : { index, ...run };
 }
 
 // ── ext4 ──
@@ -119,30 +119,6 @@ function dataStart(fs: FileSystem, number: number): Pfn {
   const { allocator, profile, pgmap } = fs;
   const start = pgmap.basePfn + number * profile.groupPages;
   return start + profile.groupPages <= allocator.basePfn + allocator.npages ? start + profile.groupHeadPages : allocator.basePfn;
-}
-
-// ── XFS ──
-
-function placeNear(fs: FileSystem, inode: Inode, { index, npages }: Wanted): Run | null {
-  const { allocator, profile } = fs;
-  const stripe = profile.alignPages;
-  const before = index > 0 ? inode.extents.lookup(index - 1, index) : null;
-  const after = inode.extents.next(index);
-  const left = before === null ? null : before.hole ? inode.extents.next(Math.max(0, before.start - 1)) : before;
-  const leftEnd = left === null || left.block >= index ? -1 : left.pfn + left.npages;
-  if (after === null && npages >= stripe) {
-    const follows = leftEnd >= 0 && freeFrom(fs, leftEnd) >= npages ? takeAt(fs, leftEnd, npages) : null;
-    return follows ?? allocator.alloc(npages, { align: stripe, contiguous: true })?.[0] ?? firstPiece(fs, npages);
-  }
-  const leftGap = left === null || leftEnd < 0 ? Infinity : index - (left.block + left.npages);
-  const rightGap = after === null ? Infinity : after.block - index;
-  const goal =
-    leftEnd >= 0 && leftGap <= rightGap ? leftEnd + near(leftGap, npages) : after === null ? leftEnd : after.pfn - near(rightGap, npages);
-  return allocator.alloc(npages, { goal: clampGoal(fs, goal), contiguous: true })?.[0] ?? firstPiece(fs, npages);
-}
-
-function near(gap: number, npages: number): number {
-  return gap <= NEAR_LENGTHS * npages ? gap : 0;
 }
 
 // ── an extent size of the file's own ──

@@ -12,11 +12,14 @@ export interface FsProfile {
   readonly alignPages: ExtentPages;
   /** who chooses blocks: ext4's multi-block allocator, or XFS, near what the file has (place.ts) */
   readonly allocator: 'mballoc' | 'near';
-  /** pages before the first data block: superblock, tables, first inodes */
+  /** ext4: pages before the first data block; pages of a block group, and how many at its start are not for data */
   readonly metadataPages: number;
-  /** pages of a block group, and how many at its start are not for data */
   readonly groupPages: number;
   readonly groupHeadPages: number;
+  /** files share blocks */
+  readonly reflink: boolean;
+  /** a write allocates at most so many pages at a time */
+  readonly writePagesMax: number;
   /** ZERO_RANGE makes the blocks unwritten, or frees them and takes new ones */
   readonly zeroRange: 'converted' | 'replaced';
   /** punch and zero range unmap and forget the pages wholly inside the range, or all that it touches */
@@ -27,8 +30,8 @@ export interface FsProfile {
   readonly truncateSizes: 'first' | 'after';
   /** fallocate(2) breaks the layout even when it only adds blocks */
   readonly allocateBreaks: boolean;
-  /** a write beyond the end of a file that has a stripe allocates up to the next stripe */
-  readonly growsByStripe: boolean;
+  /** a write beyond the end of a file allocates up to the next whole unit of its hint */
+  readonly growsByUnit: boolean;
   /** without DAX: the page cache has folios of more than a page */
   readonly largeFolios: boolean;
   /** blocks of dirty pages are taken when they are written back, or at the write, in units of `hintPages` */
@@ -44,6 +47,30 @@ export interface FsProfile {
   readonly writeFaultJournals: boolean;
 }
 
+const XFS = {
+  name: 'xfs',
+  alignPages: 512,
+  allocator: 'near',
+  metadataPages: 0,
+  groupPages: 0,
+  groupHeadPages: 0,
+  zeroRange: 'replaced',
+  punchDrops: 'touched',
+  punchFlushes: 'unmapped',
+  truncateSizes: 'after',
+  allocateBreaks: true,
+  growsByUnit: true,
+  reflink: true,
+  largeFolios: true,
+  delayedBlocks: false,
+  hintPages: 512,
+  zeroesOnExtend: true,
+  directChecksFirst: true,
+  unshares: true,
+  writeFaultJournals: false,
+  writePagesMax: 1024,
+} as const satisfies FsProfile;
+
 export const FS_PROFILES = {
   ext4: {
     name: 'ext4',
@@ -57,7 +84,6 @@ export const FS_PROFILES = {
     punchFlushes: 'first',
     truncateSizes: 'first',
     allocateBreaks: false,
-    growsByStripe: false,
     largeFolios: false,
     delayedBlocks: true,
     hintPages: 1,
@@ -65,28 +91,13 @@ export const FS_PROFILES = {
     directChecksFirst: false,
     unshares: false,
     writeFaultJournals: true,
+    growsByUnit: false,
+    reflink: false,
+    writePagesMax: 4096,
   },
-  xfs: {
-    name: 'xfs',
-    alignPages: 512,
-    allocator: 'near',
-    metadataPages: 85,
-    groupPages: 49152,
-    groupHeadPages: 12,
-    zeroRange: 'replaced',
-    punchDrops: 'touched',
-    punchFlushes: 'unmapped',
-    truncateSizes: 'after',
-    allocateBreaks: true,
-    growsByStripe: true,
-    largeFolios: true,
-    delayedBlocks: false,
-    hintPages: 512,
-    zeroesOnExtend: true,
-    directChecksFirst: true,
-    unshares: true,
-    writeFaultJournals: false,
-  },
+  xfs: XFS,
+  /** made without reflink */
+  xfsn: { ...XFS, name: 'xfsn', reflink: false },
 } as const satisfies Record<string, FsProfile>;
 
 export type FsName = keyof typeof FS_PROFILES;

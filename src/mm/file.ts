@@ -4,6 +4,7 @@
  * Each room that has files serves them by one set of calls: DAX, the page cache, shmem, hugetlb, devices. What a file refuses is an
  * HmmError with the errno of the system call; lengths and offsets are bytes.
  */
+import type { Mappable } from '../fs/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import type { Pfn } from '../units.ts';
 
@@ -31,6 +32,8 @@ export interface FileCalls {
   write(offset: number, source: Uint8Array): Sleepable<number>;
   truncate(size: number): Sleepable<void>;
   fallocate(mode: FallocMode, offset: number, length: number): Sleepable<void>;
+  /** FICLONE (`length` 0) and FICLONERANGE: bytes from `to` on share the blocks of those of `source` */
+  clone?(source: Mappable, from: number, length: number, to: number): Sleepable<void>;
   /** fsync(2) and msync(2): pages `[index, end)` are durable */
   sync(index: number, end: number): Sleepable<void>;
   stat(): FileStat;

@@ -101,6 +101,14 @@ export interface KernelProfile {
   readonly faultAroundWhole: boolean;
   /** the 2019 API on DAX VMAs: refused (EINVAL, before the seed patch) or mirrored */
   readonly daxMirror: 'refused' | 'mirrored';
+  /** XFS maps files with DAX that share blocks; without it such a file system has no reflink */
+  readonly daxReflink: boolean;
+  /** any fault of a block that files share, not only a write, unmaps it in that file first */
+  readonly sharedReadUnmaps: boolean;
+  /** write(2) to a shared block unmaps what it leaves; without it a mapping goes on showing the old block */
+  readonly sharedWriteUnmaps: boolean;
+  /** the copy of a hole, where blocks for a copy stood ready, reads zero; or as the device was before */
+  readonly copyOfHoleZeroed: boolean;
   /** a file with 1 GiB extents maps with PUD leaves; no kernel does, the seed's discussion hopes for it */
   readonly fsdaxPud: boolean;
   /** bugs that this kernel has */
@@ -156,6 +164,10 @@ const V6_1: KernelProfile = {
   largeFolioWrites: false,
   faultAroundWhole: false,
   daxMirror: 'mirrored',
+  daxReflink: true,
+  sharedReadUnmaps: false,
+  sharedWriteUnmaps: false,
+  copyOfHoleZeroed: false,
   fsdaxPud: false,
   bugs: [],
 };
@@ -189,6 +201,9 @@ const V6_12: KernelProfile = {
   unmapClearsPmd: false,
   largeFolioWrites: true,
   faultAroundWhole: true,
+  sharedReadUnmaps: true,
+  sharedWriteUnmaps: true,
+  copyOfHoleZeroed: true,
 };
 
 const V5_2: KernelProfile = {
@@ -215,6 +230,7 @@ const V5_2: KernelProfile = {
   mremapKnowsDevmap: false,
   mremapAsksSplit: false,
   poisonUnmapsFromZero: true,
+  daxReflink: false,
   bugs: SEED_BUGS,
   largeFolios: false,
 };

@@ -52,6 +52,7 @@ function openInode(inode: Inode, { readOnly, direct }: OpenFlags): MappedFile {
 
 function closeInode(inode: Inode): void {
   inode.opens--;
+  inode.fs.closed(inode);
   if (inode.fs.dax) inode.fs.evictIfUnused(inode);
   else evictCached(inode);
 }

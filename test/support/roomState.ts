@@ -1,5 +1,5 @@
 /** What a machine looks like from outside its rooms: for tests that say "nothing has changed", or "it came to the same". */
-import { entriesOf, entryFlags } from '../../dist/dax/index.js';
+import { DAX_EMPTY, entriesOf, entryFlags } from '../../dist/dax/index.js';
 import type { Inode } from '../../dist/fs/index.js';
 import type { Mm } from '../../dist/mm/index.js';
 import type { PageTable } from '../../dist/pgtable/index.js';
@@ -40,9 +40,11 @@ export function areasOf(mm: Mm): { start: number; end: number; flags: number; pg
   return [...mm.vmas].map(({ start, end, flags, pgoff, file }) => ({ start, end, flags, pgoff, file: file?.inode.name ?? null }));
 }
 
-/** Size, extents, DAX entries (less their lock, which nobody may hold between operations), and the blocks free around it. */
+/** Size, extents, DAX entries (placeholders aside, which a fault may leave), and the blocks free around it. */
 export function fileState(inode: Inode): object {
   const entries: string[] = [];
-  entriesOf(inode).forEach(0, 2 ** 52, (base, level, entry) => entries.push(`${base}/${level}: ${entry - entryFlags(entry)} ${entryFlags(entry)}`));
+  entriesOf(inode).forEach(0, 2 ** 52, (base, level, entry) => {
+    if (entryFlags(entry) !== DAX_EMPTY) entries.push(`${base}/${level}: ${entry - entryFlags(entry)} ${entryFlags(entry)}`);
+  });
   return { size: inode.size, extents: [...inode.extents], entries, free: inode.fs.allocator.freePages };
 }

@@ -63,6 +63,7 @@ function* allocate(file: InodeCache, offset: number, length: number, keepSize: b
   const first = alignDown(Math.floor(offset / 4096), hintPages);
   const end = alignUp(pagesFor(offset + length), hintPages);
   inode.fs.allocate(inode, first, end - first);
+  inode.preallocated = true;
   if (!keepSize) yield* grow(file, offset + length);
 }
 

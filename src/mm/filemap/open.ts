@@ -1,5 +1,5 @@
 /** How a file in the page cache is opened: the port that mm and its users see. */
-import type { Inode } from '../../fs/index.ts';
+import { mappedPieces, type Inode } from '../../fs/index.ts';
 import type { FileCalls, FileExtent } from '../file.ts';
 import type { MappedFile } from '../vma.ts';
 import { cachedFallocate } from './falloc.ts';
@@ -64,9 +64,7 @@ function delayed({ cache, inode }: InodeCache): number[] {
 
 function extentsOf(file: InodeCache): FileExtent[] {
   const { inode } = file;
-  const extents: FileExtent[] = Array.from(inode.extents, ({ block, npages, pfn, state, shared }) => ({
-    index: block, npages, pfn, flags: [...(state === 'unwritten' ? ['unwritten' as const] : []), ...(shared ? ['shared' as const] : [])],
-  }));
+  const extents: FileExtent[] = [...mappedPieces(inode)];
   for (const index of delayed(file)) {
     const last = extents.at(-1);
     if (last?.flags[0] === 'delalloc' && last.index + last.npages === index) extents[extents.length - 1] = { ...last, npages: last.npages + 1 };

@@ -1,4 +1,4 @@
-/** Files and file systems: fs, open, close, truncate, falloc, pwrite, pread, fsync, stat, extents. */
+/** Files and file systems: fs, open, close, unlink, clone, truncate, falloc, pwrite, pread, fsync, stat, extents. */
 import { HmmError } from '../../errno.ts';
 import { FILE_PAGES_MAX } from '../../fs/index.ts';
 import type { FallocMode } from '../../mm/index.ts';
@@ -32,6 +32,13 @@ export const FILE_OPERATIONS: OperationList = {
     const { huge2m, huge1g } = process.guest.platform.hugePools;
     const pool = args.has('huge2m') ? huge2m : args.has('huge1g') ? huge1g : null;
     process.files.set(args.word('ID'), openMemfd(process, args.word('ID'), pool));
+    return { err: 'ok' };
+  },
+  'clone DST SRC [SRCOFF] [LEN] [DSTOFF]': function* clone(process, args) {
+    const [dest, { file: source }] = [process.calls(args.word('DST')), process.file(args.word('SRC'))];
+    if (dest.clone === undefined) throw new HmmError('EOPNOTSUPP', 'clone', 'its file system shares no blocks');
+    const range = args.has('DSTOFF') ? [args.size('SRCOFF'), args.size('LEN'), args.size('DSTOFF')] : [0, 0, 0];
+    yield* dest.clone(source.inode, ...(range as [number, number, number]));
     return { err: 'ok' };
   },
   'truncate ID SIZE': function* truncate(process, args) {

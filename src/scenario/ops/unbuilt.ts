@@ -7,7 +7,6 @@ function* unbuilt(): Generator<never, never, void> {
 
 export const UNBUILT_OPERATIONS: OperationList = Object.fromEntries(
   [
-    'clone DST SRC [SRCOFF] [LEN] [DSTOFF]',
     'numa ADDR LEN', 'swap ADDR LEN', 'migrate ADDR LEN', 'unmigrate', 'pgmap WORD', 'dying WORD', 'alive', 'inv_start ADDR LEN', 'inv_end', 'inv_start_nb ADDR LEN',
     'inv_start_nb_lock ADDR LEN', 'inv_start_nb_sem ADDR LEN',
   ].map((usage) => [usage, unbuilt]),

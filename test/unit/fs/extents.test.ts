@@ -8,7 +8,6 @@ const SPACE = 300;
 interface Page {
   pfn: number;
   state: ExtentState;
-  shared: boolean;
 }
 
 /** One entry a file page; extents are what a reader of the pages would write down. */
@@ -20,10 +19,10 @@ class NaiveFile {
     for (const [block, page] of [...this.pages].toSorted((a, b) => a[0] - b[0])) {
       if (block < start || block >= end) continue;
       const last = out.at(-1);
-      if (last !== undefined && last.block + last.npages === block && last.pfn + last.npages === page.pfn && last.state === page.state && last.shared === page.shared) {
+      if (last !== undefined && last.block + last.npages === block && last.pfn + last.npages === page.pfn && last.state === page.state) {
         out[out.length - 1] = { ...last, npages: last.npages + 1 };
       } else {
-        out.push({ block, pfn: page.pfn, npages: 1, state: page.state, shared: page.shared });
+        out.push({ block, pfn: page.pfn, npages: 1, state: page.state });
       }
     }
     return out;
@@ -44,21 +43,20 @@ class NaiveFile {
       const page = this.pages.get(i);
       if (page === undefined) continue;
       const to = { ...page, ...change };
-      if (to.state !== page.state || to.shared !== page.shared) changed++;
+      if (to.state !== page.state) changed++;
       this.pages.set(i, to);
     }
     return changed;
   }
 }
 
-const kinds = ['insert', 'insert', 'insert', 'append', 'punch', 'convert', 'share', 'truncate', 'left', 'right'] as const;
+const kinds = ['insert', 'insert', 'insert', 'append', 'punch', 'convert', 'truncate', 'left', 'right'] as const;
 const op = fc.record({
   kind: fc.constantFrom(...kinds),
   at: fc.nat(SPACE),
   npages: fc.integer({ min: 1, max: 25 }),
   pfn: fc.constantFrom(0, 1000, 2 ** 28, 2 ** 32 - 40),
   state: fc.constantFrom<ExtentState>('mapped', 'unwritten'),
-  shared: fc.boolean(),
 });
 
 describe('ExtentMap', () => {
@@ -67,16 +65,16 @@ describe('ExtentMap', () => {
       fc.property(fc.constantFrom(0, 2 ** 31 - 150, 2 ** 36 - 1, 2 ** 45), fc.array(op, { maxLength: 120, size: 'max' }), (origin, ops) => {
         const map = new ExtentMap();
         const file = new NaiveFile();
-        for (const { kind, at, npages, pfn, state, shared } of ops) {
+        for (const { kind, at, npages, pfn, state } of ops) {
           const start = origin + at;
           if (kind === 'insert' || kind === 'append') {
             // device pages in the order of the file, so that neighbours often continue each other
             const first = kind === 'append' ? pfn + at : pfn + 7 * at;
             if (file.isHole(start, npages)) {
-              for (let i = 0; i < npages; i++) file.pages.set(start + i, { pfn: first + i, state, shared });
-              expect(map.insert(start, first, npages, state, shared)).toEqual(file.extents().find((e) => e.block + e.npages > start));
+              for (let i = 0; i < npages; i++) file.pages.set(start + i, { pfn: first + i, state });
+              expect(map.insert(start, first, npages, state)).toEqual(file.extents().find((e) => e.block + e.npages > start));
             } else {
-              expect(() => map.insert(start, first, npages, state, shared)).toThrow(InvariantError);
+              expect(() => map.insert(start, first, npages, state)).toThrow(InvariantError);
             }
           } else if (kind === 'punch' || kind === 'truncate') {
             const end = kind === 'punch' ? start + npages : Infinity;
@@ -84,8 +82,6 @@ describe('ExtentMap', () => {
             for (const block of file.pages.keys()) if (block >= start && block < end) file.pages.delete(block);
           } else if (kind === 'convert') {
             expect(map.convert(start, npages, state)).toBe(file.change(start, npages, { state }));
-          } else if (kind === 'share') {
-            expect(map.setShared(start, npages, shared)).toBe(file.change(start, npages, { shared }));
           } else if (kind === 'left') {
             const from = start + npages;
             if (file.isHole(start, npages)) {
@@ -129,10 +125,10 @@ describe('ExtentMap', () => {
     map.insert(20, 510, 5, 'unwritten');
     expect(extent).toEqual(copy);
     expect([...map]).toEqual([
-      { block: 10, pfn: 500, npages: 2, state: 'unwritten', shared: false },
-      { block: 12, pfn: 502, npages: 2, state: 'mapped', shared: false },
-      { block: 14, pfn: 504, npages: 1, state: 'unwritten', shared: false },
-      { block: 16, pfn: 506, npages: 9, state: 'unwritten', shared: false },
+      { block: 10, pfn: 500, npages: 2, state: 'unwritten' },
+      { block: 12, pfn: 502, npages: 2, state: 'mapped' },
+      { block: 14, pfn: 504, npages: 1, state: 'unwritten' },
+      { block: 16, pfn: 506, npages: 9, state: 'unwritten' },
     ]);
   });
 
@@ -173,7 +169,7 @@ describe('ExtentMap', () => {
     }
     expect([map.count, map.pages]).toEqual([n, 2 * n]);
     for (let k = 0; k < n; k += 37) {
-      expect(map.lookup(k * 3 + 1)).toEqual({ block: k * 3, pfn: 2 ** 28 + k * 5, npages: 2, state: 'unwritten', shared: false });
+      expect(map.lookup(k * 3 + 1)).toEqual({ block: k * 3, pfn: 2 ** 28 + k * 5, npages: 2, state: 'unwritten' });
       expect(map.lookup(k * 3 + 2, n * 3)).toEqual({ hole: true, start: k * 3 + 2, npages: 1 });
     }
     expect(map.convert(1, 3 * n, 'mapped')).toBe(2 * n - 1);

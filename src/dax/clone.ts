@@ -1,0 +1,87 @@
+/**
+ * Files that share blocks: FICLONE and FICLONERANGE (fs/remap_range.c; fs/xfs/xfs_reflink.c: xfs_reflink_remap_prep,
+ * xfs_reflink_remap_blocks).
+ *
+ * Both files are locked and unmapped as a whole first, the one that is older first, and pages of either that are still referenced are waited for.
+ * That comes before the arguments are looked at. Offsets and lengths are bytes.
+ */
+import { HmmError } from '../errno.ts';
+import { FILE_PAGES_MAX, shareRange, type Inode } from '../fs/index.ts';
+import { WaitQueue, type Sleepable } from '../sched/index.ts';
+import { pagesFor } from '../units.ts';
+import { forgetRange } from './falloc.ts';
+import { breakLayouts, requireDevice, unmapAll, zeroBytes } from './file.ts';
+import { cleanRange } from './writeback.ts';
+
+/** What is cloned: `length` 0 is all from `from` on. */
+export interface CloneRange {
+  readonly from: number;
+  readonly length: number;
+  readonly to: number;
+}
+
+/** Makes a range of `dest` share the blocks of one of `source`. EXDEV, EOPNOTSUPP, EINVAL, EIO, ENXIO. */
+export function* daxClone(source: Inode, dest: Inode, range: CloneRange): Sleepable<void> {
+  if (source.fs !== dest.fs) throw new HmmError('EXDEV', 'clone', `${source.name} and ${dest.name} are on two file systems`);
+  if (!source.fs.reflink) throw new HmmError('EOPNOTSUPP', 'clone', `${source.fs.name} shares no blocks`);
+  requireDevice(source, 'clone');
+  const { sched } = source.fs.platform;
+  const inodes = source === dest ? [source] : [source, dest].sort((a, b) => a.id - b.id);
+  for (const inode of inodes) yield* inode.rwsem.write(sched);
+  try {
+    yield* lockUnmapped(inodes);
+    try {
+      yield* remap(source, dest, range);
+    } finally {
+      for (const inode of inodes) inode.invalidateLock.writeUnlock(sched);
+    }
+  } finally {
+    for (const inode of inodes) inode.rwsem.writeUnlock(sched);
+  }
+}
+
+/** xfs_mmaplock_two_inodes_and_break_dax_layout(). */
+function* lockUnmapped([first, second]: readonly Inode[]): Sleepable<void> {
+  if (first === undefined) return;
+  const { sched, records } = first.fs.platform;
+  for (;;) {
+    yield* first.invalidateLock.write(sched);
+    yield* breakLayouts(first);
+    if (second === undefined) return;
+    yield* second.invalidateLock.write(sched);
+    const busy = yield* unmapAll(second);
+    if (busy < 0) return;
+    second.invalidateLock.writeUnlock(sched);
+    first.invalidateLock.writeUnlock(sched);
+    yield* new WaitQueue(`a pinned page of ${second.name}`, '*').wait(sched, () => records.refs(busy) <= 1);
+  }
+}
+
+function* remap(source: Inode, dest: Inode, { from, length, to }: CloneRange): Sleepable<void> {
+  const bytes = length === 0 ? source.size - from : length;
+  if (bytes === 0 && length === 0) return;
+  checkClone(source, dest, from, bytes, to);
+  const [first, npages, at] = [from / 4096, pagesFor(bytes), to / 4096];
+  yield* cleanRange(source, first, first + npages);
+  yield* cleanRange(dest, at, at + npages);
+  if (bytes % 4096 !== 0 && to + bytes < dest.size) throw new HmmError('EINVAL', 'clone', `the last page of the range is not whole, and ${dest.name} goes on after it`);
+  if (to > dest.size) zeroBytes(dest, dest.size, Math.min(to, pagesFor(dest.size) * 4096));
+  yield* forgetRange(dest, Math.min(to, dest.size), to + bytes);
+  shareRange(source, first, npages, dest, at);
+  if (to + bytes > dest.size) dest.fs.setSize(dest, to + bytes);
+}
+
+/** generic_remap_checks(). */
+function checkClone(source: Inode, dest: Inode, from: number, bytes: number, to: number): void {
+  const refuse = (why: string): never => {
+    throw new HmmError('EINVAL', 'clone', why);
+  };
+  if (!Number.isSafeInteger(from) || !Number.isSafeInteger(bytes) || !Number.isSafeInteger(to) || from < 0 || bytes < 0 || to < 0) refuse(`${from}, ${bytes}, ${to} is no range of bytes`);
+  if (from % 4096 !== 0 || to % 4096 !== 0) refuse(`offsets ${from} and ${to} are not whole pages`);
+  if (from >= source.size || from + bytes > source.size) refuse(`the range ends beyond ${source.name}`);
+  const toEnd = from + bytes === source.size;
+  if (!toEnd && bytes % 4096 !== 0) refuse(`length ${bytes} is not whole pages`);
+  const whole = pagesFor(bytes) * 4096;
+  if (source === dest && to + whole > from && to < from + whole) refuse('the ranges overlap');
+  if (pagesFor(to + bytes) > FILE_PAGES_MAX) throw new HmmError('EFBIG', 'clone', 'the range ends beyond the largest file');
+}
