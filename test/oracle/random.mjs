@@ -4,7 +4,7 @@
  *
  *   node test/oracle/random.mjs DIR FAMILY [--count 20] [--seed 1] [--length 24]
  *
- * Families: anon thp fork remap private ext4 xfs reflink devdax cache hugetlb gup device. One seed, one text.
+ * Families: anon thp fork remap private ext4 xfs reflink devdax cache hugetlb gup placed device. One seed, one text.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -87,6 +87,7 @@ const COMMON = [
   [2, (d) => d.add(`advise ${d.range().join(' ')} dontneed`)],
   [1, (d) => d.add(`dwrite ${d.page()} 4K ${1 + d.random(9)}`)],
   [1, (d) => d.add(`dread ${d.page()} 4K`)],
+  [2, (d) => d.add(`hmm ${d.range().join(' ')}${d.pick(['', ' def=f', ' def=fw'])}${d.pick([' mask=fw req=0:f', ' mask=fw req=0:fw', ' mask=f req=0:fw', ' req=0:fw'])}`)],
   [1, (d) => d.add(`peek ${d.page()} 8K`)],
 ];
 const ADVICE = [
@@ -96,6 +97,14 @@ const ADVICE = [
 ];
 const THP = [
   [2, (d) => d.add(`advise ${d.range().join(' ')} ${d.pick(['hugepage', 'hugepage', 'nohugepage', 'collapse'])}`)],
+];
+const PLACED = [
+  [2, (d) => {
+    const [at, length] = d.range();
+    const id = d.id('b');
+    const what = d.files.length > 0 && d.random(2) === 0 ? d.pick(d.files) : 'anon';
+    d.add(`map ${id} ${length} ${what}${d.pick(['', '', ' prot=r', ' private'])} at=${at}`.replace('anon private', 'anon'));
+  }],
 ];
 const FORK = [
   [3, (d) => {
@@ -222,6 +231,9 @@ const FAMILIES = {
   devdax: [(d) => {
     const place = d.pick(['dax2m', 'dax4k', 'dax2m']);
     d.add(`open d dev:${place}`);
+    d.add('map z 16M d');
+    d.add('poke z 16M 0');
+    d.add('unmap z 16M');
     mapped(d, 'd', 6 * MIB, ...flagsOf(d.pick(['', '', 'off=2M', 'off=4K', 'private'])));
     mapped(d, 'd', 4 * MIB);
   }, [COMMON, ADVICE, FORK, REMAP, PINS]],
@@ -244,10 +256,17 @@ const FAMILIES = {
     if (d.random(2) === 0) files(d, (d.add('fs ext4'), 'ext4'), 1, ...flagsOf(d.pick(['', 'private'])));
     else anon(d, 6 * MIB);
   }, [COMMON, PINS, PINS, FORK]],
+  placed: [(d) => {
+    const id = anon(d, 6 * MIB, ...flagsOf(d.pick(['', 'shared'])));
+    if (d.random(2) === 0) d.add(`advise ${id} 6M hugepage`);
+    const place = d.pick(['ext4', 'xfs', 'tmp']);
+    if (place !== 'tmp') d.add(`fs ${place}`);
+    files(d, place, 1, ...flagsOf(d.pick(['', 'private', 'skew=1M'])));
+  }, [COMMON, COMMON, PLACED, PLACED, FORK, REMAP, ADVICE]],
   device: [(d) => {
     const id = anon(d, 6 * MIB);
     if (d.random(3) === 0) d.add(`advise ${id} 6M hugepage`);
-  }, [COMMON, DEVICE, DEVICE, FORK]],
+  }, [COMMON, DEVICE, DEVICE, FORK, REMAP, PINS]],
 };
 
 function scenario(family, seed, length) {
