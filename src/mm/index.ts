@@ -26,5 +26,6 @@ export * from './gup/index.ts';
 export * from './filemap/index.ts';
 export * from './hugetlb/index.ts';
 export * from './poison/index.ts';
+export * from './special.ts';
 export * from './zap.ts';
 export * from './migrate/index.ts';

@@ -50,7 +50,8 @@ const PAGE_ADVICE: Readonly<Record<string, Visit>> = {
     // nothing is on a disk that it could be read from ahead
   },
   *dontneed(vma, start, end) {
-    yield* zapPageRangeSingle(vma, start, discardEnd(vma, start, end));
+    const upTo = discardEnd(vma, start, end);
+    if (upTo > start) yield* zapPageRangeSingle(vma, start, upTo);
   },
   *free(vma, start, end) {
     if (vma.ops !== null || vma.has(VM_LOCKED | VM_PFNMAP)) throw refusal(vma, 'EINVAL', 'only anonymous memory that is not locked can be freed');

@@ -44,7 +44,7 @@ export function* mmap(mm: Mm, request: MmapRequest): Sleepable<Vpn> {
   if (npages > mm.taskEndVpn) throw new HmmError('ENOMEM', 'mmap', `length of ${hex(npages)} pages does not fit the address space`);
   if (request.pgoff + npages > 2 ** 52) throw new HmmError('EOVERFLOW', 'mmap', 'offset and length wrap');
   const flags = vmFlagsFor(request);
-  const file = request.file === null && request.shared ? newSharedAnon(mm.platform, npages) : request.file;
+  const file = request.file === null ? (request.shared ? newSharedAnon(mm.platform, npages) : null) : (request.file.instead?.(request.shared, npages) ?? request.file);
   const { sched } = mm.platform;
   if (!mm.mmapLock.tryWrite(sched)) yield* mm.mmapLock.write(sched);
   try {
@@ -57,7 +57,8 @@ export function* mmap(mm: Mm, request: MmapRequest): Sleepable<Vpn> {
     if (fixed === 'fixed') yield* unmapRange(mm, start, start + npages, 'mmap');
     const vma = new Vma(mm, start, start + npages, flags, file, file === null ? start : request.file === null ? 0 : request.pgoff);
     file?.attach?.(vma);
-    yield* insertVma(mm, vma);
+    const area = yield* insertVma(mm, vma);
+    file?.mapped?.(area);
     if (mm.platform.bus.on) {
       mm.platform.bus.emit({ type: 'mmap', mm: mm.id, start, end: start + npages, file: file?.inode.name ?? null, prot: protString(flags) });
     }

@@ -13,7 +13,7 @@ import { DEVICE_BASE_PFN } from '../page/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, type Vpn } from '../units.ts';
 import { invalidateEnd, invalidateStart } from './mm.ts';
-import type { Vma } from './vma.ts';
+import { VM_HUGETLB, type Vma } from './vma.ts';
 import { splitHuge } from './zap.ts';
 
 /** A stretch of entries that goes from `old` to `dest`, both in one table of the size that is looked at. */
@@ -30,7 +30,7 @@ export function* movePageTables(vma: Vma, start: Vpn, to: Vma, dest: Vpn, npages
   const { sched } = mm.platform;
   const end = start + npages;
   const back = realignedBy(vma, start, to, dest, npages);
-  const range = yield* invalidateStart(mm, 'UNMAP', start - back, end);
+  const range = yield* invalidateStart(mm, vma.has(VM_HUGETLB) ? 'CLEAR' : 'UNMAP', start - back, end);
   if (sched.concurrent) yield sched.point(`mremap ${mm.name}`, '*');
   let old = start - back;
   try {

@@ -115,6 +115,10 @@ export interface MappedFile {
   readonly alignPages: number;
   /** pages to a multiple of which the length of a mapping is rounded up (default 1) */
   readonly roundPages?: number;
+  /** what mmap maps in place of it, where it does */
+  instead?(shared: boolean, npages: number): MappedFile | null;
+  /** the area that maps it is in place */
+  mapped?(vma: Vma): void;
   /** an area is about to map it; may refuse with ENOMEM */
   attach?(vma: Vma): void;
   /** pages to which the address is aligned when the caller leaves the choice */

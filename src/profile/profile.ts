@@ -87,6 +87,8 @@ export interface KernelProfile {
   readonly smapsAbsentShared: boolean;
   /** device exclusive access to hugetlb: refused (EOPNOTSUPP), or answered as if done, with nothing granted */
   readonly exclusiveHugetlb: 'refused' | 'ignored';
+  /** the break of a static program begins within the page of its data, which is in use */
+  readonly heapBeginsUsed: boolean;
   /** unmapping huge pages of a pool raises an UNMAP of its own for each area, within whatever event is open */
   readonly hugetlbUnmapNests: boolean;
   /** a huge page of a private area that goes leaves its promise behind */
@@ -157,6 +159,7 @@ const V6_1: KernelProfile = {
   removalWritesBack: true,
   removalShutsDown: false,
   drainWaitsForPages: false,
+  heapBeginsUsed: false,
   hugetlbUnmapNests: true,
   hugetlbRestoresReserve: false,
   unmapClearsPmd: true,
@@ -196,6 +199,7 @@ const V6_12: KernelProfile = {
   adviceKills: true,
   removalShutsDown: true,
   longtermReadCopies: true,
+  heapBeginsUsed: true,
   hugetlbUnmapNests: false,
   hugetlbRestoresReserve: true,
   unmapClearsPmd: false,

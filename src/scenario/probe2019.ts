@@ -9,7 +9,7 @@ import { holdPages, releasePages, type HeldPage, type NotifierRange } from '../m
 import type { Sleepable } from '../sched/index.ts';
 import type { Vpn } from '../units.ts';
 import { Skip } from './operation.ts';
-import { FIRST_VPN, type Process } from './process.ts';
+import { END_VPN, FIRST_VPN, type Process } from './process.ts';
 import { makeRange } from './walk2019.ts';
 
 /** What a mirror heard, and its range's `valid` as it was then. */
@@ -48,8 +48,8 @@ export class Probe2019 {
     const mirror = hmmMirrorRegister(process.mm, id, {
       *syncCpuDevicePagetables({ start: from, end, blockable }) {
         if (again && !blockable) return false;
-        // The runner's own memory lies lower, and is nobody's business.
-        if (end > FIRST_VPN) heard.log.push({ start: from, end, block: blockable, valid: range.valid });
+        // The runner's own memory lies lower, and higher, and is nobody's business.
+        if (end > FIRST_VPN && from < END_VPN) heard.log.push({ start: from, end, block: blockable, valid: range.valid });
         return true;
       },
     });

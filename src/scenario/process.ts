@@ -8,6 +8,7 @@ import { VM_MAYSHARE, protString, type FileCalls, type IntervalSub, type MappedF
 import type { Pfn, Vpn } from '../units.ts';
 import type { Sleepable, Task } from '../sched/index.ts';
 import { DAX_PLACES, hex, signedHex, type Guest } from './guest.ts';
+import { specialArea } from './layout.ts';
 import { Names, type NamesOf } from './names.ts';
 import { Skip, type Answer } from './operation.ts';
 import { readSmaps, smapsOf } from './smaps.ts';
@@ -16,7 +17,7 @@ import type { AddressWord } from './words.ts';
 const GIB_PAGES = 2 ** 18;
 /** Mappings lie in [2^45, 3 * 2^44) bytes. */
 export const FIRST_VPN: Vpn = 0x2000_0000_0000 / 4096;
-const END_VPN: Vpn = 0x3000_0000_0000 / 4096;
+export const END_VPN: Vpn = 0x3000_0000_0000 / 4096;
 
 /** Mirrors and sets of pins that a probe keeps for a process. */
 const PROBE_SLOTS = 16;
@@ -125,6 +126,10 @@ export class Process {
   /** In bytes. Skips what names no area. */
   byte({ name, offset, text }: AddressWord): number {
     if (name === null) return offset;
+    if (name.startsWith('[')) {
+      const special = specialArea(this.mm, name);
+      if (special !== null) return special * 4096 + offset;
+    }
     const area = this.areas.get(name);
     if (area === undefined) throw new Skip(`no address ${text}`);
     return area.vpn * 4096 + offset;
@@ -191,7 +196,8 @@ export class Process {
   }
 
   #listVmas(): Answer[] {
-    return Array.from(this.mm.vmas, (vma) => this.#describe(vma));
+    const areas = Array.from(this.mm.vmas).filter(({ start, end }) => start >= FIRST_VPN && end <= END_VPN);
+    return areas.map((vma) => this.#describe(vma));
   }
 
   #describe({ start, end, flags, file, pgoff }: Vma): Answer {

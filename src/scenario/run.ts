@@ -16,6 +16,7 @@ import type { Answer } from './operation.ts';
 import { operationsFor } from './operations.ts';
 import type { Line, Script } from './parse.ts';
 import { perform } from './perform.ts';
+import { startProcess } from './layout.ts';
 import { Process } from './process.ts';
 import type { ScenarioRecord } from './record.ts';
 
@@ -42,7 +43,7 @@ export async function runScenario(script: Script, options: RunOptions): Promise<
   const core = await MachineCore.create({ arena: { bytes: ARENA_BYTES }, profile, bugs: [], seed: 1n, ramPages: RAM_PAGES, hugePages: HUGE_PAGES, levels: 4 });
   const api = options.api ?? probeOf(options.profile);
   const guest = new Guest(core, api, operationsFor(api));
-  const process = new Process(guest, core.newMm('runner'));
+  const process = new Process(guest, core.platform.sched.runToEnd('start', startProcess(core)));
   const ops: Answer[] = [];
   let result: RunResult = 'ok';
   try {
