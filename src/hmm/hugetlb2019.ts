@@ -6,8 +6,8 @@
  * pages here, and in 4K where a failed call clears them and where pages are counted (bug switch page-shift-mixed). The encoder makes
  * every word VALID: of an empty entry with frame 0, of one that is not present with whatever stands in it (hugetlb-empty-valid).
  */
-import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PAGE_SHIFT, PMD_PAGES, PTE_RW } from '../abi.ts';
-import { handleMmFault, type Vma } from '../mm/index.ts';
+import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PAGE_SHIFT, PTE_RW, TABLE_SHIFT } from '../abi.ts';
+import { handleMmFault, hugePageOf, type Vma } from '../mm/index.ts';
 import { framePfn, isNone, isPresent, isWritable } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
@@ -17,7 +17,7 @@ import type { Range2019 } from './range2019.ts';
 
 /** log2 of the bytes of a hugetlb area's pages. */
 export function hugeShiftOf(vma: Vma): number {
-  return PAGE_SHIFT + Math.log2(vma.file?.alignPages ?? PMD_PAGES);
+  return PAGE_SHIFT + hugePageOf(vma).level * TABLE_SHIFT;
 }
 
 /** 4K pages that a word of the range stands for. */
@@ -28,8 +28,7 @@ export function pagesPerWord(range: Range2019): number {
 /** Walks `[start, end)` of a hugetlb area. Null: to the end. */
 export function* walkHugetlb(w: Walk2019, vma: Vma, start: Vpn, end: Vpn): Sleepable<WalkErrno | null> {
   const pt = w.mm.pageTable;
-  const level = (hugeShiftOf(vma) - PAGE_SHIFT) / 9;
-  const npages = pagesOfLevel(level);
+  const { level, npages } = hugePageOf(vma);
   for (let at = start; at < end; ) {
     const next = Math.min(end, alignDown(at, npages) + npages);
     pt.look(at);

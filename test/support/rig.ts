@@ -28,6 +28,8 @@ export interface RigOptions {
   readonly ramPages?: number;
   readonly levels?: 4 | 5;
   readonly seed?: bigint;
+  /** pages of 2 MiB and of 1 GiB in the hugetlb pools */
+  readonly hugePages?: readonly [number, number];
 }
 
 export interface MapOptions {
@@ -54,8 +56,8 @@ export const APIS: readonly Api[] = ['modern', '2019'];
 const rigs: Rig[] = [];
 
 export async function makeMachine(options: RigOptions = {}): Promise<Rig> {
-  const { profile = 'v6.1', changes = {}, bugs = [], arenaBytes = 64 * MiB, ramPages = 16384, levels = 4, seed = 1n } = options;
-  const core = await MachineCore.create({ arena: { bytes: arenaBytes }, profile: profileOf(profile, changes), bugs, seed, ramPages, levels });
+  const { profile = 'v6.1', changes = {}, bugs = [], arenaBytes = 64 * MiB, ramPages = 16384, levels = 4, seed = 1n, hugePages = [0, 0] } = options;
+  const core = await MachineCore.create({ arena: { bytes: arenaBytes }, profile: profileOf(profile, changes), bugs, seed, ramPages, levels, hugePages });
   const rig = new Rig(core);
   rigs.push(rig);
   return rig;
