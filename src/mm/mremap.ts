@@ -12,6 +12,7 @@ import { hugePageOf } from './hugetlb/open.ts';
 import { checkSplit, findPlace, growVma, insertVma, requireAlive, unmapRange } from './mmap.ts';
 import { movePageTables } from './moveTables.ts';
 import { MAX_MAP_COUNT, type Mm } from './mm.ts';
+import { mmPopulate } from './populate.ts';
 import { VM_DONTEXPAND, VM_HUGETLB, VM_LOCKED, VM_MAYSHARE, VM_PFNMAP, VM_SHARED, VM_SPECIAL, Vma } from './vma.ts';
 
 export interface MremapRequest {
@@ -41,16 +42,19 @@ export function* mremap(mm: Mm, asked: MremapRequest): Sleepable<Vpn> {
   if (dontunmap && (!mayMove || request.oldPages !== newPages)) throw refused('EINVAL', start, 'DONTUNMAP moves, and changes no length');
   if (dontunmap && !profile.mremapDontunmap) throw refused('EINVAL', start, 'no such flag');
   if (newPages === 0) throw refused('EINVAL', start, 'the new length is zero');
+  let at = start;
   if (!mm.mmapLock.tryWrite(sched)) yield* mm.mmapLock.write(sched);
   try {
     requireAlive(mm, 'mremap');
     if (profile.mremapLooksFirst && mm.vmas.at(start) === null) throw refused('EFAULT', start, 'nothing is mapped there');
-    const at = to !== null || dontunmap ? yield* remapTo(mm, request) : yield* resize(mm, request);
+    at = to !== null || dontunmap ? yield* remapTo(mm, request) : yield* resize(mm, request);
     if (bus.on) bus.emit({ type: 'mremap', mm: mm.id, start, end: start + request.oldPages, to: at, toEnd: at + newPages });
-    return at;
   } finally {
     mm.mmapLock.writeUnlock(sched);
   }
+  // What a locked area gained is faulted in; that this may fail is nobody's business.
+  if (newPages > request.oldPages && mm.vmas.at(at)?.has(VM_LOCKED) === true) yield* mmPopulate(mm, at + request.oldPages, at + newPages, true);
+  return at;
 }
 
 /** Of an area of huge pages: whole ones, at places of their own, and no more than there are. EINVAL. */

@@ -224,6 +224,15 @@ describe('in place', () => {
     expect(layout()).toEqual(['0+12']);
   });
 
+  test('faults in what a locked area gains', () => {
+    anon(4);
+    rig.mm.vmas.at(AT)!.flags |= VM_LOCKED;
+    remap(AT, 4, 8);
+    expect([frame(AT + 3), frame(AT + 4), frame(AT + 7)].map((pfn) => pfn > 0)).toEqual([false, true, true]);
+    remap(AT, 8, 12, { to: TO });
+    expect([frame(TO + 3), frame(TO + 4), frame(TO + 11)].map((pfn) => pfn > 0)).toEqual([false, true, true]);
+  });
+
   test('shrinks, which is to unmap the end', () => {
     anon(8);
     for (let i = 0; i < 8; i++) rig.touch(AT + i, 'w');
