@@ -20,7 +20,7 @@ import { exitMm, requireAlive } from './mmap.ts';
 import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
 import { linkVma, lockMappings, unlockMappings } from './rmap.ts';
 import { addPage, isCounted } from './thp/index.ts';
-import { VM_DONTCOPY, VM_EXEC, VM_HUGETLB, VM_LOCKED, VM_MIXEDMAP, VM_PFNMAP, VM_WIPEONFORK, Vma } from './vma.ts';
+import { VM_DONTCOPY, VM_EXEC, VM_HUGETLB, VM_LOCKED, VM_MIXEDMAP, VM_PFNMAP, VM_UFFD_MISSING, VM_WIPEONFORK, Vma } from './vma.ts';
 import { splitHuge } from './zap.ts';
 
 /** Fills `child`, a fresh space, from `mm`. ENOMEM: the child is gone again; what became read only in the parent stays so. */
@@ -44,7 +44,7 @@ export function* forkMm(mm: Mm, child: Mm): Sleepable<void> {
 }
 
 function* copyVma(child: Mm, vma: Vma): Sleepable<Vma> {
-  const copy = new Vma(child, vma.start, vma.end, vma.flags & ~VM_LOCKED, vma.file, vma.pgoff);
+  const copy = new Vma(child, vma.start, vma.end, vma.flags & ~(VM_LOCKED | VM_UFFD_MISSING), vma.file, vma.pgoff);
   if (!vma.has(VM_WIPEONFORK)) forkAnonVma(copy, vma);
   yield* lockMappings(copy.file);
   child.vmas.insert(copy);

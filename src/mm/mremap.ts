@@ -13,7 +13,7 @@ import { checkSplit, findPlace, growVma, insertVma, requireAlive, unmapRange } f
 import { movePageTables } from './moveTables.ts';
 import { MAX_MAP_COUNT, type Mm } from './mm.ts';
 import { mmPopulate } from './populate.ts';
-import { VM_DONTEXPAND, VM_HUGETLB, VM_LOCKED, VM_MAYSHARE, VM_PFNMAP, VM_SHARED, VM_SPECIAL, Vma } from './vma.ts';
+import { VM_DONTEXPAND, VM_HUGETLB, VM_LOCKED, VM_MAYSHARE, VM_PFNMAP, VM_SHARED, VM_SPECIAL, VM_UFFD_MISSING, Vma } from './vma.ts';
 
 export interface MremapRequest {
   readonly start: Vpn;
@@ -133,6 +133,7 @@ function* moveVma(mm: Mm, { start, oldPages, newPages, dontunmap }: MremapReques
   cloneAnonVma(copy, vma);
   copy.privateData = vma.privateData;
   const moved = yield* insertVma(mm, copy);
+  moved.flags &= ~VM_UFFD_MISSING; // the handler knows the old place
   vma = mm.vmas.at(start) as Vma;
 
   const done = yield* movePageTables(vma, start, moved, dest, oldPages);

@@ -4,7 +4,7 @@
  * drop it, -EAGAIN), hmm-tests.md (uffd test: the handler fills 0xAB).
  */
 import { describe, expect, test } from 'vitest';
-import { cpuLoad, munmap, registerMissing, uffdCopy, uffdZero, unregisterMissing } from '../../../dist/mm/index.js';
+import { cpuLoad, mremap, munmap, registerMissing, uffdCopy, uffdZero, unregisterMissing } from '../../../dist/mm/index.js';
 import { makeMachine, maps, type Rig } from '../../support/rig.ts';
 
 async function registered(npages = 8): Promise<{ rig: Rig; at: number }> {
@@ -99,5 +99,14 @@ describe('the handler', () => {
     rig.run(unregisterMissing(rig.mm, at, at + 8));
     expect(rig.touch(at, 'w')).toBe(1);
     expect(rig.mm.vmas.count).toBe(1);
+  });
+
+  test('stays with the place and the process: neither a moved area nor a child asks it', async () => {
+    const { rig, at } = await registered();
+    const child = rig.run(rig.core.fork(rig.mm, 'c'));
+    expect(rig.touch(at, 'r', 0, child)).toBe(0);
+    const to = rig.run(mremap(rig.mm, { start: at, oldPages: 8, newPages: 8, mayMove: true, to: at - 4096, dontunmap: false }));
+    expect(rig.touch(to, 'r')).toBe(0);
+    expect(rig.mm.userFaults.size).toBe(0);
   });
 });
