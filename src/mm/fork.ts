@@ -55,7 +55,8 @@ function* copyVma(child: Mm, vma: Vma): Sleepable<Vma> {
 
 /** copy_page_range() */
 function* copyEntries(copy: Vma, vma: Vma): Sleepable<void> {
-  if (vma.anonVma === null && !vma.has(VM_PFNMAP | VM_MIXEDMAP)) return;
+  const always = vma.has(VM_PFNMAP | VM_MIXEDMAP) || (vma.has(VM_HUGETLB) && vma.mm.platform.profile.forkCopiesHugetlb);
+  if (vma.anonVma === null && !always) return;
   if (vma.has(VM_HUGETLB)) return yield* copyHuge(copy, vma);
   const { mm } = vma;
   const { sched } = mm.platform;

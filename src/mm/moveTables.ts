@@ -12,6 +12,7 @@ import { framePfn, isLeafEntry, isSwapEntry, type PageTable } from '../pgtable/i
 import { DEVICE_BASE_PFN } from '../page/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, type Vpn } from '../units.ts';
+import { moveHuge } from './hugetlb/move.ts';
 import { invalidateEnd, invalidateStart } from './mm.ts';
 import { VM_HUGETLB, type Vma } from './vma.ts';
 import { splitHuge } from './zap.ts';
@@ -26,6 +27,7 @@ interface Step {
 
 /** Moves what `vma` maps in `[start, start + npages)` to `dest` of `to`. Returns pages dealt with; fewer only when tables ran out. */
 export function* movePageTables(vma: Vma, start: Vpn, to: Vma, dest: Vpn, npages: number): Sleepable<number> {
+  if (vma.has(VM_HUGETLB)) return yield* moveHuge(vma, start, dest, npages);
   const { mm } = vma;
   const { sched } = mm.platform;
   const end = start + npages;

@@ -61,7 +61,7 @@ export function* mremap(mm: Mm, asked: MremapRequest): Sleepable<Vpn> {
 function wholeHugePages(mm: Mm, request: MremapRequest): MremapRequest {
   const { start, to } = request;
   const vma = mm.vmas.at(start);
-  if (vma === null || !vma.has(VM_HUGETLB)) return request;
+  if (vma === null || !vma.has(VM_HUGETLB) || !mm.platform.profile.mremapHugetlb) return request;
   const { npages } = hugePageOf(vma);
   const [oldPages, newPages] = [alignUp(request.oldPages, npages), alignUp(request.newPages, npages)];
   if (start % npages !== 0 || (to ?? 0) % npages !== 0 || newPages > oldPages) throw refused('EINVAL', start, 'huge pages move whole, and do not grow');
@@ -111,6 +111,7 @@ function* resize(mm: Mm, request: MremapRequest): Sleepable<Vpn> {
 function areaToMove(mm: Mm, start: Vpn, oldPages: number, newPages: number, dontunmap: boolean): Vma {
   const vma = mm.vmas.at(start);
   if (vma === null) throw refused('EFAULT', start, 'nothing is mapped there');
+  if (vma.has(VM_HUGETLB) && !mm.platform.profile.mremapHugetlb) throw refused('EINVAL', start, 'huge pages do not move');
   if (oldPages === 0 && !vma.has(VM_SHARED | VM_MAYSHARE)) throw refused('EINVAL', start, 'a private mapping cannot be had twice');
   if (dontunmap && vma.has(VM_DONTEXPAND | VM_PFNMAP)) throw refused('EINVAL', start, 'the old area could not be filled again');
   if (start + oldPages > vma.end) throw refused('EFAULT', start, 'the range leaves its area');

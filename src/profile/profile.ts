@@ -50,6 +50,10 @@ export interface KernelProfile {
   readonly mprotectPud: 'changed' | 'cleared';
   /** a private write under a huge read-only DAX entry asks the file system for a huge page once more, and splits twice */
   readonly privateWriteAsksHuge: boolean;
+  /** fork copies the entries of huge page areas always; later kernels only where a fault could not make them again */
+  readonly forkCopiesHugetlb: boolean;
+  /** mremap moves hugetlb areas; else they are refused */
+  readonly mremapHugetlb: boolean;
   /** mremap has MREMAP_DONTUNMAP, also of files */
   readonly mremapDontunmap: boolean;
   /** mremap sees that something is mapped at the old place before it unmaps anything at the new one */
@@ -142,6 +146,8 @@ const V6_1: KernelProfile = {
   privateWriteAsksHuge: true,
   smapsAbsentShared: false,
   exclusiveHugetlb: 'ignored',
+  forkCopiesHugetlb: false,
+  mremapHugetlb: true,
   mremapDontunmap: true,
   mremapLooksFirst: true,
   mremapKnowsDevmap: true,
@@ -229,6 +235,8 @@ const V5_2: KernelProfile = {
   deviceCompoundPages: false,
   removalWritesBack: false,
   drainWaitsForPages: true,
+  forkCopiesHugetlb: true,
+  mremapHugetlb: false,
   mremapDontunmap: false,
     mremapLooksFirst: false,
   mremapKnowsDevmap: false,

@@ -2,5 +2,6 @@
 export * from './fault.ts';
 export * from './file.ts';
 export * from './fork.ts';
+export * from './move.ts';
 export * from './open.ts';
 export * from './unmap.ts';
