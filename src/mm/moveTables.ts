@@ -27,6 +27,7 @@ interface Step {
 
 /** Moves what `vma` maps in `[start, start + npages)` to `dest` of `to`. Returns pages dealt with; fewer only when tables ran out. */
 export function* movePageTables(vma: Vma, start: Vpn, to: Vma, dest: Vpn, npages: number): Sleepable<number> {
+  if (npages === 0 && !vma.mm.platform.profile.mremapEmptyEvent) return 0;
   if (vma.has(VM_HUGETLB)) return yield* moveHuge(vma, start, dest, npages);
   const { mm } = vma;
   const { sched } = mm.platform;

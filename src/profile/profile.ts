@@ -62,6 +62,8 @@ export interface KernelProfile {
   readonly mremapKnowsDevmap: boolean;
   /** mremap asks the driver whether the area can be split before it moves part of it */
   readonly mremapAsksSplit: boolean;
+  /** mremap of length 0 raises UNMAP over nothing */
+  readonly mremapEmptyEvent: boolean;
   /** mremap begins on the 2M boundary below where nothing else is in there, and moves the table whole */
   readonly mremapRealigns: boolean;
   /** a write takes a page for its own that nobody else maps, though somebody may hold it; later kernels ask for references */
@@ -152,6 +154,7 @@ const V6_1: KernelProfile = {
   mremapLooksFirst: true,
   mremapKnowsDevmap: true,
   mremapAsksSplit: true,
+  mremapEmptyEvent: false,
   mremapRealigns: false,
   cowCountsMappings: false,
   cowCopiesHugePages: false,
@@ -241,6 +244,7 @@ const V5_2: KernelProfile = {
     mremapLooksFirst: false,
   mremapKnowsDevmap: false,
   mremapAsksSplit: false,
+  mremapEmptyEvent: true,
   poisonUnmapsFromZero: true,
   daxReflink: false,
   bugs: SEED_BUGS,

@@ -200,7 +200,7 @@ export class MmuNotifiers {
 
   #openIntervals(range: NotifierRange): readonly IntervalSub[] {
     this.#active++;
-    if (this.#tree.size === 0) return NONE;
+    if (this.#tree.size === 0 || range.start >= range.end) return NONE;
     const overlapping: IntervalSub[] = [];
     this.#tree.overlapping(range.start, range.end, (sub) => overlapping.push(sub));
     if (overlapping.length > 0 && this.#seq % 2 === 0) this.#seq++;

@@ -168,7 +168,9 @@ describe('moving', () => {
   test('of length 0 maps what is shared a second time, and is refused for what is private', () => {
     rig.map(null, { npages: 4, at: AT, shared: true });
     rig.touch(AT, 'w', 5);
+    const { heard } = listen(rig.mm, AT, 4);
     remap(AT, 0, 4, { to: TO });
+    expect(heard()).toEqual([]);
     expect(rig.touch(TO, 'r')).toBe(5);
     expect(layout()).toEqual(['0+4', '262144+4']);
     anon(4, AT + 64);
@@ -310,6 +312,22 @@ describe('kernels', () => {
     remap(AT, 512, 512, { to: TO });
     expect([rig.entry(TO).level, rig.touch(TO, 'r')]).toEqual([LEVEL_PMD, 5]);
     expect(() => remap(TO, 512, 512, { to: TO + 4097 })).toThrow(KernelCrash);
+  });
+
+  test('5.2 raises UNMAP over nothing where nothing moves: only classic listeners hear of it', async () => {
+    await use('v5.2');
+    rig.map(null, { npages: 4, at: AT, shared: true });
+    const log: string[] = [];
+    rig.mm.notifiers.register({
+      name: 'log',
+      *start({ event, start, end }) {
+        log.push(`${event} ${start - AT}-${end - AT}`);
+        return true;
+      },
+    });
+    const { heard } = listen(rig.mm, AT, 4);
+    remap(AT, 0, 4, { to: TO });
+    expect([log, heard()]).toEqual([['UNMAP 0-0'], []]);
   });
 
   test.each([['v6.1', 'UNMAP 16-1024', 2], ['v6.12', 'UNMAP 0-1024', 1]])('%s: alike within 2M, from the start of its area: %s', async (profile, event, tablesMade) => {
