@@ -7,6 +7,11 @@
 import { invariant } from '../errno.ts';
 import { addressOf, numberOf, protOf, sizeOf } from './words.ts';
 
+const ADVICES: readonly string[] = [
+  'normal', 'willneed', 'dontneed', 'free', 'remove', 'cold', 'pageout', 'hugepage', 'nohugepage', 'collapse', 'populate_read', 'populate_write', 'dontfork',
+  'dofork', 'wipeonfork', 'mergeable', 'hwpoison', 'softoffline',
+];
+
 const NAME = 'a name (letters, digits and _, at most 23)';
 
 function nameOf(text: string): string | null {
@@ -36,6 +41,7 @@ const KINDS: Readonly<Record<string, { readonly what: string; readonly read: (te
   PROT: { what: "a protection (of rwx, or '-')", read: protOf },
   FLAGS: { what: "'f' or 'fw'", read: (text) => (/^[fwp]+$/.test(text) ? text : null) },
   REQUESTS: { what: 'requests by page (0:f,2-5:fw)', read: (text) => (/^\d{1,9}(-\d{1,9})?:[fwp]+(,\d{1,9}(-\d{1,9})?:[fwp]+)*$/.test(text) ? text : null) },
+  ADVICE: { what: `an advice (${ADVICES.join(', ')})`, read: (text) => (ADVICES.includes(text) ? text : null) },
   WORD: { what: 'a word', read: (text) => text },
   TEXT: { what: 'a text', read: (text) => text },
   OPERATION: { what: 'an operation', read: (text) => text },

@@ -75,7 +75,8 @@ function* deviceAccess(process: Process, start: number, length: number, value: n
     else content.write(pfn * 4096 + within, bytes, done, part);
     done += part;
   }
-  return { ...answer, done, ...(value === null && done > 0 ? { bytes: byteRuns(bytes.subarray(0, done)) } : {}) };
+  const { err, ...spun } = answer;
+  return { err, done, ...spun, ...(value === null && done > 0 ? { bytes: byteRuns(bytes.subarray(0, done)) } : {}) };
 }
 
 /** A row of updates of one length and kind, each where the last ended, is told as one: `n` of them, `each` so long. */
