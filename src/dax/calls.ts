@@ -5,6 +5,7 @@ import type { FallocMode, FileCalls } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { daxClone, type CloneRange } from './clone.ts';
 import { daxAllocate, daxPunch, daxUnshare, daxZeroRange } from './falloc.ts';
+import { requireAnswers } from './gone.ts';
 import { daxFsync, daxRead, daxTruncate, daxWrite } from './file.ts';
 import { daxCollapse, daxInsert } from './shift.ts';
 
@@ -16,8 +17,14 @@ export function daxCalls(inode: Inode): FileCalls {
     fallocate: (mode, offset, length) => daxFallocate(inode, mode, offset, length),
     clone: (source, from, length, to) => clone(source, inode, { from, length, to }),
     sync: (index, end) => daxFsync(inode, index, end),
-    stat: () => ({ size: inode.size, blocks: inode.fs.allocatedPages(inode) * 8, dax: inode.fs.platform.profile.statTellsDax }),
-    extents: () => mappedPieces(inode),
+    stat() {
+      requireAnswers(inode, 'stat');
+      return { size: inode.size, blocks: inode.fs.allocatedPages(inode) * 8, dax: inode.fs.platform.profile.statTellsDax };
+    },
+    extents() {
+      requireAnswers(inode, 'fiemap');
+      return mappedPieces(inode);
+    },
   };
 }
 

@@ -10,7 +10,8 @@ import { FILE_PAGES_MAX, shareRange, type Inode } from '../fs/index.ts';
 import { WaitQueue, type Sleepable } from '../sched/index.ts';
 import { pagesFor } from '../units.ts';
 import { forgetRange } from './falloc.ts';
-import { breakLayouts, requireDevice, unmapAll, zeroBytes } from './file.ts';
+import { breakLayouts, unmapAll, zeroBytes } from './file.ts';
+import { requireUp } from './gone.ts';
 import { cleanRange } from './writeback.ts';
 
 /** What is cloned: `length` 0 is all from `from` on. */
@@ -24,7 +25,7 @@ export interface CloneRange {
 export function* daxClone(source: Inode, dest: Inode, range: CloneRange): Sleepable<void> {
   if (source.fs !== dest.fs) throw new HmmError('EXDEV', 'clone', `${source.name} and ${dest.name} are on two file systems`);
   if (!source.fs.reflink) throw new HmmError('EOPNOTSUPP', 'clone', `${source.fs.name} shares no blocks`);
-  requireDevice(source, 'clone');
+  requireUp(source, 'clone');
   const { sched } = source.fs.platform;
   const inodes = source === dest ? [source] : [source, dest].sort((a, b) => a.id - b.id);
   for (const inode of inodes) yield* inode.rwsem.write(sched);

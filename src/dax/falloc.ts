@@ -11,7 +11,8 @@ import type { Sleepable } from '../sched/index.ts';
 import { alignDown, alignUp, pagesFor } from '../units.ts';
 import { copyBlocks } from './copy.ts';
 import { entriesOf } from './entries.ts';
-import { MAX_FILE_BYTES, breakLayouts, dropPageCache, invalidateClean, requireDevice, zeroBytes } from './file.ts';
+import { MAX_FILE_BYTES, breakLayouts, dropPageCache, invalidateClean, zeroBytes } from './file.ts';
+import { requireChangeable } from './gone.ts';
 import { cleanRange } from './writeback.ts';
 
 /** fallocate(2): blocks for the range, unwritten where there were none. `keepSize`: FALLOC_FL_KEEP_SIZE. EINVAL, EFBIG, ENOSPC, EIO, ENXIO. */
@@ -19,6 +20,7 @@ export function* daxAllocate(inode: Inode, offset: number, length: number, keepS
   checkRange('fallocate', offset, length);
   yield* changeBlocks(inode, 'fallocate', offset, length, function* allocate(): Sleepable<void> {
     if (inode.fs.profile.allocateBreaks) yield* breakLayouts(inode);
+    else requireChangeable(inode, 'fallocate');
     preallocate(inode, offset, offset + length);
     if (!keepSize) yield* growTo(inode, offset + length);
   });
@@ -119,11 +121,9 @@ function* copyShared(inode: Inode, first: number, end: number): Sleepable<void> 
 /** Under i_rwsem, the invalidate_lock and after write-back, as far as the file system has these. */
 export function* changeBlocks(inode: Inode, op: string, offset: number, length: number, change: () => Sleepable<void>): Sleepable<void> {
   const { sched, profile } = inode.fs.platform;
-  requireDevice(inode, op);
   if (op === 'punch' && inode.fs.profile.punchFlushes === 'first' && profile.punchWritesBack) yield* cleanRange(inode, Math.floor(offset / 4096), pagesFor(offset + length));
   if (!inode.rwsem.tryWrite(sched)) yield* inode.rwsem.write(sched);
   try {
-    requireDevice(inode, op);
     if (!inode.invalidateLock.tryWrite(sched)) yield* inode.invalidateLock.write(sched);
     try {
       yield* change();

@@ -118,8 +118,8 @@ function* pteFault(inode: Inode, vmf: Vmf): Sleepable<number> {
 
 /** The page of a private mapping becomes the process's own at once, with the bytes of the block, or zeroes for a hole. */
 function privateWrite(inode: Inode, vmf: Vmf): number {
-  if (inode.fs.gone) return VM_FAULT_SIGBUS;
   const map = inode.fs.iomap(inode, vmf.pgoff, vmf.pgoff + 1);
+  if (inode.fs.gone && (map.kind === 'mapped' || inode.fs.shutDown)) return VM_FAULT_SIGBUS;
   return installCow(vmf, map.kind === 'mapped' ? map.pfn + (vmf.pgoff - map.start) : null);
 }
 
@@ -174,7 +174,7 @@ function giveUp(inode: Inode, map: FaultMap, first: number, npages: number): num
 /** iomap for a fault: what is there, or for a write what is there afterwards. A VM_FAULT_ code where there is nothing to be had. */
 function blocksFor(inode: Inode, index: number, npages: number, write: boolean): FaultMap | number {
   const { fs } = inode;
-  if (fs.gone) return VM_FAULT_SIGBUS;
+  if (fs.gone) return blocksWithoutDevice(inode, index, npages, write);
   if (!write) {
     const map = fs.iomap(inode, index, index + npages);
     return { ...(inode.reflinked && fs.platform.profile.sharedReadUnmaps ? upToSharing(fs, map, index) : map), source: null };
@@ -186,6 +186,18 @@ function blocksFor(inode: Inode, index: number, npages: number, write: boolean):
     if (HmmError.is(error)) return VM_FAULT_SIGBUS;
     throw error;
   }
+}
+
+/**
+ * The same when the device is gone: a hole is still one, and reads. A write finds no block in reach; a huge one has its blocks made
+ * before it finds that.
+ */
+function blocksWithoutDevice(inode: Inode, index: number, npages: number, write: boolean): FaultMap | number {
+  const { fs } = inode;
+  const map = fs.iomap(inode, index, index + npages);
+  if (!write) return map.kind === 'mapped' || (fs.shutDown && fs.profile.failsBy === 'shutdown') ? VM_FAULT_SIGBUS : { ...map, source: null };
+  if (map.kind === 'hole' && npages > 1 && !fs.shutDown && !fs.readOnly && fs.allocator.freePages >= npages) fs.allocateRun(inode, index, npages);
+  return VM_FAULT_SIGBUS;
 }
 
 /** dax_load_hole(): the page of zeroes, read only. */

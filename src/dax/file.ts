@@ -14,6 +14,7 @@ import { WaitQueue, type Sleepable } from '../sched/index.ts';
 import { alignUp, pagesFor, pagesOfLevel, type Pfn } from '../units.ts';
 import { copyBlocks } from './copy.ts';
 import { DAX_DIRTY, DAX_EMPTY, DAX_ZERO, entriesOf, entryFlags, entryPfn } from './entries.ts';
+import { requireBlocks, requireChangeable, requirePages, requireSync, requireUp, requireWritable } from './gone.ts';
 import { writebackRange } from './writeback.ts';
 
 /** The largest file: 2^52 pages less one, in bytes that a number holds exactly. */
@@ -24,13 +25,15 @@ export function* daxRead(inode: Inode, offset: number, target: Uint8Array): Slee
   const { sched, arena } = inode.fs.platform;
   if (!inode.rwsem.tryRead(sched)) yield* inode.rwsem.read(sched);
   try {
-    requireDevice(inode, 'read');
+    requireUp(inode, 'read');
     const length = Math.max(0, Math.min(target.length, inode.size - offset));
     for (let done = 0; done < length; ) {
       const index = Math.floor((offset + done) / 4096);
       const within = offset + done - index * 4096;
       const map = inode.fs.iomap(inode, index, pagesFor(offset + length));
       const n = Math.min(length - done, (map.start + map.npages - index) * 4096 - within);
+      if (map.kind === 'mapped' && inode.fs.gone && done > 0) return done;
+      if (map.kind === 'mapped') requireBlocks(inode, 'read');
       if (map.kind === 'mapped') arena.content.read((map.pfn + (index - map.start)) * 4096 + within, target, done, n);
       else target.fill(0, done, done + n);
       done += n;
@@ -52,7 +55,7 @@ export function* daxWrite(inode: Inode, offset: number, source: Uint8Array): Sle
   if (source.length === 0) return 0;
   if (!inode.rwsem.tryWrite(sched)) yield* inode.rwsem.write(sched);
   try {
-    requireDevice(inode, 'write');
+    requireUp(inode, 'write');
     if (offset > inode.size) zeroBytes(inode, inode.size, Math.min(offset, alignUp(inode.size, 4096)));
     let done = 0;
     while (done < source.length) {
@@ -75,7 +78,9 @@ function* writeRun(inode: Inode, offset: number, source: Uint8Array, at: number)
   const index = Math.floor(offset / 4096);
   const within = offset - index * 4096;
   const end = pagesFor(offset + source.length - at);
-  const wasHole = fs.iomap(inode, index, end).kind === 'hole';
+  const { kind } = fs.iomap(inode, index, end);
+  requireWritable(inode, kind);
+  const wasHole = kind === 'hole';
   let map;
   try {
     map = fs.writeMap(inode, index, end, offset + source.length - at);
@@ -111,7 +116,7 @@ export function* daxTruncate(inode: Inode, size: number): Sleepable<void> {
   const { sched } = inode.fs.platform;
   if (!inode.rwsem.tryWrite(sched)) yield* inode.rwsem.write(sched);
   try {
-    requireDevice(inode, 'truncate');
+    if (inode.fs.profile.truncateAsksFirst) requireUp(inode, 'truncate');
     if (!inode.invalidateLock.tryWrite(sched)) yield* inode.invalidateLock.write(sched);
     try {
       const before = inode.size;
@@ -145,7 +150,7 @@ export function* dropPageCache(inode: Inode, keep: number): Sleepable<void> {
 
 /** fsync(2), msync(2): data and metadata of pages `[index, end)` are durable; mirrors lose the right to write there. */
 export function* daxFsync(inode: Inode, index = 0, end = FILE_PAGES_MAX): Sleepable<void> {
-  requireDevice(inode, 'fsync');
+  requireSync(inode);
   yield* writebackRange(inode, index, end);
 }
 
@@ -157,7 +162,10 @@ export function* breakLayouts(inode: Inode): Sleepable<void> {
   const { sched, records } = inode.fs.platform;
   for (;;) {
     const busy = yield* unmapAll(inode);
-    if (busy < 0) return;
+    if (busy < 0) {
+      requireChangeable(inode, 'truncate');
+      return;
+    }
     inode.invalidateLock.writeUnlock(sched);
     try {
       yield* new WaitQueue(`a pinned page of ${inode.name}`, '*').wait(sched, () => records.refs(busy) <= 1);
@@ -181,6 +189,7 @@ function busyPage(inode: Inode): Pfn {
   let busy: Pfn = -1;
   entriesOf(inode).forEach(0, FILE_PAGES_MAX, (_base, level, entry) => {
     if (busy >= 0 || (entryFlags(entry) & (DAX_ZERO | DAX_EMPTY)) !== 0) return;
+    requirePages(inode);
     const pfn = entryPfn(entry);
     for (let i = 0; i < pagesOfLevel(level) && busy < 0; i += records.hasRecords(pfn + i) ? 1 : 512 - ((pfn + i) % 512)) {
       if (records.refs(pfn + i) > 1) busy = pfn + i;
@@ -223,10 +232,4 @@ export function zeroBytes(inode: Inode, from: number, to: number): void {
     }
     at += n;
   }
-}
-
-/** Throws EIO or ENXIO where the file system or its device is gone. */
-export function requireDevice(inode: Inode, op: string): void {
-  if (inode.fs.shutDown) throw new HmmError('EIO', op, `${inode.fs.name} is shut down`);
-  if (inode.fs.gone) throw new HmmError('ENXIO', op, `the device of ${inode.fs.name} is gone`);
 }

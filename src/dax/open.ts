@@ -16,7 +16,7 @@ export function openDaxFile(inode: Inode, writable: boolean): MappedFile {
     syncSupported: true,
     released: () => inode.fs.evictIfUnused(inode),
     calls: daxCalls(inode),
-    refuses: () => (inode.fs.gone ? 'ENXIO' : null),
+    refuses: () => (inode.fs.shutDown && inode.fs.profile.truncateAsksFirst ? 'EIO' : null),
   };
 }
 

@@ -56,6 +56,8 @@ export class FileSystem {
   readonly inodes = new Map<string, Inode>();
   /** shut down: the device is gone, everything that needs it is EIO */
   shutDown = false;
+  /** its journal has failed: nothing changes any more */
+  readOnly = false;
   /** its device is being taken away: blocks cannot be reached any more (kill_dax) */
   killed = false;
   /** where the next block of a small file goes, or -1 (place.ts) */
@@ -77,6 +79,18 @@ export class FileSystem {
     for (const [first, end] of this.xfs?.metadata ?? []) if (end > first) this.allocator.reserve(pgmap.basePfn + first, end - first);
   }
 
+  /** EIO where it is shut down, EROFS where its journal has failed. */
+  requireChangeable(op: string): void {
+    if (this.shutDown) throw new HmmError('EIO', op, `${this.name} is shut down`);
+    if (this.readOnly) throw new HmmError('EROFS', op, `${this.name} has become read only`);
+  }
+
+  /** What it has to write down cannot be written. */
+  fail(): void {
+    if (this.profile.failsBy === 'shutdown') this.shutDown = true;
+    else this.readOnly = true;
+  }
+
   /** Can blocks not be reached any more? */
   get gone(): boolean {
     return this.killed || this.pgmap.state === 'dead';
@@ -85,6 +99,7 @@ export class FileSystem {
   /** A new empty file. With `extentPages` its blocks come in such aligned units, else as the file system places them. EEXIST. */
   create(name: string, extentPages?: ExtentPages): Inode {
     if (this.inodes.has(name)) throw new HmmError('EEXIST', 'open', `${name} exists`);
+    this.requireChangeable('open');
     const id = this.#nextInode++;
     const touches = `fs ${this.name}`;
     const inode: Inode = {
@@ -122,6 +137,7 @@ export class FileSystem {
   /** Takes the name away; the blocks go with the last user. */
   unlink(inode: Inode): void {
     if (inode.unlinked) throw new HmmError('ENOENT', 'unlink', `${inode.name} is gone`);
+    this.requireChangeable('unlink');
     inode.unlinked = true;
     this.inodes.delete(inode.name);
     this.evictIfUnused(inode);

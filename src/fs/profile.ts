@@ -43,6 +43,10 @@ export interface FsProfile {
   readonly directChecksFirst: boolean;
   /** it has FALLOC_FL_UNSHARE_RANGE */
   readonly unshares: boolean;
+  /** what becomes of it when it cannot write its journal: no changes any more, or no calls at all */
+  readonly failsBy: 'readonly' | 'shutdown';
+  /** a truncate asks whether the file system is shut down before it looks for pinned pages */
+  readonly truncateAsksFirst: boolean;
   /** a fault for writing opens a transaction before it looks at anything: once shut down it fails there */
   readonly writeFaultJournals: boolean;
 }
@@ -67,6 +71,8 @@ const XFS = {
   zeroesOnExtend: true,
   directChecksFirst: true,
   unshares: true,
+  failsBy: 'shutdown',
+  truncateAsksFirst: false,
   writeFaultJournals: false,
   writePagesMax: 1024,
 } as const satisfies FsProfile;
@@ -90,6 +96,8 @@ export const FS_PROFILES = {
     zeroesOnExtend: false,
     directChecksFirst: false,
     unshares: false,
+    failsBy: 'readonly',
+    truncateAsksFirst: true,
     writeFaultJournals: true,
     growsByUnit: false,
     reflink: false,

@@ -82,6 +82,8 @@ export interface KernelProfile {
   readonly deviceCompoundPages: boolean;
   /** MADV_HWPOISON kills who asks at once, not only who touches the page later */
   readonly adviceKills: boolean;
+  /** poison in a huge page that cannot be split */
+  readonly unsplitAnswers: 'EBUSY' | 'EHWPOISON';
   /** poison of a DAX page unmaps as many pages too many behind it as lie before it in the file */
   readonly poisonUnmapsFromZero: boolean;
   /** a device that goes away under its file system is written back first; the file system is told, and shuts down */
@@ -164,6 +166,7 @@ const V6_1: KernelProfile = {
   longtermReadCopies: false,
   deviceCompoundPages: true,
   adviceKills: false,
+  unsplitAnswers: 'EBUSY',
   poisonUnmapsFromZero: false,
   removalWritesBack: true,
   removalShutsDown: false,
@@ -206,6 +209,7 @@ const V6_12: KernelProfile = {
   mremapRealigns: true,
   longtermFileWrite: 'refused',
   adviceKills: true,
+  unsplitAnswers: 'EHWPOISON',
   removalShutsDown: true,
   longtermReadCopies: true,
   heapBeginsUsed: true,

@@ -76,11 +76,16 @@ function pinFast(mm: Mm, vpn: Vpn, request: PinRequest, pfns: Pfn[]): boolean {
   if (vpn >= pt.endVpn || !pt.look(vpn)) return false;
   const pfn = pageAt(pt, vpn);
   const device = pfn >= DEVICE_MEMORY_BASE_PFN;
-  if (device ? request.longterm : isSpecial(pt.lo)) return false;
+  if (device ? request.longterm : isSpecial(pt.lo) || mustAskFile(mm, pfn, request)) return false;
   if (request.write ? !isWritable(pt.lo) : mustUnshare(mm, request, null)) return false;
   if (!take(mm, pfn, request)) return false;
   pfns.push(pfn);
   return true;
+}
+
+/** gup_fast_folio_allowed(): a long pin for writing of a file's page, where only the area can tell whether that may be. */
+function mustAskFile({ platform }: Mm, pfn: Pfn, { write, longterm }: PinRequest): boolean {
+  return longterm && write && platform.profile.longtermFileWrite === 'refused' && (platform.ram.flags(pfn) & PAGE_ANON) === 0;
 }
 
 /** Adds the rest to `pfns`; the errno of the first that cannot be had, or null. */
@@ -110,7 +115,7 @@ function refusal(vma: Vma, { write, longterm }: PinRequest): ErrnoCode | null {
   if (vma.has(VM_IO | VM_PFNMAP)) return 'EFAULT';
   if (longterm && profile.longtermPinRefused === 'before' && vma.isFsDax) return 'EOPNOTSUPP';
   if (!write) return vma.has(VM_READ) ? null : 'EFAULT';
-  if (longterm && profile.longtermFileWrite === 'refused' && vma.isShared && vma.ops?.pfnMkwrite !== undefined) return 'EFAULT';
+  if (longterm && profile.longtermFileWrite === 'refused' && vma.isShared && (vma.ops?.pfnMkwrite !== undefined || vma.ops?.pageMkwrite !== undefined)) return 'EFAULT';
   return vma.has(VM_WRITE) ? null : 'EFAULT';
 }
 

@@ -8,9 +8,10 @@ import { LEVEL_PTE } from '../../abi.ts';
 import type { Mappable } from '../../fs/index.ts';
 import type { Platform } from '../../memremap/index.ts';
 import { PAGE_ANON, PAGE_POISONED } from '../../page/index.ts';
-import { SWP_HWPOISON, swapHi, swapLo } from '../../pgtable/index.ts';
+import { SWP_HWPOISON, framePfn, swapHi, swapLo } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
-import type { Pfn } from '../../units.ts';
+import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../../units.ts';
+import { anonMappings } from '../anonVma.ts';
 import type { PageCache } from '../filemap/index.ts';
 import { putUserPage } from '../gup/index.ts';
 import { lookPte, mappedPfn } from '../migrate/entries.ts';
@@ -26,12 +27,15 @@ import { PoisonSignal } from './signal.ts';
 export function* failPage(mm: Mm, pfn: Pfn): Sleepable<Failed> {
   const { platform } = mm;
   const { records, ram, profile } = platform;
-  if ((records.flags(pfn) & PAGE_POISONED) !== 0) return refuse(platform, pfn, 'EHWPOISON');
+  const { adviceKills } = profile;
+  if ((records.flags(pfn) & PAGE_POISONED) !== 0) return refuse(platform, pfn, 'EHWPOISON', adviceKills ? firstEntry(mm, pfn) : []);
   records.setFlags(pfn, records.flags(pfn) | PAGE_POISONED);
-  if (ram.isZero(pfn) || (ram.order(pfn) > 0 && !(yield* splitFor(platform, pfn)))) return refuse(platform, pfn, 'EBUSY');
+  if (pfn === ram.zeroPfn) return refuse(platform, pfn, 'EBUSY');
+  const whole = ram.isZero(pfn) || (ram.order(pfn) > 0 && !(yield* splitFor(platform, pfn)));
+  if (whole) return refuse(platform, pfn, profile.unsplitAnswers, adviceKills ? signalsOf(mm, pfn) : []);
   const cache = cacheOf(platform, pfn);
   if (cache !== undefined && (yield* dropIfClean(cache, pfn))) return { err: null, signals: [] };
-  const signals = profile.adviceKills ? signalsOf(mm, pfn) : [];
+  const signals = adviceKills ? signalsOf(mm, pfn) : [];
   yield* takeOut(platform, pfn, true);
   if (cache !== undefined) forgetDirty(cache, records.index(pfn));
   return { err: null, signals };
@@ -49,19 +53,39 @@ export function* splitFor(platform: Platform, pfn: Pfn): Sleepable<boolean> {
   return true;
 }
 
-function refuse(platform: Platform, pfn: Pfn, err: 'EBUSY' | 'EHWPOISON'): Failed {
+function refuse(platform: Platform, pfn: Pfn, err: 'EBUSY' | 'EHWPOISON', signals: readonly PoisonSignal[] = []): Failed {
   putUserPage(platform, pfn);
-  return { err, signals: [] };
+  return { err, signals };
 }
 
-/** collect_procs() of the process that asked: where it maps the page. */
+/** collect_procs() of the process that asked: where it maps the page, by itself or in a huge leaf. */
 function signalsOf(mm: Mm, pfn: Pfn): PoisonSignal[] {
+  const { platform, pageTable: pt } = mm;
   const signals: PoisonSignal[] = [];
-  for (const { vma, vpn } of mappersOf(mm.platform, pfn)) {
-    const pt = vma.mm.pageTable;
-    if (vma.mm === mm && lookPte(vma, vpn) && mappedPfn(pt.lo, pt.hi) === pfn) signals.push(new PoisonSignal(vpn, 12));
+  for (const { vma, vpn } of platform.ram.order(pfn) > 0 ? anonMappings(platform, pfn) : mappersOf(platform, pfn)) {
+    if (vma.mm === mm && pt.look(vpn) && frameAt(mm, vpn) === pfn) signals.push(new PoisonSignal(vpn, 12 + 9 * pt.level));
   }
   return signals;
+}
+
+/** kill_accessing_process(): a page that has failed before is told of at the first address at which the process has it. */
+function firstEntry(mm: Mm, pfn: Pfn): PoisonSignal[] {
+  const pt = mm.pageTable;
+  for (const vma of mm.vmas) {
+    for (let vpn = pt.nextEntry(vma.start, vma.end, LEVEL_PTE); vpn >= 0; ) {
+      const npages = pt.look(vpn) ? pagesOfLevel(pt.level) : 1;
+      const first = alignDown(vpn, npages);
+      const found = pt.look(first) ? pfn - frameAt(mm, first) : -1;
+      if (found >= 0 && found < npages) return [new PoisonSignal(first + found, 12)];
+      vpn = first + npages >= vma.end ? -1 : pt.nextEntry(first + npages, vma.end, LEVEL_PTE);
+    }
+  }
+  return [];
+}
+
+/** The frame of page `vpn` in the leaf found last. */
+function frameAt({ pageTable: pt }: Mm, vpn: Vpn): Pfn {
+  return framePfn(pt.lo, pt.hi) + (vpn % pagesOfLevel(pt.level));
 }
 
 /** A page of a file on a disk that has been written back is only forgotten: it is read again when it is next needed. */
