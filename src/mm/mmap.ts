@@ -15,7 +15,7 @@ import { populateArea } from './populate.ts';
 import { linkVma, lockMappings, unlinkVma, unlockMappings } from './rmap.ts';
 import { newSharedAnon } from './filemap/shmem.ts';
 import {
-  VM_ACCESS, VM_HUGETLB, VM_LOCKED, VM_MAYEXEC, VM_MAYREAD, VM_MAYSHARE, VM_MAYWRITE, VM_NOHUGEPAGE, VM_HUGEPAGE, VM_SHARED,
+  VM_ACCESS, VM_ACCOUNT, VM_HUGETLB, VM_LOCKED, VM_MAYEXEC, VM_MAYREAD, VM_MAYSHARE, VM_MAYWRITE, VM_NOHUGEPAGE, VM_HUGEPAGE, VM_NORESERVE, VM_SHARED,
   VM_SOFTDIRTY, VM_SPECIAL, VM_SYNC, VM_WRITE, Vma, protString, type MappedFile,
 } from './vma.ts';
 import { splitHugeForCut, zapRange } from './zap.ts';
@@ -94,7 +94,8 @@ export function* mprotect(mm: Mm, start: Vpn, npages: number, prot: number): Sle
     let at = start;
     for (let vma = mm.vmas.find(start); at < end; vma = mm.vmas.find(at)) {
       if (vma === null || vma.start > at) throw new HmmError('ENOMEM', 'mprotect', `nothing is mapped at ${hex(addrOf(at))}`, addrOf(at));
-      const flags = (vma.flags & ~VM_ACCESS) | prot;
+      const asked = (vma.flags & ~VM_ACCESS) | prot;
+      const flags = asked === vma.flags ? asked : accounted(vma, asked);
       if ((flags & ~(flags >>> 4) & VM_ACCESS) !== 0) throw new HmmError('EACCES', 'mprotect', `the mapping at ${hex(addrOf(at))} may not become ${protString(prot)}`, addrOf(at));
       const upTo = Math.min(end, vma.end);
       if (flags !== vma.flags) {
@@ -110,6 +111,12 @@ export function* mprotect(mm: Mm, start: Vpn, npages: number, prot: number): Sle
   } finally {
     mm.mmapLock.writeUnlock(sched);
   }
+}
+
+/** mprotect_fixup(): what becomes writable and private is accounted for, and stays so, but where no page has come of it in some kernels. */
+function accounted(vma: Vma, flags: number): number {
+  if ((flags & VM_WRITE) !== 0) return vma.has(VM_ACCOUNT | VM_WRITE | VM_HUGETLB | VM_SHARED | VM_NORESERVE) ? flags : flags | VM_ACCOUNT;
+  return vma.mm.platform.profile.mprotectUnaccounts && vma.ops === null && vma.anonVma === null ? flags & ~VM_ACCOUNT : flags;
 }
 
 /** exit_mmap(): everything is unmapped, mirrors are released, the tables go. */
@@ -150,7 +157,7 @@ function vmFlagsFor(request: MmapRequest): number {
     if (file === null || !file.syncSupported) throw new HmmError('EOPNOTSUPP', 'mmap', 'MAP_SYNC needs a DAX file on synchronous memory');
     flags |= VM_SYNC;
   }
-  return flags;
+  return (flags & (VM_NORESERVE | VM_SHARED | VM_WRITE | VM_HUGETLB)) === VM_WRITE ? flags | VM_ACCOUNT : flags;
 }
 
 /** Where a mapping goes: at the demand, or where findPlace says. */

@@ -28,6 +28,8 @@ export const VM_IO = 0x4000;
 export const VM_DONTCOPY = 0x20000;
 export const VM_DONTEXPAND = 0x40000;
 export const VM_NORESERVE = 0x200000;
+/** its pages are accounted for as memory that may be needed */
+export const VM_ACCOUNT = 0x100000;
 export const VM_HUGETLB = 0x400000;
 export const VM_SYNC = 0x800000;
 export const VM_WIPEONFORK = 0x2000000;

@@ -91,6 +91,8 @@ export interface KernelProfile {
   readonly removalShutsDown: boolean;
   /** a pagemap that goes away waits for references on its pages; else their struct pages go under whoever has them */
   readonly drainWaitsForPages: boolean;
+  /** mprotect to read only forgets that an area was accounted for, where no page has come of it */
+  readonly mprotectUnaccounts: boolean;
   /** smaps takes pages that no entry maps just now (exclusive to a device, on their way) for shared */
   readonly smapsAbsentShared: boolean;
   /** device exclusive access to hugetlb: refused (EOPNOTSUPP), or answered as if done, with nothing granted */
@@ -148,6 +150,7 @@ const V6_1: KernelProfile = {
   splitZeroPage: false,
   mprotectPud: 'cleared',
   privateWriteAsksHuge: true,
+  mprotectUnaccounts: false,
   smapsAbsentShared: false,
   exclusiveHugetlb: 'ignored',
   forkCopiesHugetlb: false,
@@ -204,6 +207,7 @@ const V6_12: KernelProfile = {
   splitZeroPage: true,
   mprotectPud: 'changed',
   privateWriteAsksHuge: false,
+  mprotectUnaccounts: true,
   smapsAbsentShared: true,
   exclusiveHugetlb: 'refused',
   mremapRealigns: true,

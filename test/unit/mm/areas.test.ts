@@ -146,7 +146,7 @@ describe('splitting', () => {
 
 describe('65,530 areas', () => {
   test('fit; one more is ENOMEM, whether it comes from mmap, mprotect or a hole; ends may be cut off, bounds moved', async () => {
-    const rig = await makeMachine();
+    const rig = await makeMachine({ profile: 'v6.12' });
     const { mm } = rig;
     for (let i = 0; i < MAX_MAP_COUNT; i++) rig.run(mmap(mm, anon({ start: AT + i * 8, npages: 6, prot: i % 2 === 0 ? 3 : 1 })));
     expect(mm.vmas.count).toBe(MAX_MAP_COUNT);
@@ -164,7 +164,7 @@ describe('65,530 areas', () => {
     rig.run(mmap(mm, anon({ start: AT + 8 * 77 + 1, npages: 4, prot: 5 })));
     expect(mm.vmas.count).toBe(MAX_MAP_COUNT);
     rig.run(munmap(mm, AT + 8 * 99, 6));
-    // A neighbour takes a part over: no further area.
+    // A neighbour takes a part over, which is no longer accounted for: no further area.
     rig.run(munmap(mm, AT + 8 * 500, 6));
     rig.run(mmap(mm, anon({ start: AT + 8 * 499 + 6, npages: 10, prot: 3 })));
     expect(mm.vmas.count).toBe(MAX_MAP_COUNT - 1);
@@ -285,5 +285,18 @@ describe('bad input', () => {
       const start = rig.run(mmap(rig.mm, anon({ start: AT + i * 8, vmFlags })));
       expect(refusal(() => rig.run(madviseDontneed(rig.mm, start, 4)))).toBe('EINVAL');
     }
+  });
+});
+
+describe('an area that has been writable', () => {
+  test.each([
+    ['v6.1', ['0+4 1', '4+4 1', '8+4 1']],
+    ['v6.12', ['0+12 1']],
+  ])('is accounted for: %s makes it one again with what never was, or not', async (profile, areas) => {
+    const rig = await makeMachine({ profile });
+    rig.run(mmap(rig.mm, anon({ start: AT, npages: 12, prot: 1 })));
+    rig.run(mprotect(rig.mm, AT + 4, 4, 3));
+    rig.run(mprotect(rig.mm, AT + 4, 4, 1));
+    expect(layout(rig)).toEqual(areas);
   });
 });
