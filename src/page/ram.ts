@@ -117,31 +117,34 @@ export class Ram {
 
   /**
    * The block that begins at `head` falls to pages (split_huge_page), each with the references of its mappings; what the block
-   * had beyond them, the caller's, is the first page's. No leaf may map it whole any more. They belong to whom the block did. Pages that nothing maps are
-   * free at once, but for the first while it has references.
+   * had beyond them, its callers', is the page `keeper`'s. No leaf may map it whole any more. Pages belong to whom the block did;
+   * those with no reference are free.
    */
-  split(head: Pfn): void {
+  split(head: Pfn, keeper: Pfn = head): void {
     const records = this.#records;
     const order = records.order(head);
     invariant(order > 0, `a page by itself cannot be split: ${head}`);
     invariant(records.wholeMappings(head) === 0, `block ${head} is mapped whole`);
     const npages = 2 ** order;
-    let others = 0;
-    for (let i = 1; i < npages; i++) others += records.mappings(head + i);
-    invariant(records.refs(head) >= others, `block ${head} has fewer references than mappings`);
+    const held = records.refs(head);
+    let beyond = held;
+    for (let i = 0; i < npages; i++) beyond -= records.mappings(head + i);
+    invariant(beyond >= 0, `block ${head} has fewer references than mappings`);
     records.setOrder(head, 0);
     this.#count(order, -1);
     this.#buddy.split(head, order);
-    for (let i = 1; i < npages; i++) {
-      const refs = records.mappings(head + i);
-      if (refs > 0) {
-        records.addRefs(head + i, refs);
-        records.setOwner(head + i, records.flags(head + i) | PAGE_OF_HUGE, records.owner(head), records.index(head) + i);
-      } else this.#free(head + i);
+    const owner = records.owner(head);
+    const index = records.index(head);
+    records.addRefs(head, -held);
+    for (let i = 0; i < npages; i++) {
+      const page = head + i;
+      const refs = records.mappings(page) + (page === keeper ? beyond : 0);
+      if (refs === 0) this.#free(page);
+      else {
+        records.addRefs(page, refs);
+        records.setOwner(page, records.flags(page) | PAGE_OF_HUGE, owner, index + i);
+      }
     }
-    records.setFlags(head, records.flags(head) | PAGE_OF_HUGE);
-    if (records.refs(head) === others) this.#free(head);
-    else records.addRefs(head, -others);
   }
 
   /** PAGE_ flags of a page; those of its block, but for what is each page's own (PAGE_EXCLUSIVE), are the first page's. */

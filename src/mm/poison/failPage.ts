@@ -45,12 +45,7 @@ export function* failPage(mm: Mm, pfn: Pfn): Sleepable<Failed> {
 export function* splitFor(platform: Platform, pfn: Pfn): Sleepable<boolean> {
   const { ram, records } = platform;
   const head = ram.head(pfn);
-  if ((records.flags(head) & PAGE_ANON) === 0 || !(yield* splitHugePage(platform, head, 1))) return false;
-  if (pfn !== head) {
-    ram.get(pfn);
-    ram.put(head);
-  }
-  return true;
+  return (records.flags(head) & PAGE_ANON) !== 0 && (yield* splitHugePage(platform, head, 1, pfn));
 }
 
 function refuse(platform: Platform, pfn: Pfn, err: 'EBUSY' | 'EHWPOISON', signals: readonly PoisonSignal[] = []): Failed {

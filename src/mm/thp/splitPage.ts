@@ -34,8 +34,11 @@ export function mappingsOfBlock({ records }: Platform, head: Pfn): number {
   return mappings;
 }
 
-/** Splits the anonymous huge page that begins at `head`, on which the caller has `held` references. False where somebody else has one: nothing has changed. */
-export function* splitHugePage(platform: Platform, head: Pfn, held = 0): Sleepable<boolean> {
+/**
+ * Splits the anonymous huge page that begins at `head`, on which the caller has `held` references: they are the page `keeper`'s
+ * then. False where somebody else has one: nothing has changed but leaves.
+ */
+export function* splitHugePage(platform: Platform, head: Pfn, held = 0, keeper = head): Sleepable<boolean> {
   const { ram, records } = platform;
   if (records.refs(head) !== mappingsOfBlock(platform, head) + held) return false;
   ram.get(head);
@@ -45,9 +48,9 @@ export function* splitHugePage(platform: Platform, head: Pfn, held = 0): Sleepab
     ram.put(head); // somebody took one while it slept
     return false;
   }
-  ram.split(head);
+  ram.split(head, keeper);
   if (platform.profile.splitZeroPage) for (const mapping of areas) mapZeroPages(mapping, head);
-  ram.put(head);
+  ram.put(keeper);
   return true;
 }
 
