@@ -97,6 +97,7 @@ function* zeroRange(file: InodeCache, offset: number, length: number): Sleepable
   const first = pagesFor(offset);
   const last = Math.max(first, Math.floor(end / 4096));
   if (xfs) yield* flushUnmap(file, offset, length);
+  if (fs.profile.zeroRange === 'replaced') fs.freeBlocks(inode, first, last);
   fs.allocate(inode, Math.floor(offset / 4096), pagesFor(end) - Math.floor(offset / 4096));
   if (!xfs) {
     if (end > inode.size) fs.setSize(inode, end);
