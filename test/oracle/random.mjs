@@ -4,7 +4,7 @@
  *
  *   node test/oracle/random.mjs DIR FAMILY [--count 20] [--seed 1] [--length 24]
  *
- * Families: anon thp fork remap private ext4 xfs reflink devdax cache hugetlb gup placed device. One seed, one text.
+ * Families: anon thp fork remap private ext4 xfs reflink devdax cache hugetlb gup placed tree device. One seed, one text.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -36,7 +36,34 @@ class Draft {
     this.files = [];
     this.mirrors = [];
     this.children = [];
+    /** children that do what the family does, youngest last */
+    this.kids = [];
     this.next = 0;
+  }
+
+  /** A child, forked now: its lines are this one's, it has what this one has, and names of its own. */
+  fork() {
+    const id = this.id('c');
+    this.add(`fork ${id}`);
+    const kid = new Draft(this.random, this.family);
+    kid.areas = [...this.areas];
+    kid.files = this.files;
+    kid.lines = this.lines;
+    kid.add = (line) => this.add(`in ${id} ${line}`);
+    kid.id = (letter) => this.id(letter);
+    kid.join = () => {
+      kid.joinAll();
+      this.add(`join ${id}`);
+    };
+    const area = kid.pick(kid.areas);
+    const mirror = kid.id('w');
+    kid.add(`mirror ${mirror} ${area.id} ${size(area.bytes)}`);
+    kid.mirrors.push(mirror);
+    this.kids.push(kid);
+  }
+
+  joinAll() {
+    while (this.kids.length > 0) this.kids.pop().join();
   }
 
   pick(list) {
@@ -118,6 +145,12 @@ const FORK = [
   [1, (d) => {
     if (d.children.length > 0) d.add(`join ${d.children.splice(d.random(d.children.length), 1)[0]}`);
   }],
+  [1, (d) => d.add(`advise ${d.range().join(' ')} ${d.pick(['dontfork', 'dofork', 'wipeonfork'])}`)],
+];
+/** A family of processes: the youngest goes first, as who is older is held by it. */
+const TREE = [
+  [2, (d) => d.kids.length < 3 && d.fork()],
+  [1, (d) => d.kids.length > 0 && d.kids.pop().join()],
   [1, (d) => d.add(`advise ${d.range().join(' ')} ${d.pick(['dontfork', 'dofork', 'wipeonfork'])}`)],
 ];
 const REMAP = [
@@ -207,6 +240,14 @@ const FAMILIES = {
     const id = anon(d, 6 * MIB);
     if (d.random(2) === 0) d.add(`advise ${id} 6M hugepage`);
   }, [COMMON, REMAP]],
+  tree: [(d) => {
+    const id = anon(d, 6 * MIB, ...flagsOf(d.pick(skews)));
+    if (d.random(2) === 0) d.add(`advise ${id} 6M hugepage`);
+    if (d.random(2) === 0) {
+      d.add('fs ext4');
+      files(d, 'ext4', 1, 'private');
+    }
+  }, [COMMON, COMMON, ADVICE, THP, REMAP, TREE]],
   private: [(d) => {
     const place = d.pick(['ext4', 'xfs']);
     d.add(`fs ${place}`);
@@ -281,8 +322,14 @@ function scenario(family, seed, length) {
     draft.mirrors.push(id);
   }
   const choices = groups.flat().flatMap(([weight, act]) => Array.from({ length: weight }, () => act));
-  while (draft.lines.length < length) draft.pick(choices)(draft);
+  while (draft.lines.length < length) {
+    let who = draft;
+    while (who.kids.length > 0 && who.random(5) < 3) who = who.pick(who.kids);
+    draft.pick(choices)(who);
+  }
   draft.look();
+  for (const kid of draft.kids) kid.look();
+  draft.joinAll();
   for (const child of draft.children) draft.add(`join ${child}`);
   return `# random: ${family}, seed ${seed}\n${draft.lines.slice(0, 60).join('\n')}\n`;
 }
