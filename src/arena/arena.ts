@@ -23,6 +23,8 @@ import { compileBuild, instantiate, type ArenaMemory, type ModuleBytes, type Wal
 
 export const ARENA_MIN_BYTES = 16 * MiB;
 export const ARENA_MAX_BYTES = 4 * GiB;
+/** Memory is known to be as it came, all zero, in units of so many bytes. */
+const CLEAN_SHIFT = 16;
 /** below this an arena that cannot be had is an error, above it is halved */
 const HALVE_DOWN_TO_BYTES = 256 * MiB;
 
@@ -61,6 +63,8 @@ export class Arena {
   /** bytes asked for, when more than could be had */
   readonly wantedBytes: number;
   readonly #limit: number;
+  /** a byte a unit: 1 once a block lay there */
+  readonly #taken: Uint8Array;
   #sections: Sections;
   #blocks: Blocks;
 
@@ -78,6 +82,7 @@ export class Arena {
     this.f64 = new Float64Array(buffer);
     // Offsets are u32, so the last section of a full 4 GiB stays unused.
     this.#limit = Math.min(alignDown(this.bytes, SECTION_SIZE), ARENA_MAX_BYTES - SECTION_SIZE);
+    this.#taken = new Uint8Array(this.bytes >>> CLEAN_SHIFT).fill(clean ? 0 : 1);
     this.content = new Content(this);
     this.#sections = this.#newSections();
     this.#blocks = new Blocks(this.#sections);
@@ -116,7 +121,7 @@ export class Arena {
   blockAlloc(nbytes: number): number {
     if (this.#failsNow()) return 0;
     const offset = this.#blocks.alloc(nbytes);
-    if (offset !== 0) this.#zeroUnlessClean(offset, nbytes);
+    if (offset !== 0) this.#take(offset, nbytes, true);
     return offset;
   }
 
@@ -128,8 +133,7 @@ export class Arena {
   runAlloc(nbytes: number, zeroed: boolean): number {
     if (this.#failsNow()) return 0;
     const offset = this.#blocks.allocRun(Math.ceil(nbytes / SECTION_SIZE));
-    if (offset !== 0 && zeroed) this.#zeroUnlessClean(offset, nbytes);
-    else if (offset !== 0) this.#dirty(offset);
+    if (offset !== 0) this.#take(offset, nbytes, zeroed);
     return offset;
   }
 
@@ -208,16 +212,23 @@ export class Arena {
     return left === 1;
   }
 
-  #zeroUnlessClean(offset: number, nbytes: number): void {
+  /**
+   * Notes that a block lies there now; with `zeroed` makes it zero where it is not as it came. Small blocks of a unit come in any order:
+   * the whole unit counts as used from its first on.
+   */
+  #take(offset: number, nbytes: number, zeroed: boolean): void {
     const cleanStart = this.u32[HDR_CLEAN_START >>> 2] as number;
-    const cleanEnd = this.u32[HDR_CLEAN_END >>> 2] as number;
-    if (offset < cleanStart || offset + nbytes > cleanEnd) this.u8.fill(0, offset, offset + nbytes);
-    // Blocks of one section come in any order: the whole section counts as used from its first on.
-    this.#dirty(alignDown(offset, SECTION_SIZE));
-  }
-
-  #dirty(offset: number): void {
-    if (offset < (this.u32[HDR_CLEAN_END >>> 2] as number)) this.#set(HDR_CLEAN_END, offset);
+    const end = offset + nbytes;
+    for (let at = offset; at < end; ) {
+      const unit = at >>> CLEAN_SHIFT;
+      const next = Math.min(end, (unit + 1) * 2 ** CLEAN_SHIFT);
+      if (zeroed && (this.#taken[unit] === 1 || at < cleanStart)) this.u8.fill(0, at, next);
+      this.#taken[unit] = 1;
+      at = next;
+    }
+    // Table frames, which come from the other end, know of one border only.
+    const section = alignDown(offset, SECTION_SIZE);
+    if (section < (this.u32[HDR_CLEAN_END >>> 2] as number)) this.#set(HDR_CLEAN_END, section);
   }
 }
 

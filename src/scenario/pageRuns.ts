@@ -73,9 +73,12 @@ export class Words {
   /** Where the run ends that begins at `i`: of equal flags and order; in a device contiguous, in RAM of one kind. */
   endOfRun(i: number): number {
     const { inDevice, valid, kind, pfn: first, order } = this.at(i);
-    const top = this.#top(i);
+    const [lo, hi, top] = [this.#halves[2 * i] as number, this.#hi(i), this.#top(i)];
     let end = i + 1;
-    for (; end < this.length && this.#top(end) === top; end++) {
+    for (; end < this.length; end++) {
+      // Most words are told at a look: they have the same upper half and, in a device, the next frame.
+      if (this.#hi(end) === hi && (!valid || (inDevice && this.#halves[2 * end] === lo + end - i))) continue;
+      if (this.#top(end) !== top) break;
       if (!valid) continue;
       const pfn = this.pfn(end);
       if (inDevice ? pfn !== first + end - i : !this.#sameKind(pfn, first, order, kind)) break;
