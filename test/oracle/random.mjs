@@ -210,7 +210,7 @@ function mapped(d, what, bytes, ...flags) {
 
 function file(d, place) {
   const id = d.id('f');
-  d.add(`open ${id} ${place}:${id}`);
+  d.add(`open ${id} ${place}:${id} trunc`);
   d.files.push(id);
   return id;
 }
