@@ -1,12 +1,14 @@
 /** daxmirror: page tables, DAX files, pagemaps, notifiers and the devices that mirror them. The public names, by hand. */
 export { createMachine, Machine } from './api/machine.ts';
-export type { DaxDeviceOptions, MachineOptions, PmemOptions, Usage } from './api/machine.ts';
+export type { DaxDeviceOptions, DeviceMemoryOptions, MachineOptions, PmemOptions, Usage } from './api/machine.ts';
 export { AddressSpace } from './api/addressSpace.ts';
 export type { Advice, AreaInfo, LeafInfo, Mappable, Mapping, MmapOptions, MremapOptions } from './api/addressSpace.ts';
 export { DaxFile } from './api/file.ts';
 export type { ExtentInfo } from './api/file.ts';
 export { DaxDevice, PgMapView, Pmem } from './api/pmem.ts';
 export type { FileOptions, HostFileOptions } from './api/pmem.ts';
+export { DeviceMemory } from './api/deviceMemory.ts';
+export type { MigrateOptions, Migrated } from './api/deviceMemory.ts';
 export { Mirror, createMirror } from './api/mirror.ts';
 export type { Invalidation, MirrorOptions } from './api/mirror.ts';
 export { HmmMirror, HmmRange } from './api/hmm2019.ts';

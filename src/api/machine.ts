@@ -9,6 +9,7 @@ import { BUG_SWITCHES, profileOf, type BugSwitch, type KernelProfile, type Profi
 import { randomPolicy, type Policy, type Sleepable, type Task } from '../sched/index.ts';
 import { GiB, PAGE_SIZES, type PageSize } from '../units.ts';
 import { AddressSpace } from './addressSpace.ts';
+import { DeviceMemory } from './deviceMemory.ts';
 import { checkBytes, checkOneOf, describe } from './checks.ts';
 import { Driver } from './driver.ts';
 import { loadNativeState, type NativeState } from './native.ts';
@@ -43,6 +44,14 @@ export interface PmemOptions {
   readonly name?: string;
   /** which file system's habits its files have (default ext4) */
   readonly fs?: FsName;
+}
+
+export interface DeviceMemoryOptions {
+  /** bytes, a multiple of 4096 */
+  readonly size: number;
+  /** default private */
+  readonly type?: 'private' | 'coherent';
+  readonly name?: string;
 }
 
 export interface DaxDeviceOptions {
@@ -143,6 +152,15 @@ export class Machine implements Disposable {
     const npages = wholePages('daxDevice', options.size, PAGE_SIZES[align].npages * 4096);
     this.#driver.check('daxDevice');
     return new DaxDevice(this.#driver, this.#core.newDaxDevice(options.name ?? `dax${this.#devices++}`, npages, PAGE_SIZES[align].level), align);
+  }
+
+  /** Memory of a device, private (out of the CPU's reach) or coherent. Throws ENOSPC. */
+  deviceMemory(options: DeviceMemoryOptions): DeviceMemory {
+    checkOptions('deviceMemory', options, ['size', 'type', 'name']);
+    const npages = wholePages('deviceMemory', options.size, 4096);
+    const type = checkOneOf('deviceMemory', 'type', options.type ?? 'private', ['private', 'coherent']);
+    this.#driver.check('deviceMemory');
+    return new DeviceMemory(this.#driver, this.#core.newDeviceMemory(options.name ?? `memory${this.#devices++}`, type, npages));
   }
 
   /** A process's address space, empty. Throws ENOMEM. */

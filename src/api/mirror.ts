@@ -6,6 +6,7 @@ import type { Sleepable } from '../sched/index.ts';
 import { LEVEL_SIZES, addrOf, type PageSize, type Vpn } from '../units.ts';
 import type { AddressSpace } from './addressSpace.ts';
 import { checkAddress, checkBoolean, checkBytes, checkData, checkOneOf, checkPage, checkPages } from './checks.ts';
+import type { DeviceMemory } from './deviceMemory.ts';
 import type { Driver } from './driver.ts';
 import { MirrorRange, type RangeOptions } from './range.ts';
 
@@ -21,6 +22,8 @@ export interface MirrorOptions {
   readonly name?: string;
   /** which HMM API the driver is written for (default modern) */
   readonly api?: 'modern' | '2019';
+  /** memory of the device's own: its private pages are seen where they are (modern API only) */
+  readonly memory?: DeviceMemory;
   /** called before an invalidation goes on, with the device's own entries already gone */
   readonly onInvalidate?: (invalidation: Invalidation) => void;
   /** called when pages were brought into the device's table */
@@ -162,13 +165,17 @@ export class Mirror implements Disposable {
  * processor's pages go.
  */
 export function createMirror(space: AddressSpace, options: MirrorOptions = {}): Mirror {
-  checkOptions('createMirror', options, ['name', 'api', 'onInvalidate', 'onFill']);
+  checkOptions('createMirror', options, ['name', 'api', 'memory', 'onInvalidate', 'onFill']);
   const { name = 'device', onInvalidate, onFill } = options;
   const api = checkOneOf('createMirror', 'api', options.api ?? 'modern', ['modern', '2019']);
   const device = new DeviceMirror(name, space.mm, {
     ...(onInvalidate === undefined ? {} : { onInvalidate: ({ event, start, end, blockable }) => onInvalidate({ event, start: addrOf(start), end: addrOf(end), blockable }) }),
     ...(onFill === undefined ? {} : { onFill: (start: Vpn, npages: number) => onFill({ start: addrOf(start), length: npages * 4096 }) }),
   });
+  if (options.memory !== undefined) {
+    if (api === '2019') throw new TypeError('createMirror: memory is for the modern api');
+    device.memory = options.memory.memory;
+  }
   device.port = api === '2019' ? attachLegacy(device) : attachModern(device);
   return new Mirror(space.driver, device, api);
 }
