@@ -1,8 +1,8 @@
 /**
  * Which names each operation gives and needs, so that a name nobody gave is found before anything runs.
  *
- * A name counts as given by every line that tries to: whether that line succeeds shows when it runs. A child starts with the names
- * that its parent had when it was forked; what it names itself is its own.
+ * A name counts as given by every line that tries to, whoever carries it out: whether that line succeeds, and whether the process that
+ * asks has heard of it (a child knows what its parent had named when it was forked), shows when it runs.
  */
 import type { Line } from './parse.ts';
 
@@ -37,15 +37,9 @@ const NAMING: Readonly<Record<string, Naming>> = {
   smaps: { needs: [['area', 'ID']] },
 };
 
-/** What one process has named so far. */
+/** What has been named so far. */
 export class Scope {
-  readonly #given: Set<string>;
-  readonly #children: Map<string, Scope>;
-
-  constructor(given: Iterable<string> = [], children: Iterable<[string, Scope]> = []) {
-    this.#given = new Set(given);
-    this.#children = new Map(children);
-  }
+  readonly #given = new Set<string>();
 
   /** The first place of `line` that holds a name which nobody gave, and what is wrong with it; null: none. Learns what the line names. */
   enter(line: Line): { readonly place: string; readonly what: string; readonly inner: Line } | null {
@@ -60,14 +54,13 @@ export class Scope {
       if (this.#has('area', name) || (op === 'page' && this.#has('set of pins', name))) continue;
       return { place, what: `no area '${name}'${this.#known('area')}`, inner: line };
     }
-    const deeper = args.inner === null ? null : (op === 'in' ? this.#children.get(args.word('ID')) ?? this : this).enter(args.inner);
+    const deeper = args.inner === null ? null : this.enter(args.inner);
     if (gives !== undefined) this.#give(gives[0], args.word(gives[1]));
     return deeper;
   }
 
   #give(kind: Kind, id: string): void {
     this.#given.add(`${kind} ${id}`);
-    if (kind === 'child') this.#children.set(id, new Scope(this.#given, this.#children));
   }
 
   #has(kind: Kind, id: string): boolean {

@@ -76,8 +76,6 @@ describe('names that nobody gave', () => {
     ['pins', 'unpin p', "1:7: unpin: no set of pins 'p'"],
     ['a child', 'in c note', "1:4: in: no child 'c'"],
     ['a thread', 'wait t', "1:6: wait: no thread 't'"],
-    ["a child's own area, in its parent", 'fork c\nin c map a 4M anon\ntouch a w', "3:7: touch: no area 'a'"],
-    ["the parent's area, made after the fork, in the child", 'fork c\nmap a 4M anon\nin c touch a w', "3:12: touch: no area 'a'"],
     ['names of objects in this language', 'map constructor 4M __proto__', "1:20: map: no file '__proto__'"],
   ])('%s', (_, text, where) => {
     expect(wrong(text)).toContain(where);
