@@ -58,6 +58,7 @@ function* copyEntries(copy: Vma, vma: Vma): Sleepable<void> {
   const always = vma.has(VM_PFNMAP | VM_MIXEDMAP) || (vma.has(VM_HUGETLB) && vma.mm.platform.profile.forkCopiesHugetlb);
   if (vma.anonVma === null && !always) return;
   if (vma.has(VM_HUGETLB)) return yield* copyHuge(copy, vma);
+  if (vma.has(VM_PFNMAP)) requireFrames(vma);
   const { mm } = vma;
   const { sched } = mm.platform;
   const range = vma.isCow ? yield* invalidateStart(mm, 'PROTECTION_PAGE', vma.start, vma.end) : null;
@@ -74,6 +75,12 @@ function* copyEntries(copy: Vma, vma: Vma): Sleepable<void> {
   } finally {
     invalidateEnd(mm, range);
   }
+}
+
+/** track_pfn_copy(): which frames an area of bare frames has is asked of its first entry; where that has been copied there is no answer. ENOMEM. */
+function requireFrames(vma: Vma): void {
+  const pt = vma.mm.pageTable;
+  if (pt.look(vma.start) && isCounted(vma.mm, pt.level, pt.lo, pt.hi)) throw new HmmError('ENOMEM', 'fork', 'the first page of an area of bare frames is a copy', addrOf(vma.start));
 }
 
 /** copy_pmd_range(): `[start, end)` lies in one PMD table. */

@@ -26,12 +26,15 @@ const LOW_PAGES = 256;
 const LOW_PFN: Pfn = RAM_BASE_PFN + LOW_PAGES;
 /** what the video BIOS begins with */
 const ROM_PAGE = 0xc0;
+/** what a program begins with, the one that the kernel maps too */
+const ELF = Uint8Array.of(0x7f, 0x45, 0x4c, 0x46);
 const ROM_SIGNATURE = Uint8Array.of(0x55, 0xaa);
 
 /** A special mapping of `npages`: bare frames, or pages of the kernel's own. */
 export function specialMapping(platform: Platform, name: '[vvar]' | '[vdso]', npages: number): MappedFile {
   const bare = name === '[vvar]';
   const pages = Array.from({ length: npages }, () => platform.ram.alloc());
+  if (!bare) platform.arena.content.write((pages[0] as Pfn) * 4096, ELF, 0, ELF.length);
   const file = special(platform, name, {
     vmFlags: VM_DONTEXPAND | (bare ? VM_IO | VM_PFNMAP : 0),
     maySplit: false,

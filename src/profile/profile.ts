@@ -109,8 +109,6 @@ export interface KernelProfile {
   readonly largeFolios: boolean;
   /** a write of many pages to a file of a file system with large folios makes folios as large as it is, up to 2 MiB */
   readonly largeFolioWrites: boolean;
-  /** mapping around a read fault takes a 2 MiB folio whole, whichever of its pages it meets first */
-  readonly faultAroundWhole: boolean;
   /** the 2019 API on DAX VMAs: refused (EINVAL, before the seed patch) or mirrored */
   readonly daxMirror: 'refused' | 'mirrored';
   /** XFS maps files with DAX that share blocks; without it such a file system has no reflink */
@@ -180,7 +178,6 @@ const V6_1: KernelProfile = {
   unmapClearsPmd: true,
   largeFolios: true,
   largeFolioWrites: false,
-  faultAroundWhole: false,
   daxMirror: 'mirrored',
   daxReflink: true,
   sharedReadUnmaps: false,
@@ -221,7 +218,6 @@ const V6_12: KernelProfile = {
   hugetlbRestoresReserve: true,
   unmapClearsPmd: false,
   largeFolioWrites: true,
-  faultAroundWhole: true,
   sharedReadUnmaps: true,
   sharedWriteUnmaps: true,
   copyOfHoleZeroed: true,

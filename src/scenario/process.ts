@@ -202,7 +202,7 @@ export class Process {
 
   #describe({ start, end, flags, file, pgoff }: Vma): Answer {
     const area = { at: this.relative(start * 4096), len: hex((end - start) * 4096), perm: `${protString(flags)}${(flags & VM_MAYSHARE) === 0 ? 'p' : 's'}` };
-    if (file === null) return area;
+    if (file === null || file.inode.name.startsWith('[')) return area;
     const { name } = file.inode;
     const deleted = 'unlinked' in file.inode && file.inode.unlinked === true ? ' (deleted)' : '';
     return { ...area, file: DAX_PLACES[name]?.node ?? `${name}${deleted}`, off: hex(pgoff * 4096) };

@@ -12,6 +12,8 @@ import { invalidatePages, truncatePagecache } from './truncate.ts';
 
 const SECTION = 512;
 const MAX_BYTES = 2 ** 44;
+/** folios that a read takes at a time */
+const BATCH_MAX = 15;
 
 /** filemap_read() */
 export function* cachedRead(file: InodeCache, ra: Readahead, offset: number, target: Uint8Array): Sleepable<number> {
@@ -21,22 +23,35 @@ export function* cachedRead(file: InodeCache, ra: Readahead, offset: number, tar
   try {
     const length = Math.max(0, Math.min(target.length, file.size - offset));
     const end = pagesFor(offset + length);
-    for (let done = 0; done < length; ) {
-      const index = Math.floor((offset + done) / 4096);
-      const within = offset + done - index * 4096;
-      let folio = file.cache.get(index);
-      if (folio === undefined) syncReadahead(file, ra, index, end - index);
-      else if (folio.readahead) asyncReadahead(file, ra, folio, index, end - index);
-      folio = file.folioFor(index, 0);
-      const n = Math.min(length - done, 4096 - within);
-      arena.content.read((folio.pfn + (index - folio.index)) * 4096 + within, target, done, n);
-      ra.prev = index;
-      done += n;
+    for (let index = Math.floor(offset / 4096); index < end; ) {
+      const upTo = readBatch(file, ra, index, end);
+      for (; index < upTo; index++) {
+        const folio = file.folioFor(index, 0);
+        const from = Math.max(0, offset - index * 4096);
+        const at = index * 4096 + from - offset;
+        arena.content.read((folio.pfn + (index - folio.index)) * 4096 + from, target, at, Math.min(length - at, 4096 - from));
+      }
+      ra.prev = upTo - 1;
     }
     return length;
   } finally {
     rwsem.readUnlock(sched);
   }
+}
+
+/** filemap_get_pages(): brings in what is missing at `index`. Returns where the pages end that are there in a row; a marked folio ends them. */
+function readBatch(file: InodeCache, ra: Readahead, index: number, end: number): number {
+  if (file.cache.get(index) === undefined) syncReadahead(file, ra, index, end - index);
+  let upTo = index;
+  for (let folios = 0; upTo < end && folios < BATCH_MAX; folios++) {
+    const folio = file.cache.get(upTo);
+    if (folio === undefined) break;
+    upTo = folio.index + 2 ** folio.order;
+    if (!folio.readahead) continue;
+    asyncReadahead(file, ra, folio, folio.index, end - folio.index);
+    break;
+  }
+  return Math.min(end, Math.max(upTo, index + 1));
 }
 
 /** generic_perform_write(), iomap_file_buffered_write(): bytes written. ENOSPC where not one was. */
@@ -105,8 +120,8 @@ function zeroTail(file: InodeCache, upTo: number): boolean {
   const to = Math.min(upTo, alignUp(from, 4096));
   if (to <= from) return false;
   const index = Math.floor(from / 4096);
-  const there = file.cache.get(index);
-  if (there?.dirty !== true && inode.fs.iomap(inode, index, index + 1).kind !== 'mapped') return false;
+  // What has been written to since over unwritten blocks is passed over.
+  if (inode.fs.iomap(inode, index, index + 1).kind !== 'mapped') return false;
   const folio = file.folioFor(index, 0);
   file.cache.platform.arena.content.zero(folio.pfn * 4096 + (from - folio.index * 4096), to - from);
   folio.dirty = true;

@@ -23,13 +23,11 @@ export function mapAround(cache: PageCache, vmf: Vmf, endIndex: number, notifies
   const pt = vma.mm.pageTable;
   const start = Math.max(alignDown(vpn, AROUND_PAGES), vma.start);
   const end = Math.min(start + AROUND_PAGES, vma.end, alignDown(vpn, PMD_PAGES) + PMD_PAGES);
-  let first = true;
   for (let at = start; at < end; at++) {
     const index = vma.pgoffOf(at);
     const folio = index < endIndex ? cache.get(index) : undefined;
     if (folio === undefined || folio.readahead || isPoisoned(cache, folio, index) || lockedPage(cache, folio, index) >= 0) continue;
-    if (first && (folio.index === index || cache.platform.profile.faultAroundWhole) && mapWhole(vmf, folio, false, notifies)) return true;
-    first = false;
+    if (mapWhole(vmf, folio, false, notifies)) return true;
     if (!pt.slot(at, LEVEL_PTE)) return false;
     if (pt.level !== LEVEL_PTE) return true; // a huge leaf is there
     if (pt.none) mapPage(vma, at, folio.pfn + (index - folio.index), false, notifies);

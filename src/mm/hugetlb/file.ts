@@ -5,7 +5,7 @@
  * area's own: one for each huge page, until it is used; a child of fork has none. Indices are of huge pages.
  */
 import { HmmError } from '../../errno.ts';
-import { Mappings, type Mappable } from '../../fs/index.ts';
+import { FILE_PAGES_MAX, Mappings, type Mappable } from '../../fs/index.ts';
 import type { Platform } from '../../memremap/index.ts';
 import { PAGE_CACHE, PAGE_HUGETLB, type HugePool } from '../../page/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
@@ -115,7 +115,7 @@ export class HugeFile {
   /** hugetlb_vmdelete_list(): what maps huge pages `[first, end)` is unmapped, private copies too. */
   *unmap(first: number, end: number): Sleepable<void> {
     const { npages } = this.pool;
-    yield* eachMapping(this.inode, first * npages, end * npages, (vma, from, to) => unmapHuge(vma, from, to, 'alone'));
+    yield* eachMapping(this.inode, first * npages, Math.min(end * npages, FILE_PAGES_MAX), (vma, from, to) => unmapHuge(vma, from, to, 'alone'));
   }
 
   *truncate(size: number): Sleepable<void> {
