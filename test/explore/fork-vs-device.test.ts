@@ -69,7 +69,9 @@ function play(core: MachineCore, change: Change, mapped: boolean, policy: Policy
 
 function explored(core: MachineCore, change: Change, mapped: boolean): { result: ExploreResult; ends: string[] } {
   const ends = new Set<string>();
-  const result = exploreSchedules((policy) => ends.add(play(core, change, mapped, policy)));
+  const result = exploreSchedules((policy) => {
+    ends.add(play(core, change, mapped, policy));
+  });
   return { result, ends: [...ends].sort() };
 }
 
