@@ -11,6 +11,8 @@ export { DeviceMemory } from './api/deviceMemory.ts';
 export type { MigrateOptions, Migrated } from './api/deviceMemory.ts';
 export { Mirror, createMirror } from './api/mirror.ts';
 export type { Invalidation, MirrorOptions } from './api/mirror.ts';
+export { DmaDevice } from './api/dma.ts';
+export type { DmaDeviceOptions, DmaMappingInfo } from './api/dma.ts';
 export { HmmMirror, HmmRange } from './api/hmm2019.ts';
 export type { HmmMirrorOptions, HmmRangeOptions } from './api/hmm2019.ts';
 export { MirrorRange } from './api/range.ts';

@@ -6,13 +6,14 @@
 import type { Window } from '../arena/index.ts';
 import { HmmError, checkOptions } from '../errno.ts';
 import {
-  RANGE_DEFAULT_TIMEOUT_MS, decodePfn, hmmMirrorRegister, hmmMirrorUnregister, hmmRangeFault2019, hmmRangeRegister, hmmRangeSnapshot, hmmRangeUnregister,
+  RANGE_DEFAULT_TIMEOUT_MS, decodePfn, hmmMirrorRegister, hmmMirrorUnregister, hmmRangeDmaMap, hmmRangeDmaUnmap, hmmRangeFault2019, hmmRangeRegister, hmmRangeSnapshot, hmmRangeUnregister,
   hmmRangeWaitUntilValid, newRange2019, type HmmMirror as CoreMirror, type PfnFormat, type Range2019, type RangeAnswer,
 } from '../hmm/index.ts';
 import type { Mm } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { addrOf, vpnOf } from '../units.ts';
 import type { AddressSpace } from './addressSpace.ts';
+import { checkDevice, countOf, type DmaDevice } from './dma.ts';
 import { checkBoolean, checkPages, checkAddress } from './checks.ts';
 import type { Driver } from './driver.ts';
 
@@ -87,6 +88,8 @@ export class HmmRange implements Disposable {
   readonly #mm: Mm;
   readonly #window: Window;
   readonly #range: Range2019;
+  /** bus address of each page, 0 for none */
+  readonly #addresses: Float64Array;
   #over = false;
 
   /** @internal made by `HmmMirror.range` */
@@ -99,6 +102,7 @@ export class HmmRange implements Disposable {
     this.start = addr;
     this.end = addr + BigInt(npages) * 4096n;
     this.#window = mm.platform.arena.window(npages);
+    this.#addresses = new Float64Array(npages);
     try {
       this.#range = newRange2019({ ...format, words: this.#window.words, out: this.#window.offset });
       const refused = hmmRangeRegister(this.#range, mm, vpnOf(addr), vpnOf(this.end), pageShift);
@@ -141,6 +145,8 @@ export class HmmRange implements Disposable {
     snapshot: (): Sleepable<number> => this.#call('hmm_range_snapshot', hmmRangeSnapshot(this.#range)),
     fault: (block = true): Sleepable<number> => this.#call('hmm_range_fault', hmmRangeFault2019(this.#range, { block })),
     waitUntilValid: (timeoutMs = RANGE_DEFAULT_TIMEOUT_MS): Sleepable<boolean> => hmmRangeWaitUntilValid(this.#range, timeoutMs),
+    dmaMap: (device: DmaDevice, block = true): Sleepable<number> =>
+      this.#call('hmm_range_dma_map', hmmRangeDmaMap(this.#range, checkDevice('hmm_range_dma_map', device), this.#addresses, { block })),
   };
 
   /** hmm_range_snapshot(): looks. Returns pages counted. Throws EAGAIN, EFAULT, EINVAL, EPERM, EBUSY. */
@@ -152,6 +158,31 @@ export class HmmRange implements Disposable {
   fault(options: { block?: boolean } = {}): number {
     checkOptions('hmm_range_fault', options, ['block']);
     return this.#driver.run('hmm_range_fault', this.task.fault(checkBoolean('hmm_range_fault', 'block', options.block ?? true)));
+  }
+
+  /**
+   * hmm_range_dma_map(): faults the range and maps its pages for a device. Returns pages mapped; `dmaAddress` has where. Throws as
+   * `fault`; EBUSY where nothing was faulted or the range is not valid any more, EFAULT where the device has no room: then nothing is mapped.
+   */
+  dmaMap(device: DmaDevice, options: { block?: boolean } = {}): number {
+    checkOptions('hmm_range_dma_map', options, ['block']);
+    return this.#driver.run('hmm_range_dma_map', this.task.dmaMap(device, checkBoolean('hmm_range_dma_map', 'block', options.block ?? true)));
+  }
+
+  /** hmm_range_dma_unmap(): takes the mappings back; `dirty`: the device has written. Returns how many there were. */
+  dmaUnmap(device: DmaDevice, options: { dirty?: boolean } = {}): number {
+    checkOptions('hmm_range_dma_unmap', options, ['dirty']);
+    this.#check('hmm_range_dma_unmap');
+    const dirty = checkBoolean('hmm_range_dma_unmap', 'dirty', options.dirty ?? false);
+    return countOf('hmm_range_dma_unmap', hmmRangeDmaUnmap(this.#range, checkDevice('hmm_range_dma_unmap', device), this.#addresses, { dirty }));
+  }
+
+  /** The bus address of page `index`, or null where it is not mapped. */
+  dmaAddress(index: number): bigint | null {
+    this.#check('dmaAddress');
+    const address = this.#addresses[index];
+    if (address === undefined) throw new RangeError(`hmm_range: no page ${index}`);
+    return address === 0 ? null : BigInt(address);
   }
 
   /** hmm_range_wait_until_valid(), in virtual milliseconds. False when the time is up or the process has exited. */
