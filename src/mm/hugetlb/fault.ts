@@ -5,7 +5,7 @@
  * page from those who share it by fork: they are unmapped, and what they fault from then on is refused. Nothing falls back to less.
  */
 import { PTE_ACCESSED, PTE_DIRTY, PTE_RW } from '../../abi.ts';
-import { PAGE_ANON, PAGE_CACHE, PAGE_EXCLUSIVE, PAGE_HUGETLB } from '../../page/index.ts';
+import { PAGE_ANON, PAGE_CACHE, PAGE_EXCLUSIVE, PAGE_HUGETLB, PAGE_POISONED } from '../../page/index.ts';
 import { HI_NX, framePfn, isLeafEntry, isProtNone, isWritable } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { alignDown, type Pfn, type Vpn } from '../../units.ts';
@@ -40,6 +40,7 @@ function noPage(file: HugeFile, vma: Vma, base: Vpn): number {
   if ((vma.privateData as HugePromises | null)?.robbed === true) return VM_FAULT_SIGBUS;
   const index = file.indexOf(vma, base);
   let pfn = file.pages.get(index) ?? -1;
+  if (pfn >= 0 && (vma.mm.platform.records.flags(pfn) & PAGE_POISONED) !== 0) return VM_FAULT_HWPOISON;
   if (pfn < 0) {
     if (index >= file.size / file.unit) return VM_FAULT_SIGBUS;
     pfn = file.allocFor(vma, index, false);

@@ -8,10 +8,9 @@ import { LEVEL_PTE } from '../../abi.ts';
 import type { Mappable } from '../../fs/index.ts';
 import type { Platform } from '../../memremap/index.ts';
 import { PAGE_ANON, PAGE_POISONED } from '../../page/index.ts';
-import { SWP_HWPOISON, framePfn, swapHi, swapLo } from '../../pgtable/index.ts';
+import { SWP_HWPOISON, swapHi, swapLo } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
-import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../../units.ts';
-import { anonMappings } from '../anonVma.ts';
+import { alignDown, pagesOfLevel, type Pfn } from '../../units.ts';
 import type { PageCache } from '../filemap/index.ts';
 import { putUserPage } from '../gup/index.ts';
 import { lookPte, mappedPfn } from '../migrate/entries.ts';
@@ -21,12 +20,14 @@ import { mkcleanMapping } from '../rmap.ts';
 import { dropPage, splitHugePage } from '../thp/index.ts';
 import { zapTouches } from '../zap.ts';
 import type { Failed } from './inject.ts';
-import { PoisonSignal } from './signal.ts';
+import { failHugePage, isHugetlb } from './hugePage.ts';
+import { PoisonSignal, frameAt, signalsOf } from './signal.ts';
 
 /** The caller holds one reference, which is used up. EHWPOISON: it has failed before; EBUSY: it cannot be taken out of use. */
 export function* failPage(mm: Mm, pfn: Pfn): Sleepable<Failed> {
   const { platform } = mm;
   const { records, ram, profile } = platform;
+  if (isHugetlb(platform, pfn)) return yield* failHugePage(mm, pfn);
   const { adviceKills } = profile;
   if ((records.flags(pfn) & PAGE_POISONED) !== 0) return refuse(platform, pfn, 'EHWPOISON', adviceKills ? firstEntry(mm, pfn) : []);
   records.setFlags(pfn, records.flags(pfn) | PAGE_POISONED);
@@ -53,16 +54,6 @@ function refuse(platform: Platform, pfn: Pfn, err: 'EBUSY' | 'EHWPOISON', signal
   return { err, signals };
 }
 
-/** collect_procs() of the process that asked: where it maps the page, by itself or in a huge leaf. */
-function signalsOf(mm: Mm, pfn: Pfn): PoisonSignal[] {
-  const { platform, pageTable: pt } = mm;
-  const signals: PoisonSignal[] = [];
-  for (const { vma, vpn } of platform.ram.order(pfn) > 0 ? anonMappings(platform, pfn) : mappersOf(platform, pfn)) {
-    if (vma.mm === mm && pt.look(vpn) && frameAt(mm, vpn) === pfn) signals.push(new PoisonSignal(vpn, 12 + 9 * pt.level));
-  }
-  return signals;
-}
-
 /** kill_accessing_process(): a page that has failed before is told of at the first address at which the process has it. */
 function firstEntry(mm: Mm, pfn: Pfn): PoisonSignal[] {
   const pt = mm.pageTable;
@@ -76,11 +67,6 @@ function firstEntry(mm: Mm, pfn: Pfn): PoisonSignal[] {
     }
   }
   return [];
-}
-
-/** The frame of page `vpn` in the leaf found last. */
-function frameAt({ pageTable: pt }: Mm, vpn: Vpn): Pfn {
-  return framePfn(pt.lo, pt.hi) + (vpn % pagesOfLevel(pt.level));
 }
 
 /** A page of a file on a disk that has been written back is only forgotten: it is read again when it is next needed. */

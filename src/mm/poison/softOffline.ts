@@ -12,6 +12,7 @@ import { putUserPage } from '../gup/index.ts';
 import { cacheOf } from '../migrate/mappers.ts';
 import { putBack, tryToMigrate } from '../migrate/unmap.ts';
 import { splitFor } from './failPage.ts';
+import { isHugetlb, replaceHugePage } from './hugePage.ts';
 import type { Failed } from './inject.ts';
 
 /** So often it is tried, in the hope that who holds the page lets it go. */
@@ -28,6 +29,7 @@ export function* softOfflinePage(platform: Platform, pfn: Pfn): Sleepable<Failed
     return DONE; // it is out of use already
   }
   if (ram.isZero(pfn)) return refuse(platform, pfn, 'EIO');
+  if (isHugetlb(platform, pfn)) return (yield* replaceHugePage(platform, pfn)) ? DONE : refuse(platform, pfn, 'EBUSY');
   if (ram.order(pfn) > 0 && !(yield* splitFor(platform, pfn))) return refuse(platform, pfn, 'EBUSY');
   for (let pass = 0; pass < MIGRATE_PASSES; pass++) if (yield* movePage(platform, pfn)) return DONE;
   return refuse(platform, pfn, 'EBUSY');

@@ -1,7 +1,7 @@
 /** Memory that fails: who is told, who is unmapped, what the next touch finds. */
 import { afterEach, describe, expect, test } from 'vitest';
 import { FaultSignal } from '../../../dist/errno.js';
-import { madvise, madviseInject, openCachedFile, pinUserPages, unpinUserPages, type Injected } from '../../../dist/mm/index.js';
+import { madvise, madviseInject, newHugeAnon, openCachedFile, pinUserPages, unpinUserPages, type Injected } from '../../../dist/mm/index.js';
 import { checkPgmaps, makeMachine, type Rig } from '../../support/rig.ts';
 
 afterEach(checkPgmaps);
@@ -153,4 +153,33 @@ test('the page of zeroes cannot fail, and is known to have been asked to', async
   expect(fail(rig, at).err).toBe('EBUSY');
   expect(fail(rig, at + 1).err).toBe('EHWPOISON');
   expect(rig.touch(at, 'r')).toBe(0);
+});
+
+describe('hugetlb', () => {
+  function hugeArea(rig: Rig, shared: boolean): number {
+    const file = newHugeAnon(rig.platform, rig.platform.hugePools.huge2m, 1024);
+    return rig.map(file, { npages: 1024, shared, at: 2 ** 20 });
+  }
+
+  test('a page fails as a whole, and is known by its size', async () => {
+    const rig = await makeMachine({ ramPages: 65536, hugePages: [8, 0] });
+    const at = hugeArea(rig, false);
+    rig.touch(at, 'w');
+    rig.touch(at + 512, 'w', 6);
+    fail(rig, at + 7);
+    expect(() => rig.touch(at + 100, 'r')).toThrow(expect.objectContaining({ reason: 'MCEERR_AR', lsb: 21 }) as FaultSignal);
+    expect(rig.touch(at + 512, 'r')).toBe(6);
+  });
+
+  test('soft offline takes another page of the pool for it', async () => {
+    const rig = await makeMachine({ ramPages: 65536, hugePages: [8, 0] });
+    const at = hugeArea(rig, true);
+    rig.touch(at, 'w', 6);
+    const before = rig.mm.pageTable.translate(at, 0);
+    const { free } = rig.platform.hugePools.huge2m;
+    expect(fail(rig, at, 1, 'softoffline').err).toBeNull();
+    expect(rig.mm.pageTable.translate(at, 0)).not.toBe(before);
+    expect(rig.touch(at, 'r')).toBe(6);
+    expect(rig.platform.hugePools.huge2m.free).toBe(free - 1);
+  });
 });
