@@ -1,0 +1,74 @@
+/**
+ * A profile against what a real kernel answered: one folder a kernel, one record a scenario (scenarios/); KERNEL.json says which
+ * kernel. The contract of src/scenario/compare.ts must agree, operation by operation. A folder's PENDING lists what does not yet.
+ */
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { afterAll, expect, test } from 'vitest';
+import {
+  agreesWhole, checkRecordIsOf, compareRecords, operationsFor, parseScenario, probeOf, readRecord, runScenario, type Comparison, type Difference, type ScenarioRecord,
+} from '../../dist/scenario/index.js';
+
+const FOLDER = new URL('../conformance/', import.meta.url);
+
+/** Share of the operations that must agree in detail too. */
+const DETAIL_SHARE_MIN = 0.8;
+/** CPU time of one scenario, however busy the machine is. */
+const SCENARIO_MS_MAX = 1000;
+
+/** Declares the tests of one set of records: the folder `set`, answered by `profile`. */
+export function holdAgainstRecords(set: string, profile: string): void {
+  const all = { operations: 0, agree: 0, detail: 0 };
+  const folder = new URL(`${set}/`, FOLDER);
+  const pendingFile = new URL('PENDING', folder);
+  const pending = new Set(existsSync(pendingFile) ? readFileSync(pendingFile, 'utf8').split('\n').filter((name) => name !== '') : []);
+  const names = readdirSync(folder).filter((file) => file.endsWith('.json') && file !== 'KERNEL.json').map((file) => file.replace(/\.json$/, ''));
+
+  test.each(names.filter((name) => !pending.has(name)))('%s', async (name) => {
+    const want = recordOf(folder, name);
+    const { got, cpuMs } = await answer(name, profile, want);
+    const comparison = compareRecords(want, got);
+    all.operations += comparison.operations;
+    all.agree += comparison.agree;
+    all.detail += comparison.detail;
+    expect(contract(comparison), 'operations that differ').toEqual([]);
+    expect(agreesWhole(comparison), 'the whole scenario agrees').toBe(true);
+    expect(misspelt(want, got, comparison.differences), 'members in another order').toEqual([]);
+    expect(cpuMs).toBeLessThan(SCENARIO_MS_MAX);
+  });
+
+  test('what is pending is recorded', () => {
+    expect([...pending].filter((name) => !names.includes(name))).toEqual([]);
+  });
+
+  afterAll(() => {
+    const percent = ((100 * all.detail) / all.operations).toFixed(1);
+    process.stdout.write(`${set}: ${all.agree} of ${all.operations} operations agree, ${all.detail} in detail too (${percent} %)\n`);
+    expect(all.detail / all.operations).toBeGreaterThanOrEqual(DETAIL_SHARE_MIN);
+  });
+}
+
+function recordOf(folder: URL, name: string): ScenarioRecord {
+  return readRecord(`${name}.json`, readFileSync(new URL(`${name}.json`, folder), 'utf8'));
+}
+
+async function answer(name: string, profile: string, want: ScenarioRecord): Promise<{ got: ScenarioRecord; cpuMs: number }> {
+  const script = parseScenario(`${name}.scn`, readFileSync(new URL(`scenarios/${name}.scn`, FOLDER), 'utf8'), operationsFor(probeOf(profile)));
+  checkRecordIsOf(`${name}.json`, want, script);
+  const before = process.cpuUsage();
+  const got = await runScenario(script, { profile });
+  const { user, system } = process.cpuUsage(before);
+  return { got, cpuMs: (user + system) / 1000 };
+}
+
+/** What differs in contract, as text. */
+function contract({ differences }: Comparison): string[] {
+  return differences
+    .filter((one) => one.contract.length > 0)
+    .map(({ i, op, contract: keys, want, got }) => `${i}: ${op} [${keys.join(', ')}] want ${JSON.stringify(want)} got ${JSON.stringify(got)}`);
+}
+
+/** Answers that agree in all and are still not the same text. */
+function misspelt(want: ScenarioRecord, got: ScenarioRecord, differences: readonly Difference[]): string[] {
+  const differing = new Set(differences.map(({ i }) => i));
+  return want.ops.map((op) => JSON.stringify(op)).filter((text, i) => !differing.has(i) && text !== JSON.stringify(got.ops[i]));
+}
