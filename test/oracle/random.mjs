@@ -38,6 +38,7 @@ class Draft {
     this.children = [];
     /** children that do what the family does, youngest last */
     this.kids = [];
+    this.pins = [];
     this.next = 0;
   }
 
@@ -63,6 +64,7 @@ class Draft {
   }
 
   joinAll() {
+    for (const pin of this.pins.splice(0)) this.add(`unpin ${pin}`);
     while (this.kids.length > 0) this.kids.pop().join();
   }
 
@@ -151,6 +153,12 @@ const FORK = [
 const TREE = [
   [2, (d) => d.kids.length < 3 && d.fork()],
   [1, (d) => d.kids.length > 0 && d.kids.pop().join()],
+  [2, (d) => {
+    if (d.pins.length > 1) return;
+    d.pins.push(d.id('p'));
+    d.add(`pin ${d.pins.at(-1)} ${d.page()} ${d.pick([1, 2, 16])}${d.pick(['', ' w', ' w longterm'])}`);
+  }],
+  [1, (d) => d.pins.length > 0 && d.add(`unpin ${d.pins.pop()}`)],
   [1, (d) => d.add(`advise ${d.range().join(' ')} ${d.pick(['dontfork', 'dofork', 'wipeonfork'])}`)],
 ];
 const REMAP = [
@@ -243,10 +251,21 @@ const FAMILIES = {
   tree: [(d) => {
     const id = anon(d, 6 * MIB, ...flagsOf(d.pick(skews)));
     if (d.random(2) === 0) d.add(`advise ${id} 6M hugepage`);
-    if (d.random(2) === 0) {
-      d.add('fs ext4');
-      files(d, 'ext4', 1, 'private');
-    }
+    d.pick([
+      () => {},
+      () => anon(d, 4 * MIB, d.pick(['shared', 'huge2m'])),
+      () => {
+        d.add('memfd f');
+        d.add('truncate f 4M');
+        d.files.push('f');
+        mapped(d, 'f', 4 * MIB, d.pick(['shared', 'private']));
+      },
+      () => {
+        const place = d.pick(['ext4', 'xfs']);
+        d.add(`fs ${place}`);
+        files(d, place, 1, d.pick(['shared', 'private']));
+      },
+    ])();
   }, [COMMON, COMMON, ADVICE, THP, REMAP, TREE]],
   private: [(d) => {
     const place = d.pick(['ext4', 'xfs']);
