@@ -8,13 +8,14 @@
 import { HmmError } from '../errno.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { addrOf, alignDown, type Vpn } from '../units.ts';
+import { handleMmFault } from './fault.ts';
 import { changeFlags, requireAlive } from './mmap.ts';
 import type { Mm } from './mm.ts';
 import { coldRange, freeRange } from './pageout.ts';
 import { faultIn } from './populate.ts';
 import { collapseRange } from './thp/index.ts';
 import {
-  VM_DONTCOPY, VM_DONTEXPAND, VM_HUGEPAGE, VM_HUGETLB, VM_IO, VM_LOCKED, VM_MAYSHARE, VM_MAYWRITE, VM_MERGEABLE, VM_MIXEDMAP, VM_NOHUGEPAGE, VM_PFNMAP, VM_READ,
+  VM_DONTCOPY, VM_DONTEXPAND, VM_FAULT_ERROR, VM_HUGEPAGE, VM_HUGETLB, VM_IO, VM_LOCKED, VM_MAYSHARE, VM_MAYWRITE, VM_MERGEABLE, VM_MIXEDMAP, VM_NOHUGEPAGE, VM_PFNMAP, VM_READ,
   VM_SHARED, VM_WIPEONFORK, VM_WRITE, type Vma,
 } from './vma.ts';
 import { zapPageRangeSingle } from './zap.ts';
@@ -64,7 +65,7 @@ const PAGE_ADVICE: Readonly<Record<string, Visit>> = {
   *pageout(vma, start, end) {
     yield* coldRange(requireReclaimable(vma), start, end, true);
   },
-  collapse: collapseRange,
+  collapse: (vma, start, end) => collapseRange(vma, start, end, faultBack),
   populate_read: (vma, start, end) => populateRange(vma, start, end, false),
   populate_write: (vma, start, end) => populateRange(vma, start, end, true),
 };
@@ -101,6 +102,10 @@ export function madviseDontneed(mm: Mm, start: Vpn, npages: number): Sleepable<v
 /** MADV_HUGEPAGE and MADV_NOHUGEPAGE: the flag of the areas, which are cut and merged as need be. EINVAL, ENOMEM. */
 export function madviseHuge(mm: Mm, start: Vpn, npages: number, huge: boolean): Sleepable<void> {
   return madvise(mm, start, npages, huge ? 'hugepage' : 'nohugepage');
+}
+
+function* faultBack(vma: Vma, vpn: Vpn): Sleepable<boolean> {
+  return ((yield* handleMmFault(vma, vpn, 0)) & VM_FAULT_ERROR) === 0;
 }
 
 function refusal(vma: Vma, code: 'EINVAL' | 'EACCES' | 'ENODEV', why: string): HmmError {

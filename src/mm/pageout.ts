@@ -10,11 +10,13 @@
  * Concurrency: the caller holds mmap_lock for reading.
  */
 import { LEVEL_PMD, LEVEL_PTE, PMD_PAGES, PTE_ACCESSED, PTE_DIRTY } from '../abi.ts';
+import type { Platform } from '../memremap/index.ts';
 import { DEVICE_BASE_PFN, PAGE_ANON, PAGE_LAZYFREE } from '../page/index.ts';
-import { framePfn, isDirty, isLeafEntry, isPresent, isSpecial } from '../pgtable/index.ts';
+import { SWP_HWPOISON, framePfn, isDirty, isLeafEntry, isPresent, isSpecial, isSwapEntry, swapType } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import type { Pfn, Vpn } from '../units.ts';
 import { invalidateEnd, invalidateStart } from './mm.ts';
+import { zapSwapEntry } from './migrate/swapEntries.ts';
 import { walkPmds } from './pagewalk.ts';
 import { dropPage, splitHugePage } from './thp/index.ts';
 import type { Vma } from './vma.ts';
@@ -55,7 +57,7 @@ function* ageHuge(vma: Vma, base: Vpn, whole: boolean, age: Age): Sleepable<bool
   if (platform.ram.isZero(pfn) || platform.ram.mappings(pfn) !== 1) return true;
   if (!whole) return !(yield* splitAnonymous(vma, pfn));
   pt.setRaw((pt.lo & ~agedBits(age)) >>> 0, pt.hi);
-  if (age === 'free') platform.records.setFlags(pfn, platform.records.flags(pfn) | PAGE_LAZYFREE);
+  if (age === 'free') setLazyFree(platform, pfn);
   if (age !== 'pageout') return true;
   if ((platform.records.flags(pfn) & PAGE_LAZYFREE) !== 0) yield* reclaimHuge(vma, base, pfn, isDirty(pt.lo));
   else yield* splitAnonymous(vma, pfn); // there is no swap for a huge page; for its pages there is none either
@@ -75,10 +77,14 @@ function* agePages(vma: Vma, from: Vpn, to: Vpn, age: Age): Sleepable<void> {
   const out: Vpn[] = [];
   for (let vpn = from; vpn < to; vpn++) {
     const pfn = anyPage(vma, vpn);
-    if (pfn < 0) continue;
+    if (pfn < 0) {
+      if (age === 'free' && isSwapEntry(pt.level, pt.lo, pt.hi) && swapType(pt.hi) <= SWP_HWPOISON) zapSwapEntry(vma.mm, false);
+      continue;
+    }
     if (ram.order(pfn) > 0) {
       if (!profile.adviceSplitsParts && ram.head(pfn) === pfn && allByParts(vma, vpn, to, pfn)) {
         pt.protect(vpn, PMD_PAGES, agedBits(age), 0);
+        if (age === 'free') for (let i = 0; i < PMD_PAGES; i++) setLazyFree(platform, pfn + i);
         if (age === 'pageout') yield* splitAnonymous(vma, pfn);
         vpn += PMD_PAGES - 1;
       } else if (ram.mappings(pfn) === 1 && (yield* splitAnonymous(vma, pfn))) vpn--;
@@ -87,7 +93,7 @@ function* agePages(vma: Vma, from: Vpn, to: Vpn, age: Age): Sleepable<void> {
     }
     if (age !== 'free' && ram.mappings(pfn) !== 1) continue;
     pt.setRaw((pt.lo & ~agedBits(age)) >>> 0, pt.hi);
-    if (age === 'free') platform.records.setFlags(pfn, platform.records.flags(pfn) | PAGE_LAZYFREE);
+    if (age === 'free') setLazyFree(platform, pfn);
     if (age === 'pageout') out.push(vpn);
   }
   for (const vpn of out) yield* reclaim(vma, vpn);
@@ -119,6 +125,10 @@ function* reclaimHuge(vma: Vma, base: Vpn, pfn: Pfn, written: boolean): Sleepabl
   if (kept) records.setFlags(pfn, records.flags(pfn) & ~PAGE_LAZYFREE);
   else yield* zapRange(vma, base, base + PMD_PAGES);
   invalidateEnd(mm, range);
+}
+
+function setLazyFree({ records }: Platform, pfn: Pfn): void {
+  records.setFlags(pfn, records.flags(pfn) | PAGE_LAZYFREE);
 }
 
 function agedBits(age: Age): number {

@@ -5,7 +5,7 @@
 import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PMD_PAGES } from '../../abi.ts';
 import { HmmError, type ErrnoCode } from '../../errno.ts';
 import { DEVICE_BASE_PFN, PAGE_ANON } from '../../page/index.ts';
-import { HI_NX, framePfn, isLeafEntry, isPresent, isWritable } from '../../pgtable/index.ts';
+import { HI_NX, framePfn, isLeafEntry, isPresent, isSwapEntry, isWritable } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { addrOf, alignDown, alignUp, type Pfn, type Vpn } from '../../units.ts';
 import { ownPage } from '../anonVma.ts';
@@ -16,7 +16,10 @@ import { dropPage } from './split.ts';
 import { mappingsOfBlock } from './splitPage.ts';
 
 /** What became of one 2 MiB; a reason that is not 'huge' leaves it as it was. */
-type Outcome = 'huge' | 'empty' | 'not anonymous' | 'referenced' | 'read only' | 'no page';
+type Outcome = 'huge' | 'empty' | 'not anonymous' | 'referenced' | 'read only' | 'no page' | 'away';
+
+/** Faults a page back that is elsewhere (do_swap_page); false where it cannot be had. */
+export type FaultBack = (vma: Vma, vpn: Vpn) => Sleepable<boolean>;
 
 const ERRNO_OF: Readonly<Record<Exclude<Outcome, 'huge'>, ErrnoCode>> = {
   empty: 'EINVAL',
@@ -24,6 +27,7 @@ const ERRNO_OF: Readonly<Record<Exclude<Outcome, 'huge'>, ErrnoCode>> = {
   referenced: 'EAGAIN',
   'read only': 'EINVAL',
   'no page': 'ENOMEM',
+  away: 'EINVAL',
 };
 
 /** May the area be collapsed at all? hugepage_vma_check() for MADV_COLLAPSE: asking for huge pages is not needed. */
@@ -33,30 +37,31 @@ function collapsible(vma: Vma): boolean {
 }
 
 /** Each aligned 2 MiB in `[start, end)` of the area. EINVAL, EAGAIN and ENOMEM by the last that could not; the others are collapsed. */
-export function* collapseRange(vma: Vma, start: Vpn, end: Vpn): Sleepable<void> {
+export function* collapseRange(vma: Vma, start: Vpn, end: Vpn, faultBack: FaultBack): Sleepable<void> {
   if (!collapsible(vma)) throw new HmmError('EINVAL', 'madvise', 'the area cannot have huge pages', addrOf(start));
   const first = alignUp(start, PMD_PAGES);
   const last = alignDown(end, PMD_PAGES);
   let failed: Exclude<Outcome, 'huge'> | null = first > last ? 'empty' : null;
   for (let base = first; base < last; base += PMD_PAGES) {
-    const outcome = yield* collapseOne(vma, base);
+    const outcome = yield* collapseOne(vma, base, faultBack);
     if (outcome === 'huge') continue;
     failed = outcome;
-    if (outcome === 'no page' || outcome === 'not anonymous') break;
+    if (outcome === 'no page' || outcome === 'not anonymous' || outcome === 'away') break;
   }
   if (failed !== null) throw new HmmError(ERRNO_OF[failed], 'madvise', `cannot be one huge page: ${failed}`, addrOf(start));
 }
 
-function* collapseOne(vma: Vma, base: Vpn): Sleepable<Outcome> {
+function* collapseOne(vma: Vma, base: Vpn, faultBack: FaultBack): Sleepable<Outcome> {
   const { mm } = vma;
   const { ram, records, sched, bus } = mm.platform;
-  const scanned = scan(vma, base);
+  const scanned = scan(vma, base, true);
   if (scanned !== 'ready') return scanned;
+  if (!(yield* bringBack(vma, base, faultBack))) return 'away';
   const huge = ram.alloc(9);
   if (huge < 0) return 'no page';
   const range = yield* invalidateStart(mm, 'CLEAR', base, base + PMD_PAGES);
   if (sched.concurrent) yield sched.point('collapse', '*');
-  const again = scan(vma, base); // it may have slept
+  const again = scan(vma, base, false); // it may have slept
   if (again !== 'ready' || !copyPages(vma, base, huge)) {
     ram.put(huge);
     invalidateEnd(mm, range);
@@ -79,8 +84,18 @@ function* collapseOne(vma: Vma, base: Vpn): Sleepable<Outcome> {
   return 'huge';
 }
 
-/** What the entries of a 2 MiB are good for. */
-function scan(vma: Vma, base: Vpn): Outcome | 'ready' {
+/** Pages of the 2 MiB that are elsewhere come back first. */
+function* bringBack(vma: Vma, base: Vpn, faultBack: FaultBack): Sleepable<boolean> {
+  const pt = vma.mm.pageTable;
+  for (let vpn = base; vpn < base + PMD_PAGES; vpn++) {
+    pt.look(vpn);
+    if (isSwapEntry(pt.level, pt.lo, pt.hi) && !(yield* faultBack(vma, vpn))) return false;
+  }
+  return true;
+}
+
+/** What the entries of a 2 MiB are good for. `awayToo`: pages that are elsewhere are no obstacle yet. */
+function scan(vma: Vma, base: Vpn, awayToo: boolean): Outcome | 'ready' {
   const { mm } = vma;
   const { ram, records } = mm.platform;
   const pt = mm.pageTable;
@@ -92,7 +107,10 @@ function scan(vma: Vma, base: Vpn): Outcome | 'ready' {
   for (let i = 0; i < PMD_PAGES; i++) {
     pt.look(base + i);
     if (pt.none) continue;
-    if (!isPresent(LEVEL_PTE, pt.lo)) return 'empty';
+    if (!isPresent(LEVEL_PTE, pt.lo)) {
+      if (awayToo) continue;
+      return 'empty';
+    }
     const pfn = framePfn(pt.lo, pt.hi);
     if (ram.isZero(pfn)) continue;
     if (isWritable(pt.lo)) writable = true;

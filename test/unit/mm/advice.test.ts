@@ -1,7 +1,8 @@
 /** madvise, mlock and populating, area by area (recorded: advice-kinds, advice-locked, advice-cuts, populate-maps, anon-free-pageout). */
 import { afterEach, describe, expect, test } from 'vitest';
-import { VM_DONTCOPY, VM_IO, VM_LOCKED, VM_MERGEABLE, VM_PFNMAP, VM_WIPEONFORK, madvise, madviseHuge, mlock, mmPopulate, mprotect, munlock, munmap } from '../../../dist/mm/index.js';
+import { VM_DONTCOPY, VM_IO, VM_LOCKED, VM_MERGEABLE, VM_PFNMAP, VM_WIPEONFORK, madvise, madviseHuge, mlock, mmPopulate, mprotect, munlock, munmap, swapOut } from '../../../dist/mm/index.js';
 import { HmmError } from '../../../dist/errno.js';
+import { SWP_HWPOISON, swapHi, swapLo } from '../../../dist/pgtable/index.js';
 import { listen } from '../../support/listener.ts';
 import { checkPgmaps, makeMachine, type Rig } from '../../support/rig.ts';
 
@@ -156,6 +157,17 @@ describe('pages that are not wanted soon', () => {
     expect(rig.entry(AT + 512)).toMatchObject({ lo: 0 });
   });
 
+  test('FREE takes the entries of pages in swap and of poison', async () => {
+    const rig = await makeMachine();
+    rig.map(null, { npages: 8, at: AT });
+    for (let i = 0; i < 4; i++) rig.touch(AT + i, 'w', 5);
+    rig.run(swapOut(rig.mm, AT, AT + 2));
+    rig.setPte(AT + 5, swapLo(7), swapHi(SWP_HWPOISON, 7));
+    advise(rig, AT, 8, 'free');
+    expect(mapped(rig, AT, 8)).toBe('--ww----');
+    expect([rig.entry(AT), rig.entry(AT + 5)]).toMatchObject([{ lo: 0, hi: 0 }, { lo: 0, hi: 0 }]);
+  });
+
   test('all of a huge page that is mapped by parts: split again on v6.1 only', async () => {
     for (const [profile, events] of [['v6.1', ['CLEAR 0-512', 'CLEAR 0-512']], ['v6.12', []]] as const) {
       const { rig, heard } = await huge(profile);
@@ -238,6 +250,17 @@ describe('MADV_COLLAPSE', () => {
     expect(advise(rig, AT, 512, 'collapse')).toBe('EAGAIN');
     rig.platform.ram.put(pfn);
     expect(advise(rig, AT, 512, 'collapse')).toBe('ok');
+  });
+
+  test('pages that are elsewhere come back first; one that cannot be had is EINVAL', async () => {
+    const rig = await makeMachine();
+    rig.map(null, { npages: 1024, at: AT });
+    for (const at of [0, 3, 512, 515]) rig.touch(AT + at, 'w', 5);
+    rig.run(swapOut(rig.mm, AT + 3, AT + 4));
+    expect(advise(rig, AT, 512, 'collapse')).toBe('ok');
+    expect([rig.touch(AT + 3, 'r'), rig.entry(AT).level]).toEqual([5, 1]);
+    rig.setPte(AT + 515, swapLo(7), swapHi(SWP_HWPOISON, 7));
+    expect(advise(rig, AT + 512, 512, 'collapse')).toBe('EINVAL');
   });
 
   test('ENOMEM without a huge page', async () => {
