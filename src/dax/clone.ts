@@ -8,10 +8,12 @@
 import { HmmError } from '../errno.ts';
 import { FILE_PAGES_MAX, shareRange, type Inode } from '../fs/index.ts';
 import { WaitQueue, type Sleepable } from '../sched/index.ts';
-import { pagesFor } from '../units.ts';
+import { pagesFor, pagesOfLevel } from '../units.ts';
+import { DAX_EMPTY, DAX_ZERO, entriesOf, entryFlags, entryPfn } from './entries.ts';
 import { forgetRange } from './falloc.ts';
 import { breakLayouts, unmapAll, zeroBytes } from './file.ts';
 import { requireUp } from './gone.ts';
+import { tiePages } from './ties.ts';
 import { cleanRange } from './writeback.ts';
 
 /** What is cloned: `length` 0 is all from `from` on. */
@@ -68,8 +70,16 @@ function* remap(source: Inode, dest: Inode, { from, length, to }: CloneRange): S
   if (bytes % 4096 !== 0 && to + bytes < dest.size) throw new HmmError('EINVAL', 'clone', `the last page of the range is not whole, and ${dest.name} goes on after it`);
   if (to > dest.size) zeroBytes(dest, dest.size, Math.min(to, pagesFor(dest.size) * 4096));
   yield* forgetRange(dest, Math.min(to, dest.size), to + bytes);
+  for (const inode of [source, dest]) if (!inode.reflinked) tieEntries(inode);
   shareRange(source, first, npages, dest, at);
   if (to + bytes > dest.size) dest.fs.setSize(dest, to + bytes);
+}
+
+/** From now on it is kept whom its pages belong to: those that have an entry, to this file. */
+function tieEntries(inode: Inode): void {
+  entriesOf(inode).forEach(0, FILE_PAGES_MAX, (base, level, entry) => {
+    if ((entryFlags(entry) & (DAX_ZERO | DAX_EMPTY)) === 0) tiePages(inode, base, entryPfn(entry), pagesOfLevel(level), false);
+  });
 }
 
 /** generic_remap_checks(). */

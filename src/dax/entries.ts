@@ -9,6 +9,7 @@ import { PMD_PAGES, PUD_PAGES } from '../abi.ts';
 import type { Inode } from '../fs/index.ts';
 import { WaitQueue } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Pfn } from '../units.ts';
+import { untiePages } from './ties.ts';
 
 export const DAX_LOCKED = 1;
 export const DAX_ZERO = 4;
@@ -52,7 +53,10 @@ export class DaxEntries {
   #lastNumber = -1;
   #lastNode: Node | undefined = undefined;
 
+  readonly #inode: Inode;
+
   constructor(inode: Inode) {
+    this.#inode = inode;
     this.changed = new WaitQueue(`DAX entry of ${inode.name}`, '*');
   }
 
@@ -123,6 +127,7 @@ export class DaxEntries {
     const number = Math.floor(index / PMD_PAGES);
     const node = this.#node(number);
     if (node === undefined) return;
+    if (this.#inode.reflinked) this.#untie(level === 1 ? node.huge : (node.small?.[index - number * PMD_PAGES] ?? 0), level);
     if (level === 1) node.huge = 0;
     else if (node.small !== null && node.small[index - number * PMD_PAGES] !== 0) {
       node.small[index - number * PMD_PAGES] = 0;
@@ -147,6 +152,11 @@ export class DaxEntries {
       if (key < 0) this.#visitGiant(-1 - key, visit, onlyDirty);
       else this.#visitNode(key, index, end, visit, onlyDirty);
     }
+  }
+
+  /** Its pages are no longer this file's. */
+  #untie(entry: number, level: number): void {
+    if (entry !== 0 && (entryFlags(entry) & (DAX_ZERO | DAX_EMPTY)) === 0) untiePages(this.#inode, entryPfn(entry), pagesOfLevel(level));
   }
 
   #node(number: number): Node | undefined {

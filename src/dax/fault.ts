@@ -20,6 +20,7 @@ import { alignDown, pagesOfLevel } from '../units.ts';
 import { copyBlocks } from './copy.ts';
 import { DAX_DIRTY, DAX_EMPTY, DAX_LOCKED, DAX_ZERO, daxEntry, entriesOf, entryFlags, entryPfn, type DaxEntries } from './entries.ts';
 import { grabEntry, grabHugeEntry, insertEntry, releaseEntry, waitUnlocked } from './grab.ts';
+import { tiedTo } from './ties.ts';
 import { writebackRange } from './writeback.ts';
 
 /** What a fault found. `source` null: nothing is copied. */
@@ -34,6 +35,7 @@ export function daxVmOps(inode: Inode): VmOps {
     fault: (vmf) => locked(inode, vmf, LEVEL_PTE),
     hugeFault: (vmf, level) => locked(inode, vmf, level),
     pfnMkwrite: (vmf) => locked(inode, vmf, LEVEL_PTE),
+    pageOwner: (pfn) => tiedTo(inode.fs, pfn),
   };
 }
 

@@ -11,6 +11,7 @@ import { unmapMappingRange, type Mm } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Pfn } from '../units.ts';
 import { DAX_DIRTY, DAX_EMPTY, DAX_LOCKED, DAX_ZERO, daxEntry, entryFlags, entryPfn, type DaxEntries } from './entries.ts';
+import { tiePages, untiePages } from './ties.ts';
 
 /**
  * For a page: waits for its entry to be free and locks it. A 2M placeholder or page of zeroes is taken apart: unmapped
@@ -69,9 +70,18 @@ export function* insertEntry(inode: Inode, entries: DaxEntries, index: number, l
   const wasZero = hasFlag(old, DAX_ZERO);
   if (shared || (wasZero && kind !== DAX_ZERO)) yield* unmapOthers(inode, base, oldLevel, mm);
   const kept = hasFlag(old, DAX_DIRTY) || dirty ? DAX_DIRTY : 0;
+  if (inode.reflinked) tieEntry(inode, { old, oldLevel, replaced: shared && oldLevel !== level }, alignDown(index, pagesOfLevel(level)), level, what);
   if (shared && oldLevel !== level) entries.remove(base, oldLevel);
   if (shared || wasZero || hasFlag(old, DAX_EMPTY)) entries.set(alignDown(index, pagesOfLevel(level)), level, daxEntry(pfn, DAX_LOCKED | kind | kept));
   else entries.set(base, oldLevel, daxEntry(entryPfn(old), DAX_LOCKED | kept));
+}
+
+/** Where files share blocks: whom the pages of a new entry belong to from now on, and those of the old one no more. */
+function tieEntry(inode: Inode, { old, oldLevel, replaced }: { old: number; oldLevel: number; replaced: boolean }, first: number, level: number, { pfn, kind, shared }: { pfn: Pfn; kind: number; shared: boolean }): void {
+  const wasReal = !hasFlag(old, DAX_ZERO | DAX_EMPTY);
+  if (wasReal && !shared) return;
+  if (wasReal && !replaced) untiePages(inode, entryPfn(old), pagesOfLevel(oldLevel));
+  if (kind !== DAX_ZERO) tiePages(inode, first, pfn, pagesOfLevel(level), shared);
 }
 
 /** Unmaps the locked entry's pages everywhere; the fault of `mm` goes on after it. */

@@ -9,4 +9,5 @@ export * from './file.ts';
 export * from './open.ts';
 export * from './remove.ts';
 export * from './shift.ts';
+export { isTied } from './ties.ts';
 export * from './writeback.ts';

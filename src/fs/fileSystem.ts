@@ -64,6 +64,8 @@ export class FileSystem {
   smallFiles: Pfn = -1;
   /** told before the blocks of a deleted file go that nobody uses any more */
   onEvict: ((inode: Inode) => void) | null = null;
+  /** told of blocks that nobody has any more */
+  onFreed: ((pfn: Pfn, npages: number) => void) | null = null;
   #nextInode = 1;
 
   constructor(platform: Platform, profile: FsProfile, pgmap: PgMap, dax = true) {
@@ -249,7 +251,10 @@ export class FileSystem {
     inode.placed.windows = [];
     if (index >= end) return;
     for (const piece of inode.extents.punch(index, Math.min(end, FILE_PAGES_MAX) - index)) {
-      for (const run of inode.reflinked ? this.sharing.release(piece.pfn, piece.npages) : [piece]) this.allocator.freeLater(run.pfn, run.npages);
+      for (const run of inode.reflinked ? this.sharing.release(piece.pfn, piece.npages) : [piece]) {
+        this.allocator.freeLater(run.pfn, run.npages);
+        this.onFreed?.(run.pfn, run.npages);
+      }
       inode.metadataDirty = true;
       const { bus } = this.platform;
       if (bus.on) bus.emit({ type: 'blocks', file: inode.name, index: piece.block, pfn: piece.pfn, npages: piece.npages, freed: true });

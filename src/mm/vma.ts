@@ -94,7 +94,7 @@ export interface VmOps {
   /** a shared mapping's read-only entry of an ordinary page is to become writable */
   pageMkwrite?(vmf: Vmf): Sleepable<number>;
   /** the file, and the page of it, that a device page says it belongs to, where that need not be what maps it */
-  pageOwner?(pfn: Pfn): { readonly inode: Mappable; readonly index: number } | null;
+  pageOwner?(pfn: Pfn): { readonly inode: Mappable; readonly index: number } | 'nobody' | null;
   /** (hugetlb) serves every fault of its areas by itself */
   faultWhole?(vma: Vma, vpn: Vpn, flags: number): Sleepable<number>;
   /** (hugetlb) the file of huge pages */

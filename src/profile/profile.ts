@@ -84,6 +84,8 @@ export interface KernelProfile {
   readonly adviceKills: boolean;
   /** poison in a huge page that cannot be split */
   readonly unsplitAnswers: 'EBUSY' | 'EHWPOISON';
+  /** a shared DAX page stays shared for one owner longer than it has owners */
+  readonly sharersLag: boolean;
   /** poison of a DAX page unmaps as many pages too many behind it as lie before it in the file */
   readonly poisonUnmapsFromZero: boolean;
   /** a device that goes away under its file system is written back first; the file system is told, and shuts down */
@@ -168,6 +170,7 @@ const V6_1: KernelProfile = {
   deviceCompoundPages: true,
   adviceKills: false,
   unsplitAnswers: 'EBUSY',
+  sharersLag: true,
   poisonUnmapsFromZero: false,
   removalWritesBack: true,
   removalShutsDown: false,
@@ -211,6 +214,7 @@ const V6_12: KernelProfile = {
   longtermFileWrite: 'refused',
   adviceKills: true,
   unsplitAnswers: 'EHWPOISON',
+  sharersLag: false,
   removalShutsDown: true,
   longtermReadCopies: true,
   heapBeginsUsed: true,

@@ -26,6 +26,7 @@ export function* failDevicePage(mm: Mm, vpn: Vpn, pfn: Pfn): Sleepable<Failed> {
   if (vma === null || file === null || platform.pgmaps.find(pfn) === null) return { err: 'ENXIO', signals: [] };
   const failed = countedPage(platform, pfn);
   const owner = vma.ops?.pageOwner?.(failed) ?? { inode: file.inode, index: vma.pgoffOf(vpn) - (pfn - failed) };
+  if (owner === 'nobody') return { err: 'EBUSY', signals: [] };
   const { inode, index } = owner;
   platform.records.setFlags(failed, platform.records.flags(failed) | PAGE_POISONED);
 

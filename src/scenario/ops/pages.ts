@@ -1,6 +1,6 @@
 /** Pages themselves: pin, unpin, page. */
 import { LEVEL_PTE } from '../../abi.ts';
-import { entryFlags, entriesOf, entryPfn, DAX_EMPTY, DAX_ZERO } from '../../dax/index.ts';
+import { isTied, entryFlags, entriesOf, entryPfn, DAX_EMPTY, DAX_ZERO } from '../../dax/index.ts';
 import { VM_IO, VM_PFNMAP, VM_READ, countedPage, isCompound, madviseInject, maybePinned, pinUserPages, swapPfn, unpinUserPages } from '../../mm/index.ts';
 import { DEVICE_BASE_PFN, DEVICE_MEMORY_BASE_PFN, PAGE_ANON, PAGE_CACHE, PAGE_POISONED } from '../../page/index.ts';
 import { framePfn, isDevicePrivateType, isSwapEntry, swapType } from '../../pgtable/index.ts';
@@ -47,6 +47,8 @@ function hasMapping(process: Process, pfn: Pfn): boolean {
   const map = process.guest.platform.pgmaps.find(pfn);
   if (map?.type !== 'fs-dax') return true;
   const fs = process.guest.core.fileSystems.find(({ pgmap }) => pgmap === map);
+  const tied = fs === undefined ? null : isTied(fs, pfn);
+  if (tied !== null) return tied;
   for (const inode of fs?.inodes.values() ?? []) {
     for (const { block, npages, pfn: first } of inode.extents) {
       if (pfn < first || pfn >= first + npages) continue;
