@@ -25,7 +25,7 @@ import {
   VM_FAULT_SIGBUS, VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, VM_UFFD_MISSING, VM_WRITE, type Vma, type Vmf,
 } from './vma.ts';
 import { swapFault } from './migrate/swapFault.ts';
-import { copyHugePage, dropPage, fitsHugePage, hugeAnonymousFault, reuseHugePage } from './thp/index.ts';
+import { copyHugePage, dropPage, fitsHugePage, hugeAnonymousFault, mostMappings, reuseHugePage } from './thp/index.ts';
 import { splitHuge, zapTouches } from './zap.ts';
 
 /** Faults `vpn` of `vma`. Returns VM_FAULT_ bits; without one of VM_FAULT_ERROR the access is to be tried again. */
@@ -255,7 +255,7 @@ function reusable(vma: Vma, pfn: Pfn): boolean {
   const { ram, records, profile } = vma.mm.platform;
   const flags = records.flags(pfn);
   if ((flags & PAGE_EXCLUSIVE) !== 0) return true;
-  if ((flags & PAGE_ANON) === 0 || (profile.cowCountsMappings ? ram.mappings(pfn) : ram.refs(pfn)) > 1) return false;
+  if ((flags & PAGE_ANON) === 0 || (profile.cowCountsMappings ? mostMappings(vma.mm, pfn) : ram.refs(pfn)) > 1) return false;
   if (!profile.reusesPartOfHuge && ram.order(pfn) > 0) return false;
   movePage(vma, pfn);
   return true;

@@ -65,10 +65,13 @@ export function reuseHugePage(vmf: Vmf): number {
   return 0;
 }
 
-/** page_trans_huge_mapcount(): how often the page of the block is mapped that is mapped most. */
-function mostMappings(mm: Mm, head: Pfn): number {
-  const { records } = mm.platform;
+/** page_trans_huge_mapcount(): how often a page is mapped; of a block, the page of it that is mapped most. */
+export function mostMappings(mm: Mm, pfn: Pfn): number {
+  const { ram, records } = mm.platform;
+  const head = ram.head(pfn);
+  const npages = 2 ** ram.order(head);
+  if (npages === 1) return records.mappings(pfn);
   let most = 0;
-  for (let i = 0; i < PMD_PAGES; i++) most = Math.max(most, records.mappings(head + i));
+  for (let i = 0; i < npages; i++) most = Math.max(most, records.mappings(head + i));
   return most + records.wholeMappings(head);
 }

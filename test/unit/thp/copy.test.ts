@@ -1,6 +1,6 @@
 /** A write to a huge page that others have too: split and copied by the page, or (v5.2) copied whole (recorded: anon-thp-req-per-page, fork-thp). */
 import { afterEach, describe, expect, test } from 'vitest';
-import { exitMm, madviseHuge } from '../../../dist/mm/index.js';
+import { exitMm, madviseHuge, munmap } from '../../../dist/mm/index.js';
 import { listen } from '../../support/listener.ts';
 import { checkPgmaps, makeMachine } from '../../support/rig.ts';
 
@@ -37,4 +37,21 @@ describe.each([
     rig.run(exitMm(rig.mm));
     expect(rig.platform.ram.freePages).toBe(free);
   });
+});
+
+test('v5.2 copies the pages of a huge page that is mapped by parts as long as others have any of them', async () => {
+  const rig = await makeMachine({ profile: 'v5.2' });
+  rig.map(null, { npages: 512, at: AT });
+  rig.run(madviseHuge(rig.mm, AT, 512, true));
+  rig.touch(AT, 'w', 1);
+  const child = rig.run(rig.core.fork(rig.mm, 'c'));
+  rig.run(munmap(child, AT + 1, 511));
+  rig.run(munmap(rig.mm, AT + 500, 12));
+  const frame = rig.mm.pageTable.translate(AT + 7, 0);
+  rig.touch(AT + 7, 'w', 2);
+  expect(rig.mm.pageTable.translate(AT + 7, 0)).not.toBe(frame);
+  rig.run(exitMm(child));
+  const next = rig.mm.pageTable.translate(AT + 8, 0);
+  rig.touch(AT + 8, 'w', 3);
+  expect(rig.mm.pageTable.translate(AT + 8, 0)).toBe(next);
 });
