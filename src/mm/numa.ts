@@ -13,6 +13,7 @@ import type { Sleepable } from '../sched/index.ts';
 import { addrOf, alignDown, pagesOfLevel, type Vpn } from '../units.ts';
 import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
 import { VM_ACCESS, type Vma, type Vmf } from './vma.ts';
+import { splitHugeEdges } from './zap.ts';
 
 /** Hints in `[start, end)`; returns the pages under them. EINVAL: a part that is not mapped, or may not be accessed. */
 export function* changeProtNuma(mm: Mm, start: Vpn, end: Vpn): Sleepable<number> {
@@ -41,6 +42,8 @@ function* hintStretch(vma: Vma, start: Vpn, end: Vpn): Sleepable<number> {
   if (first < 0) return 0;
   const range = yield* invalidateStart(mm, 'PROTECTION_VMA', first, end);
   if (sched.concurrent) yield sched.point('change_prot_numa', '*');
+  let split = true;
+  while (split) split = yield* splitHugeEdges(vma, first, end); // what the range has a part of
   const pt = mm.pageTable;
   let changed = 0;
   for (let vpn = pt.nextEntry(first, end, LEVEL_PTE); vpn >= 0; ) {

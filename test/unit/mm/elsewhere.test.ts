@@ -44,6 +44,14 @@ describe('a NUMA hint', () => {
     expect(rig.entry(a + 5).lo & PTE_RW).toBe(PTE_RW);
   });
 
+  test('of a part of a huge page splits that', async () => {
+    const rig = await makeMachine();
+    const a = hugeArea(rig);
+    rig.touch(a, 'w', 3);
+    expect(rig.run(changeProtNuma(rig.mm, a + 8, a + 12))).toBe(4);
+    expect([pfnAt(rig, a + 7) >= 0, pfnAt(rig, a + 8) < 0, pfnAt(rig, a + 12) >= 0, rig.entry(a).level]).toEqual([true, true, true, 0]);
+  });
+
   test('of a read-only page gives no right to write, and the rights of the area win', async () => {
     const rig = await makeMachine();
     const a = rig.map(null, { npages: 4, at: AT });
