@@ -10,7 +10,7 @@ export const WORDS_MAX = 24;
 export const SCENARIO_MS_MAX = 120_000;
 
 /** Bytes that one operation may have in hand at once. */
-const BUFFER_BYTES_MAX = 2 ** 30;
+const BUFFER_BYTES_MAX = 2 ** 28;
 /** Loads or stores of one `touch`. */
 const TOUCHES_MAX = 2 ** 20;
 
@@ -21,7 +21,7 @@ export function excess({ op, args }: Line): { readonly place: string; readonly w
   for (const place of ['MS', 'hold']) {
     if (args.number(place) > SCENARIO_MS_MAX) return { place, what: `${args.word(place)} ms are too long: a scenario has ${SCENARIO_MS_MAX}` };
   }
-  if (WITH_BUFFER.has(op) && args.size('LEN') > BUFFER_BYTES_MAX) return { place: 'LEN', what: `${args.word('LEN')} is more than 1G` };
+  if (WITH_BUFFER.has(op) && args.size('LEN') > BUFFER_BYTES_MAX) return { place: 'LEN', what: `${args.word('LEN')} is more than 256M` };
   if (op === 'touch' && args.size('n') > TOUCHES_MAX) return { place: 'n', what: `${args.word('n')} touches are more than ${TOUCHES_MAX}` };
   return null;
 }

@@ -57,6 +57,14 @@ describe('README', () => {
     for (const option of daxmirror(['mirror', '--help']).stdout.match(/^ {2}--[a-z]+/gm) ?? []) expect([...named]).toContain(option.trim());
   });
 
+  it('shows the scenario that is there, and what it prints; names every option of run, and no other', () => {
+    const section = /\n## Scenarios: [^\n]*\n(.*?)\n## /s.exec(readme)?.[1] ?? '';
+    expect(section).toContain(readFileSync(path.join(ROOT, 'examples', 'punch.scn'), 'utf8'));
+    expect(block('output of examples/punch.scn').trimEnd()).toBe(daxmirror(['run', path.join('examples', 'punch.scn')]).stdout.trimEnd());
+    const help = daxmirror(['run', '--help']).stdout.match(/^ {2}--[a-z-]+/gm)?.map((option) => option.trim()) ?? [];
+    expect(new Set(section.match(/--[a-z][a-z-]+/g))).toEqual(new Set(help));
+  });
+
   it('describes every key of --json', () => {
     const section = /### `--json`\n(.*?)\n## /s.exec(readme)?.[1] ?? '';
     const { report } = mirrorReport([file, '--page', '2M']);

@@ -99,7 +99,7 @@ describe('too much', () => {
     ['sleep at once', 'sleep 99999999', '1:7: sleep: 99999999 ms are too long'],
     ['sleep in all', 'sleep 100000\nnote\nsleep 100000', '3:1: sleep: 200000 ms of sleep in all'],
     ['sleep of a thread', 'async t sleep 120001', '1:15: sleep: 120001 ms are too long'],
-    ['memory', 'map a 4M anon\npeek a 2G', '2:8: peek: 2G is more than 1G'],
+    ['memory', 'map a 4M anon\npeek a 2G', '2:8: peek: 2G is more than 256M'],
     ['touches', 'map a 4M anon\ntouch a w n=9999999', '2:11: touch: 9999999 touches are more than 1048576'],
   ])('%s', (_, text, where) => {
     expect(wrong(text)).toContain(where);
