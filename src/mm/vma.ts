@@ -95,6 +95,8 @@ export interface VmOps {
   pageMkwrite?(vmf: Vmf): Sleepable<number>;
   /** the file, and the page of it, that a device page says it belongs to, where that need not be what maps it */
   pageOwner?(pfn: Pfn): { readonly inode: Mappable; readonly index: number } | 'nobody' | null;
+  /** (shmem) makes the 2 MiB from `base` on one page: an errno, or null */
+  collapse?(vma: Vma, base: Vpn): Sleepable<ErrnoCode | null>;
   /** (hugetlb) serves every fault of its areas by itself */
   faultWhole?(vma: Vma, vpn: Vpn, flags: number): Sleepable<number>;
   /** (hugetlb) the file of huge pages */

@@ -109,6 +109,12 @@ export interface KernelProfile {
   readonly unmapClearsPmd: boolean;
   /** file systems that can have page cache folios of several pages have them */
   readonly largeFolios: boolean;
+  /** read-ahead goes on from where its marks stand, also at the start of a file; earlier it began anew there */
+  readonly readaheadFollowsMarks: boolean;
+  /** what makes a file longer zeroes what a mapping has stored behind its old end; earlier that came to light */
+  readonly extendZeroes: boolean;
+  /** XFS writes the page of a file's new end back before it shortens it */
+  readonly truncateFlushesEnd: boolean;
   /** a write of many pages to a file of a file system with large folios makes folios as large as it is, up to 2 MiB */
   readonly largeFolioWrites: boolean;
   /** the 2019 API on DAX VMAs: refused (EINVAL, before the seed patch) or mirrored */
@@ -180,6 +186,9 @@ const V6_1: KernelProfile = {
   hugetlbRestoresReserve: false,
   unmapClearsPmd: true,
   largeFolios: true,
+  readaheadFollowsMarks: false,
+  extendZeroes: false,
+  truncateFlushesEnd: true,
   largeFolioWrites: false,
   daxMirror: 'mirrored',
   daxReflink: true,
@@ -221,6 +230,9 @@ const V6_12: KernelProfile = {
   hugetlbUnmapNests: false,
   hugetlbRestoresReserve: true,
   unmapClearsPmd: false,
+  readaheadFollowsMarks: true,
+  extendZeroes: true,
+  truncateFlushesEnd: false,
   largeFolioWrites: true,
   sharedReadUnmaps: true,
   sharedWriteUnmaps: true,

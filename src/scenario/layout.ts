@@ -49,7 +49,8 @@ export function* startProcess(core: MachineCore): Sleepable<Mm> {
   for (let i = first; i < HEAP_USED; i++) yield* store(parent, HEAP.start + i);
   for (let i = 1; i <= STACK_USED; i++) yield* store(parent, STACK.start + STACK.npages - i);
   const child = yield* core.fork(parent, 'scenario');
-  if (platform.profile.heapBeginsUsed) yield* store(child, HEAP.start);
+  // What it uses itself of the heap is the first pages, where that begins in use.
+  for (let i = 0; platform.profile.heapBeginsUsed && i < 2; i++) yield* store(child, HEAP.start + i);
   return child;
 }
 

@@ -53,11 +53,13 @@ export class PageCache {
 
   /** A new folio of zeroes, clean; null when RAM is full. Its pages are not in the cache yet. */
   add(index: number, order: number): Folio | null {
-    const { ram, records } = this.platform;
-    const pfn = ram.alloc(order);
-    if (pfn < 0) return null;
+    const pfn = this.platform.ram.alloc(order);
+    return pfn < 0 ? null : this.#enter(index, order, pfn);
+  }
+
+  #enter(index: number, order: number, pfn: Pfn): Folio {
     const folio = { index, order, pfn, dirty: false, readahead: false };
-    records.setOwner(pfn, PAGE_CACHE, this.id, index);
+    this.platform.records.setOwner(pfn, PAGE_CACHE, this.id, index);
     for (let i = 0; i < 2 ** order; i++) this.#folios.set(index + i, folio);
     return folio;
   }
@@ -122,6 +124,22 @@ export class PageCache {
       records.setOwner(pfn, PAGE_CACHE, this.id, folio.index + i);
       this.#folios.set(folio.index + i, { index: folio.index + i, order: 0, pfn, dirty: folio.dirty, readahead: false });
     }
+  }
+
+  /** The 2 MiB from page `index` on, of which nobody maps anything, become one folio with their bytes; null when RAM is full. */
+  merge(index: number): Folio | null {
+    const { ram, arena } = this.platform;
+    const pfn = ram.alloc(9);
+    if (pfn < 0) return null;
+    for (let i = index; i < index + 512; i++) {
+      const old = this.#folios.get(i);
+      if (old !== undefined && !arena.content.copy((pfn + (i - index)) * 4096, (old.pfn + (i - old.index)) * 4096, 4096)) {
+        ram.put(pfn);
+        return null;
+      }
+    }
+    for (const old of this.folios(index, index + 512)) this.remove(old);
+    return this.#enter(index, 9, pfn);
   }
 
   /** The file is gone: all its pages go. */

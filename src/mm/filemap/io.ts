@@ -6,6 +6,7 @@ import { HmmError } from '../../errno.ts';
 import { FILE_PAGES_MAX } from '../../fs/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { alignUp, pagesFor } from '../../units.ts';
+import type { Folio } from './cache.ts';
 import type { InodeCache } from './inodeCache.ts';
 import { asyncReadahead, folioOrder, syncReadahead, type Readahead } from './readahead.ts';
 import { invalidatePages, truncatePagecache } from './truncate.ts';
@@ -63,7 +64,7 @@ export function* cachedWrite(file: InodeCache, offset: number, source: Uint8Arra
   if (source.length === 0) return 0;
   if (!inode.rwsem.tryWrite(sched)) yield* inode.rwsem.write(sched);
   try {
-    if (offset > file.size && inode.fs.profile.zeroesOnExtend) zeroTail(file, offset);
+    if (offset > file.size) yield* zeroTail(file, offset);
     let done = 0;
     while (done < source.length) {
       const n = writePart(file, offset + done, source, done);
@@ -113,19 +114,51 @@ function orderThatFits(file: InodeCache, index: number, order: number): number {
   return 0;
 }
 
-/** XFS writes zeroes from the end of the file to the new end of its page, in the page cache. True when there was something to. */
-function zeroTail(file: InodeCache, upTo: number): boolean {
+/**
+ * From the end of the file to the new end of its page, what there was reads zero. XFS does it where there are written blocks, and what
+ * is dirty over others it passes over, or writes back first; ext4 leaves it, or does it where the page is dirty. True when XFS did.
+ */
+function* zeroTail(file: InodeCache, upTo: number): Sleepable<boolean> {
   const { inode } = file;
+  const { extendZeroes } = file.cache.platform.profile;
   const from = file.size;
   const to = Math.min(upTo, alignUp(from, 4096));
   if (to <= from) return false;
+  if (!inode.fs.profile.zeroesOnExtend) {
+    const folio = file.cache.get(Math.floor(from / 4096));
+    if (extendZeroes && folio?.dirty === true) zeroIn(file, folio, from, to);
+    return false;
+  }
+  return yield* zeroBlocks(file, from, Math.max(to, upTo), to);
+}
+
+/** iomap_zero_range() of `[from, end)` as far as `to`, in one page. True when there was something to zero. */
+function* zeroBlocks(file: InodeCache, from: number, end: number, to: number): Sleepable<boolean> {
+  const { inode } = file;
   const index = Math.floor(from / 4096);
-  // What has been written to since over unwritten blocks is passed over.
-  if (inode.fs.iomap(inode, index, index + 1).kind !== 'mapped') return false;
+  const isMapped = (): boolean => inode.fs.iomap(inode, index, index + 1).kind === 'mapped';
+  if (!isMapped() && file.cache.platform.profile.extendZeroes) yield* file.writeBack(from, end);
+  if (!isMapped()) return false;
   const folio = file.folioFor(index, 0);
-  file.cache.platform.arena.content.zero(folio.pfn * 4096 + (from - folio.index * 4096), to - from);
+  zeroIn(file, folio, from, to);
   folio.dirty = true;
   return true;
+}
+
+function zeroIn(file: InodeCache, folio: Folio, from: number, to: number): void {
+  file.cache.platform.arena.content.zero(folio.pfn * 4096 + (from - folio.index * 4096), to - from);
+}
+
+/** ext4_block_truncate_page(), xfs_truncate_page(): the rest of the page that holds the new end is zero on the device too, in time. */
+function* zeroLastPage(file: InodeCache, size: number): Sleepable<void> {
+  if (size % 4096 === 0) return;
+  const end = alignUp(size, 4096);
+  if (file.inode.fs.profile.zeroesOnExtend) yield* zeroBlocks(file, size, end, end);
+  else if (file.inode.fs.iomap(file.inode, Math.floor(size / 4096), end / 4096).kind === 'mapped') {
+    const folio = file.folioFor(Math.floor(size / 4096), 0);
+    zeroIn(file, folio, size, end);
+    folio.dirty = true;
+  }
 }
 
 /** O_DIRECT: offset and length in sectors. EINVAL. */
@@ -210,10 +243,12 @@ export function* setFileSize(file: InodeCache, size: number): Sleepable<void> {
   const before = inode.size;
   const { zeroesOnExtend } = inode.fs.profile;
   if (zeroesOnExtend && size === 0 && before === 0 && inode.extents.count === 0) return;
-  const zeroed = zeroesOnExtend && size > before && zeroTail(file, size);
-  if (zeroesOnExtend && size <= before) yield* file.writeBack(size, size + 1);
+  const zeroed = size > before && (yield* zeroTail(file, size));
+  if (zeroesOnExtend && size <= before && file.cache.platform.profile.truncateFlushesEnd) yield* file.writeBack(size, size + 1);
+  if (zeroesOnExtend && size < before) yield* zeroLastPage(file, size);
   if (size !== before) inode.fs.setSize(inode, size);
   yield* truncatePagecache(file, size);
+  if (!zeroesOnExtend && size < before) yield* zeroLastPage(file, size);
   if (zeroesOnExtend && (zeroed || (size > file.diskSize && before !== file.diskSize))) yield* file.writeBack(file.diskSize, size);
   file.diskSize = zeroesOnExtend && size > before ? size : Math.min(file.diskSize, size);
   if (size <= before) inode.fs.freeBlocks(inode, pagesFor(size), FILE_PAGES_MAX);

@@ -88,3 +88,11 @@ export function makeWritable(vma: Vma): void {
   const pt = vma.mm.pageTable;
   pt.setRaw((pt.lo | PTE_RW | PTE_DIRTY | 0x20) >>> 0, pt.hi);
 }
+
+/** Maps a 2 MiB folio of shmem by one leaf at `base` of an area that covers it, where nothing is mapped. */
+export function installWhole(vma: Vma, base: Vpn, folio: Folio): void {
+  const pt = vma.mm.pageTable;
+  if (!pt.slot(base, LEVEL_PMD) || pt.level !== LEVEL_PMD || !pt.none) return;
+  addPage(vma.mm, LEVEL_PMD, folio.pfn);
+  setEntry(vma, base, LEVEL_PMD, folio.pfn, false, false);
+}

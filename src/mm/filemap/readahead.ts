@@ -32,7 +32,8 @@ export function syncReadahead(file: CachedFile, ra: Readahead, index: number, np
 /** It meets the marked `folio` (page_cache_async_ra). */
 export function asyncReadahead(file: CachedFile, ra: Readahead, folio: Folio, index: number, npages: number): void {
   folio.readahead = false;
-  onDemand(file, ra, index, npages, folio);
+  if (file.cache.platform.profile.readaheadFollowsMarks) followMark(file, ra, folio, index, npages);
+  else onDemand(file, ra, index, npages, folio);
 }
 
 /** do_sync_mmap_readahead(): a fault finds no page. `huge`: the area asked for huge pages. */
@@ -59,9 +60,29 @@ export function mmapReadaheadMark(file: CachedFile, ra: Readahead, folio: Folio,
   return true;
 }
 
+/** page_cache_async_ra() of later kernels: the next window, or where the pages end that are there. */
+function followMark(file: CachedFile, ra: Readahead, folio: Folio, index: number, npages: number): void {
+  const max = maxPages(npages);
+  if (ra.size > 0 && index === alignDown(ra.start + ra.size - ra.asyncSize, 2 ** folio.order)) {
+    ra.start += ra.size;
+    ra.size = Math.max(ra.size, nextSize(ra.size, max));
+  } else {
+    const miss = nextMiss(file, index + 1, max);
+    if (miss - index > max) return;
+    ra.start = miss;
+    ra.size = nextSize(miss - index + npages, max);
+  }
+  ra.asyncSize = ra.size;
+  readOrder(file, ra, ra.start, folio.order);
+}
+
+function maxPages(npages: number): number {
+  return npages > RA_PAGES ? Math.min(npages, IO_PAGES) : RA_PAGES;
+}
+
 /** ondemand_readahead() */
 function onDemand(file: CachedFile, ra: Readahead, index: number, npages: number, folio: Folio | null): void {
-  const max = npages > RA_PAGES ? Math.min(npages, IO_PAGES) : RA_PAGES;
+  const max = maxPages(npages);
   const order = folio?.order ?? 0;
   const expected = alignUp(ra.start + ra.size - ra.asyncSize, 2 ** order);
   if (index > 0 && ra.size > 0 && (index === expected || index === ra.start + ra.size)) {
@@ -77,7 +98,8 @@ function onDemand(file: CachedFile, ra: Readahead, index: number, npages: number
   } else if (index === 0 || npages > max || index - ra.prev <= 1) {
     ra.start = index;
     ra.size = initialSize(npages, max);
-    ra.asyncSize = ra.size > npages ? ra.size - npages : ra.size;
+    const whole = file.cache.platform.profile.readaheadFollowsMarks ? ra.size >>> 1 : ra.size;
+    ra.asyncSize = ra.size > npages ? ra.size - npages : whole;
   } else if (!byContext(file, ra, index, npages, max)) {
     readSingle(file, index, npages, 0);
     return;

@@ -19,6 +19,7 @@ import {
 } from '../vma.ts';
 import { PageCache, type Folio } from './cache.ts';
 import type { CachedFile } from './cachedFile.ts';
+import { collapseShmem } from './collapse.ts';
 import { lockedPage, mapAround, mapFound } from './map.ts';
 import { CACHE_PAGES_MAX, truncatePages } from './truncate.ts';
 
@@ -89,6 +90,7 @@ function shmemVmOps(file: ShmemFile): VmOps {
     name: 'shmem',
     dax: false,
     countsPages: true,
+    collapse: (vma, base) => collapseShmem(file, vma, base),
     quickFault: (vmf, level) => (level === LEVEL_PTE ? shmemFault(file, vmf) : VM_FAULT_FALLBACK),
     *fault(vmf) {
       const { sched, pageLocks } = file.cache.platform;

@@ -11,7 +11,7 @@ import { addrOf, alignDown, alignUp, type Pfn, type Vpn } from '../../units.ts';
 import { ownPage } from '../anonVma.ts';
 import { vmaFlagsLo } from '../insert.ts';
 import { invalidateEnd, invalidateStart } from '../mm.ts';
-import { VM_EXEC, VM_HUGETLB, VM_NOHUGEPAGE, VM_SPECIAL, type Vma } from '../vma.ts';
+import { VM_EXEC, VM_HUGETLB, VM_NOHUGEPAGE, VM_SPECIAL, type Vma, type VmOps } from '../vma.ts';
 import { dropPage } from './split.ts';
 import { mappingsOfBlock } from './splitPage.ts';
 
@@ -38,6 +38,7 @@ function collapsible(vma: Vma): boolean {
 
 /** Each aligned 2 MiB in `[start, end)` of the area. EINVAL, EAGAIN and ENOMEM by the last that could not; the others are collapsed. */
 export function* collapseRange(vma: Vma, start: Vpn, end: Vpn, faultBack: FaultBack): Sleepable<void> {
+  if (vma.ops?.collapse !== undefined && !vma.has(VM_NOHUGEPAGE)) return yield* collapseFile(vma, start, end, vma.ops.collapse);
   if (!collapsible(vma)) throw new HmmError('EINVAL', 'madvise', 'the area cannot have huge pages', addrOf(start));
   const first = alignUp(start, PMD_PAGES);
   const last = alignDown(end, PMD_PAGES);
@@ -49,6 +50,16 @@ export function* collapseRange(vma: Vma, start: Vpn, end: Vpn, faultBack: FaultB
     if (outcome === 'no page' || outcome === 'not anonymous' || outcome === 'away') break;
   }
   if (failed !== null) throw new HmmError(ERRNO_OF[failed], 'madvise', `cannot be one huge page: ${failed}`, addrOf(start));
+}
+
+/** The same for a file that can do it. */
+function* collapseFile(vma: Vma, start: Vpn, end: Vpn, collapse: NonNullable<VmOps['collapse']>): Sleepable<void> {
+  const first = alignUp(start, PMD_PAGES);
+  const last = alignDown(end, PMD_PAGES);
+  const fits = alignDown(vma.end - PMD_PAGES, PMD_PAGES) >= vma.start && (vma.start - vma.pgoff) % PMD_PAGES === 0;
+  let failed: ErrnoCode | null = fits && first <= last ? null : 'EINVAL';
+  for (let base = first; fits && base < last; base += PMD_PAGES) failed = (yield* collapse(vma, base)) ?? failed;
+  if (failed !== null) throw new HmmError(failed, 'madvise', 'the area cannot have huge pages', addrOf(start));
 }
 
 function* collapseOne(vma: Vma, base: Vpn, faultBack: FaultBack): Sleepable<Outcome> {

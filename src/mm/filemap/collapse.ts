@@ -1,0 +1,55 @@
+/**
+ * MADV_COLLAPSE of shmem (mm/khugepaged.c: collapse_file, retract_page_tables): 2 MiB of the file become one folio, holes and all, and
+ * the area that asked maps it whole. Who maps its pages is unmapped page by page, then every area that covers the 2 MiB as a whole.
+ */
+import { LEVEL_PMD, PMD_PAGES } from '../../abi.ts';
+import type { ErrnoCode } from '../../errno.ts';
+import type { Sleepable } from '../../sched/index.ts';
+import { alignDown, type Vpn } from '../../units.ts';
+import { invalidateEnd, invalidateStart } from '../mm.ts';
+import { eachMapping } from '../rmap.ts';
+import type { Vma } from '../vma.ts';
+import { unmapFolio, type Folio } from './cache.ts';
+import { installWhole } from './map.ts';
+import type { ShmemFile } from './shmem.ts';
+import { dropMappingOf } from './unmapFolio.ts';
+
+/** The 2 MiB from `base` on of an area that covers them. Null: done; EAGAIN: a page is held; ENOMEM. */
+export function* collapseShmem(file: ShmemFile, vma: Vma, base: Vpn): Sleepable<ErrnoCode | null> {
+  const { cache } = file;
+  const index = vma.pgoffOf(base);
+  if (index % PMD_PAGES !== 0 || index >= file.sizePages) return 'EINVAL';
+  let folio = cache.get(index);
+  if (folio?.order !== 9) {
+    const old = cache.folios(index, index + PMD_PAGES);
+    if (old.some((one) => isHeld(file, one))) return 'EAGAIN';
+    for (const one of old) if (cache.isMapped(one)) yield* unmapFolio(cache, one);
+    const made = cache.merge(index);
+    if (made === null) return 'ENOMEM';
+    folio = made;
+  }
+  const whole = folio;
+  yield* eachMapping(cache.inode, index, index + PMD_PAGES, (area, start, end) => retract(area, start, end, whole));
+  installWhole(vma, base, whole);
+  return null;
+}
+
+/** More references than the cache and its mappings have. */
+function isHeld({ cache }: ShmemFile, folio: Folio): boolean {
+  const { ram } = cache.platform;
+  let mappings = 0;
+  for (let i = 0; i < 2 ** folio.order; i++) mappings += ram.mappings(folio.pfn + i);
+  return ram.refs(folio.pfn) > 1 + mappings;
+}
+
+/** retract_page_tables(): an area that covers the 2 MiB loses its page table there. */
+function* retract(vma: Vma, start: Vpn, end: Vpn, folio: Folio): Sleepable<void> {
+  if (start % PMD_PAGES !== 0 || end - start !== PMD_PAGES || vma.anonVma !== null) return;
+  const pt = vma.mm.pageTable;
+  pt.look(start);
+  if (pt.level >= LEVEL_PMD) return;
+  const range = yield* invalidateStart(vma.mm, 'CLEAR', start, end);
+  dropMappingOf(vma.mm, start, end, folio.pfn, folio.pfn + PMD_PAGES, 0);
+  pt.freeTables(alignDown(start, PMD_PAGES), PMD_PAGES);
+  invalidateEnd(vma.mm, range);
+}
