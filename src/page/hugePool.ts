@@ -17,6 +17,8 @@ export class HugePool {
   free: number;
   reserved = 0;
   readonly #ram: Ram;
+  /** pools are filled when the machine boots, before anybody else has RAM: so lies the first page; the others are taken when they are needed */
+  #first: Pfn | -1 = -1;
   readonly #records: PageRecords;
 
   constructor(ram: Ram, records: PageRecords, level: number, total: number) {
@@ -25,6 +27,7 @@ export class HugePool {
     this.level = level;
     this.total = total;
     this.free = total;
+    this.reset();
   }
 
   get npages(): number {
@@ -46,8 +49,9 @@ export class HugePool {
   /** A page of zeroes with one reference; `promised`: one of those reserved. -1 where none is to be had. */
   alloc(promised: boolean): Pfn {
     if (this.free === 0 || (!promised && this.free <= this.reserved)) return -1;
-    const pfn = this.#ram.alloc(this.level === LEVEL_PMD ? 9 : 18);
+    const pfn = this.#first >= 0 ? this.#first : this.#take();
     if (pfn < 0) return -1;
+    this.#first = -1;
     this.#records.setFlags(pfn, PAGE_HUGETLB);
     this.free--;
     if (promised) this.unreserve(1);
@@ -57,6 +61,11 @@ export class HugePool {
   reset(): void {
     this.free = this.total;
     this.reserved = 0;
+    this.#first = this.total > 0 && this.level === LEVEL_PMD ? this.#take() : -1;
+  }
+
+  #take(): Pfn | -1 {
+    return this.#ram.alloc(this.level === LEVEL_PMD ? 9 : 18);
   }
 }
 

@@ -16,7 +16,7 @@ import { DEVICE_MEMORY_BASE_PFN, PAGE_EXCLUSIVE, PAGE_HUGETLB, PAGE_OF_HUGE, PAG
 
 const ORDER_MAX = 18;
 /** what lies at the start of the second GiB is not to be had */
-const KERNEL_PAGES = 219 * PMD_PAGES;
+const KERNEL_PAGES = 216 * PMD_PAGES;
 
 export class Ram {
   /** the 4 KiB page of zeroes that read faults of anonymous memory and of holes map; never freed */
