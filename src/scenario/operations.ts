@@ -11,11 +11,9 @@ import { MAPPING_OPERATIONS } from './ops/mappings.ts';
 import { PAGE_OPERATIONS } from './ops/pages.ts';
 import { PROCESS_OPERATIONS } from './ops/processes.ts';
 import { TASK_OPERATIONS } from './ops/tasks.ts';
-import { UNBUILT_OPERATIONS } from './ops/unbuilt.ts';
 
 /** What both probes can do. */
 const COMMON = [
-  UNBUILT_OPERATIONS,
   MAPPING_OPERATIONS,
   ADVICE_OPERATIONS,
   ACCESS_OPERATIONS,

@@ -6,7 +6,7 @@ import { changeProtNuma, swapOut, type NotifierRange } from '../../mm/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { byteRuns } from '../bytes.ts';
 import { hex, signedHex, DAX_PLACES, type Guest } from '../guest.ts';
-import { Skip, type Answer, type OperationList, type Perform } from '../operation.ts';
+import { type Answer, type OperationList, type Perform } from '../operation.ts';
 import type { Args } from '../parse.ts';
 import type { HeardUpdate } from '../probe2019.ts';
 import type { Process } from '../process.ts';
@@ -46,12 +46,11 @@ function flagsOf(letters: string): bigint {
 }
 
 /** '2:fw,4-6:f' by word. */
-function askedWords(text: string): Map<number, bigint> {
+function askedWords(text: string, npages: number): Map<number, bigint> {
   const asked = new Map<number, bigint>();
   for (const part of text.split(',').filter((piece) => piece !== '')) {
     const [, from = '', to = from, letters = ''] = /^(\d+)(?:-(\d+))?:([fwp]+)$/.exec(part) ?? [];
-    if (letters === '') throw new Skip(`no request ${part}`);
-    for (let i = Number(from); i <= Number(to); i++) asked.set(i, flagsOf(letters));
+    for (let i = Number(from); i <= Number(to) && i < npages; i++) asked.set(i, flagsOf(letters));
   }
   return asked;
 }
@@ -127,10 +126,10 @@ export const LEGACY_OPERATIONS: OperationList = {
   'snap ADDR LEN [shift=N] [once] [owner=N]': (process, args) => call(process, args, { defaultFlags: 0n, fault: false }),
   'fault ADDR LEN [r|w] [nonblock] [shift=N] [once] [owner=N]': (process, args) =>
     call(process, args, { defaultFlags: args.word('r|w') === 'w' ? VALID | WRITE : VALID, fault: true }),
-  'hmm ADDR LEN [def=FLAGS] [mask=FLAGS] [req=WORD] [nonblock] [shift=N] [once] [owner=N]': (process, args) =>
-    call(process, args, { defaultFlags: flagsOf(args.word('def')), pfnFlagsMask: flagsOf(args.word('mask')), asked: askedWords(args.word('req')), fault: true }),
+  'hmm ADDR LEN [def=FLAGS] [mask=FLAGS] [req=REQUESTS] [nonblock] [shift=N] [once] [owner=N]': (process, args) =>
+    call(process, args, { defaultFlags: flagsOf(args.word('def')), pfnFlagsMask: flagsOf(args.word('mask')), asked: askedWords(args.word('req'), pagesUp(args.size('LEN'))), fault: true }),
   'dread ADDR LEN [owner=N]': (process, args) => deviceAccess(process, process.byte(args.address('ADDR')), args.size('LEN'), null),
-  'dwrite ADDR LEN BYTE [owner=N]': (process, args) => deviceAccess(process, process.byte(args.address('ADDR')), args.size('LEN'), args.number('BYTE')),
+  'dwrite ADDR LEN [BYTE] [owner=N]': (process, args) => deviceAccess(process, process.byte(args.address('ADDR')), args.size('LEN'), args.number('BYTE')),
   [PIN]: pin,
   'mirror ID ADDR LEN [again]': function* mirror(process, args) {
     process.guest.probe2019.addMirror(process, args.word('ID'), pageOf(process, args), pagesUp(args.size('LEN')), args.has('again'));
