@@ -16,9 +16,11 @@ import { SWP_HWPOISON, framePfn, isDirty, isLeafEntry, isPresent, isSpecial, isS
 import type { Sleepable } from '../sched/index.ts';
 import type { Pfn, Vpn } from '../units.ts';
 import { invalidateEnd, invalidateStart } from './mm.ts';
+import { unmapFolio } from './filemap/cache.ts';
+import { cacheOf } from './migrate/mappers.ts';
 import { zapSwapEntry } from './migrate/swapEntries.ts';
 import { walkPmds } from './pagewalk.ts';
-import { dropPage, splitHugePage } from './thp/index.ts';
+import { dropPage, mappingsOfBlock, splitHugePage } from './thp/index.ts';
 import type { Vma } from './vma.ts';
 import { splitHuge, zapRange } from './zap.ts';
 
@@ -55,19 +57,39 @@ function* ageHuge(vma: Vma, base: Vpn, whole: boolean, age: Age): Sleepable<bool
     return true;
   }
   if (platform.ram.isZero(pfn) || platform.ram.mappings(pfn) !== 1) return true;
-  if (!whole) return !(yield* splitAnonymous(vma, pfn));
+  if (!whole) return !(yield* splitBlock(vma, pfn));
   pt.setRaw((pt.lo & ~agedBits(age)) >>> 0, pt.hi);
   if (age === 'free') setLazyFree(platform, pfn);
   if (age !== 'pageout') return true;
   if ((platform.records.flags(pfn) & PAGE_LAZYFREE) !== 0) yield* reclaimHuge(vma, base, pfn, isDirty(pt.lo));
-  else yield* splitAnonymous(vma, pfn); // there is no swap for a huge page; for its pages there is none either
+  else if ((platform.records.flags(pfn) & PAGE_ANON) === 0) yield* reclaimFolio(vma, pfn);
+  else yield* splitBlock(vma, pfn); // there is no swap for a huge page; for its pages there is none either
   return true;
 }
 
-function* splitAnonymous(vma: Vma, pfn: Pfn): Sleepable<boolean> {
+/** The huge page of `pfn` falls to pages. False: somebody else has it. Those of a file are mapped nowhere then. */
+function* splitBlock(vma: Vma, pfn: Pfn): Sleepable<boolean> {
   const { platform } = vma.mm;
-  const head = platform.ram.head(pfn);
-  return (platform.records.flags(head) & PAGE_ANON) !== 0 && (yield* splitHugePage(platform, head));
+  const { ram, records } = platform;
+  const head = ram.head(pfn);
+  if ((records.flags(head) & PAGE_ANON) !== 0) return yield* splitHugePage(platform, head);
+  const cache = cacheOf(platform, head);
+  const folio = cache?.get(records.index(head));
+  if (cache === undefined || folio === undefined || ram.refs(head) !== mappingsOfBlock(platform, head) + 1) return false;
+  yield* cache.split(folio, Infinity);
+  return true;
+}
+
+/** A huge leaf of a file is to be paged out: what could only go to swap is split on the way, else the folio is only mapped no more. */
+function* reclaimFolio(vma: Vma, pfn: Pfn): Sleepable<void> {
+  if (vma.ops?.swapBacked === true) {
+    yield* splitBlock(vma, pfn);
+    return;
+  }
+  const { platform } = vma.mm;
+  const cache = cacheOf(platform, pfn);
+  const folio = cache?.get(platform.records.index(pfn));
+  if (cache !== undefined && folio !== undefined) yield* unmapFolio(cache, folio);
 }
 
 /** Entry by entry. Of a huge page that is mapped by parts a part is meant: it is split first. Kernels that look at more than one entry at a time leave it whole where all of it is meant. */
@@ -85,9 +107,9 @@ function* agePages(vma: Vma, from: Vpn, to: Vpn, age: Age): Sleepable<void> {
       if (!profile.adviceSplitsParts && ram.head(pfn) === pfn && allByParts(vma, vpn, to, pfn)) {
         pt.protect(vpn, PMD_PAGES, agedBits(age), 0);
         if (age === 'free') for (let i = 0; i < PMD_PAGES; i++) setLazyFree(platform, pfn + i);
-        if (age === 'pageout') yield* splitAnonymous(vma, pfn);
+        if (age === 'pageout') yield* splitBlock(vma, pfn);
         vpn += PMD_PAGES - 1;
-      } else if (ram.mappings(pfn) === 1 && (yield* splitAnonymous(vma, pfn))) vpn--;
+      } else if (ram.mappings(pfn) === 1 && (yield* splitBlock(vma, pfn))) vpn--;
       else if (profile.adviceSplitsParts) break;
       continue;
     }

@@ -84,6 +84,8 @@ export interface VmOps {
   readonly dax: boolean;
   /** it maps ordinary pages, with a reference and a mapping counted for each entry */
   readonly countsPages?: boolean;
+  /** pages of it that are to be reclaimed could only go to swap */
+  readonly swapBacked?: boolean;
   /** `fault` or `hugeFault` where it takes neither a wait nor a notifier; else FAULT_SLEEPS. Called only while nobody else can run. */
   quickFault(vmf: Vmf, level: number): number;
   fault(vmf: Vmf): Sleepable<number>;

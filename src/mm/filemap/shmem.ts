@@ -90,6 +90,7 @@ function shmemVmOps(file: ShmemFile): VmOps {
     name: 'shmem',
     dax: false,
     countsPages: true,
+    swapBacked: true,
     collapse: (vma, base) => collapseShmem(file, vma, base),
     quickFault: (vmf, level) => (level === LEVEL_PTE ? shmemFault(file, vmf) : VM_FAULT_FALLBACK),
     *fault(vmf) {

@@ -252,6 +252,31 @@ describe('MADV_COLLAPSE', () => {
     expect(advise(rig, AT, 512, 'collapse')).toBe('ok');
   });
 
+  test('shared memory becomes a folio of 2M: CLEAR of each mapped page, then of the 2M; who else maps it faults it', async () => {
+    const rig = await makeMachine();
+    rig.map(null, { npages: 1024, at: AT, shared: true });
+    for (const at of [3, 4, 9]) rig.touch(AT + at, 'w', at);
+    const { heard } = listen(rig.mm, AT, 1024);
+    expect(advise(rig, AT, 512, 'collapse')).toBe('ok');
+    expect(heard()).toEqual(['CLEAR 3-4', 'CLEAR 4-5', 'CLEAR 9-10', 'CLEAR 0-512']);
+    expect(rig.entry(AT).level).toBe(1);
+    expect([3, 4, 9, 10].map((at) => rig.touch(AT + at, 'r'))).toEqual([3, 4, 9, 0]);
+    expect(advise(rig, AT, 512, 'collapse'), 'again').toBe('ok');
+    expect(advise(rig, AT + 512, 512, 'collapse'), 'with no table there').toBe('EINVAL');
+    heard();
+    advise(rig, AT, 512, 'pageout');
+    expect(heard(), 'it is split, and mapped no more').toEqual(['CLEAR 0-512', 'CLEAR 0-512']);
+    expect(rig.touch(AT + 9, 'r')).toBe(9);
+    expect(rig.entry(AT + 9).level).toBe(0);
+    const pfn = rig.mm.pageTable.translate(AT + 9, 0);
+    rig.platform.ram.get(pfn);
+    expect(advise(rig, AT, 512, 'collapse'), 'somebody holds a page').toBe('EAGAIN');
+    rig.platform.ram.put(pfn);
+    const free = rig.platform.ram.freePages;
+    rig.run(munmap(rig.mm, AT, 1024));
+    expect(rig.platform.ram.freePages - free).toBe(1024);
+  });
+
   test('pages that are elsewhere come back first; one that cannot be had is EINVAL', async () => {
     const rig = await makeMachine();
     rig.map(null, { npages: 1024, at: AT });
