@@ -2,7 +2,7 @@
  * MADV_COLLAPSE of shmem (mm/khugepaged.c: collapse_file, retract_page_tables): 2 MiB of the file become one folio, holes and all, and
  * the area that asked maps it whole. Who maps its pages is unmapped page by page, then every area that covers the 2 MiB as a whole.
  */
-import { LEVEL_PMD, PMD_PAGES } from '../../abi.ts';
+import { LEVEL_PMD, LEVEL_PTE, PMD_PAGES } from '../../abi.ts';
 import type { ErrnoCode } from '../../errno.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { alignDown, type Vpn } from '../../units.ts';
@@ -14,12 +14,13 @@ import { installWhole } from './map.ts';
 import type { ShmemFile } from './shmem.ts';
 import { dropMappingOf } from './unmapFolio.ts';
 
-/** The 2 MiB from `base` on of an area that covers them. Null: done; EAGAIN: a page is held; ENOMEM. */
+/** The 2 MiB from `base` on of an area that covers them. Null: done; EINVAL: done for the file, but the area had no table there; EAGAIN: a page is held; ENOMEM. */
 export function* collapseShmem(file: ShmemFile, vma: Vma, base: Vpn): Sleepable<ErrnoCode | null> {
   const { cache } = file;
   const index = vma.pgoffOf(base);
   if (index % PMD_PAGES !== 0 || index >= file.sizePages) return 'EINVAL';
   let folio = cache.get(index);
+  let hasTable = true; // of a folio that there was this is not asked
   if (folio?.order !== 9) {
     const old = cache.folios(index, index + PMD_PAGES);
     if (old.some((one) => isHeld(file, one))) return 'EAGAIN';
@@ -27,9 +28,12 @@ export function* collapseShmem(file: ShmemFile, vma: Vma, base: Vpn): Sleepable<
     const made = cache.merge(index);
     if (made === null) return 'ENOMEM';
     folio = made;
+    vma.mm.pageTable.look(base);
+    hasTable = vma.mm.pageTable.level === LEVEL_PTE;
   }
   const whole = folio;
   yield* eachMapping(cache.inode, index, index + PMD_PAGES, (area, start, end) => retract(area, start, end, whole));
+  if (!hasTable) return 'EINVAL';
   installWhole(vma, base, whole);
   return null;
 }
