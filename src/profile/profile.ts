@@ -93,6 +93,8 @@ export interface KernelProfile {
   readonly removalShutsDown: boolean;
   /** a pagemap that goes away waits for references on its pages; else their struct pages go under whoever has them */
   readonly drainWaitsForPages: boolean;
+  /** on one CPU a new thread runs before the one that made it goes on (EEVDF) */
+  readonly newThreadRuns: boolean;
   /** mprotect to read only forgets that an area was accounted for, where no page has come of it */
   readonly mprotectUnaccounts: boolean;
   /** smaps takes pages that no entry maps just now (exclusive to a device, on their way) for shared */
@@ -156,6 +158,7 @@ const V6_1: KernelProfile = {
   splitZeroPage: false,
   mprotectPud: 'cleared',
   privateWriteAsksHuge: true,
+  newThreadRuns: false,
   mprotectUnaccounts: false,
   smapsAbsentShared: false,
   exclusiveHugetlb: 'ignored',
@@ -216,6 +219,7 @@ const V6_12: KernelProfile = {
   splitZeroPage: true,
   mprotectPud: 'changed',
   privateWriteAsksHuge: false,
+  newThreadRuns: true,
   mprotectUnaccounts: true,
   smapsAbsentShared: true,
   exclusiveHugetlb: 'refused',

@@ -8,8 +8,10 @@
  */
 import { Deadlock, KernelCrash } from '../errno.ts';
 import { MachineCore } from '../machine.ts';
+import type { Mm } from '../mm/index.ts';
 import { profileOf } from '../profile/index.ts';
 import { Guest, type ProbeApi } from './guest.ts';
+import type { Sleepable } from '../sched/index.ts';
 import { SCENARIO_MS_MAX } from './limits.ts';
 import { TooManyNames } from './names.ts';
 import type { Answer } from './operation.ts';
@@ -79,6 +81,7 @@ function runLine(process: Process, line: Line): Answer[] {
   const answer = line.op === 'in' ? { skip: `no child ${line.args.word('ID')}` } : guest.platform.sched.runToEnd(line.op, perform(process, line));
   checkThreads(guest);
   const told = signals.splice(0);
+  guest.platform.sched.runToEnd('maps', readMaps(process.mm));
   const vmas = process.changedVmas();
   return [{
     i: process.line,
@@ -88,6 +91,14 @@ function runLine(process: Process, line: Line): Answer[] {
     ...(told.length === 0 ? {} : { signals: told }),
     ...(vmas === null ? {} : { vmas }),
   }];
+}
+
+/** Who reads /proc/self/maps waits for the areas to be still. */
+function* readMaps(mm: Mm): Sleepable<void> {
+  const { sched } = mm.platform;
+  if (!mm.alive) return;
+  if (!mm.mmapLock.tryRead(sched)) yield* mm.mmapLock.read(sched);
+  mm.mmapLock.readUnlock(sched);
 }
 
 /** A thread takes the kernel down with it. */

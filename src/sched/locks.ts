@@ -10,7 +10,10 @@ import { invariant } from '../errno.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Sleepable, Task } from './task.ts';
 
-/** A reader-writer semaphore, as mmap_lock or i_rwsem. Not recursive. */
+/**
+ * A reader-writer semaphore, as mmap_lock or i_rwsem. Not recursive. Who comes after a writer that waits waits behind it, readers too;
+ * but where a policy drives the tasks, the schedule alone says who goes first.
+ */
 export class RwLock {
   readonly name: string;
   /** what the code that runs once it has the lock works on, up to its next preemption point: a reader, a writer */
@@ -18,6 +21,8 @@ export class RwLock {
   readonly writeTouches: string;
   #writer: Task | null = null;
   readonly #readers: Task[] = [];
+  /** writers that wait */
+  #waiting: readonly object[] = [];
 
   constructor(name: string, writeTouches = name, readTouches = writeTouches) {
     this.name = name;
@@ -31,13 +36,13 @@ export class RwLock {
 
   /** Takes it for reading if that takes neither a wait nor a preemption point. */
   tryRead(sched: Scheduler): boolean {
-    if (sched.concurrent || this.#writer !== null) return false;
+    if (sched.concurrent || this.#writer !== null || this.#waiting.length > 0) return false;
     this.#readers.push(sched.current);
     return true;
   }
 
   tryWrite(sched: Scheduler): boolean {
-    if (sched.concurrent || this.#writer !== null || this.#readers.length > 0) return false;
+    if (sched.concurrent || this.#writer !== null || this.#readers.length > 0 || this.#waiting.length > 0) return false;
     this.#writer = sched.current;
     return true;
   }
@@ -51,23 +56,26 @@ export class RwLock {
 
   *read(sched: Scheduler): Sleepable<void> {
     sched.mightSleep(this.name);
-    for (let asks = sched.concurrent; asks || this.#writer !== null; asks = false) {
-      yield { kind: 'wait', what: `${this.name} (read)`, touches: this.readTouches, ready: () => this.#writer === null, holder: () => this.#writer, deadlineNs: Infinity };
+    const before = sched.driven ? [] : this.#waiting;
+    const ready = (): boolean => this.#writer === null && !before.some((writer) => this.#waiting.includes(writer));
+    for (let asks = sched.concurrent; asks || !ready(); asks = false) {
+      yield { kind: 'wait', what: `${this.name} (read)`, touches: this.readTouches, ready, holder: () => this.#writer ?? this.#readers[0] ?? null, deadlineNs: Infinity };
     }
     this.#readers.push(sched.current);
   }
 
   *write(sched: Scheduler): Sleepable<void> {
     sched.mightSleep(this.name);
-    for (let asks = sched.concurrent; asks || this.#writer !== null || this.#readers.length > 0; asks = false) {
-      yield {
-        kind: 'wait',
-        what: `${this.name} (write)`,
-        touches: this.writeTouches,
-        ready: () => this.#writer === null && this.#readers.length === 0,
-        holder: () => this.#writer ?? this.#readers[0] ?? null,
-        deadlineNs: Infinity,
-      };
+    const ticket = {};
+    const before = sched.driven ? [] : this.#waiting;
+    const ready = (): boolean => this.#writer === null && this.#readers.length === 0 && !before.some((writer) => this.#waiting.includes(writer));
+    try {
+      for (let asks = sched.concurrent; asks || !ready(); asks = false) {
+        if (!sched.driven && !ready() && !this.#waiting.includes(ticket)) this.#waiting = [...this.#waiting, ticket];
+        yield { kind: 'wait', what: `${this.name} (write)`, touches: this.writeTouches, ready, holder: () => this.#writer ?? this.#readers[0] ?? null, deadlineNs: Infinity };
+      }
+    } finally {
+      if (this.#waiting.length > 0) this.#waiting = this.#waiting.filter((one) => one !== ticket);
     }
     this.#writer = sched.current;
   }

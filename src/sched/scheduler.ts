@@ -21,6 +21,8 @@ export interface Policy {
 export class Scheduler {
   /** true while somebody else could run between two steps of the current task */
   concurrent = false;
+  /** true while a policy says who runs: then a lock has no order of its own */
+  driven = false;
   nowNs = 0;
   #tasks: Task[] = [];
   #nextId = 1;
@@ -74,6 +76,15 @@ export class Scheduler {
    * others have come to their end; tasks that can never go on are ended with EDEADLK.
    */
   run(policy: Policy): readonly Task[] {
+    this.driven = true;
+    try {
+      return this.#run(policy);
+    } finally {
+      this.driven = false;
+    }
+  }
+
+  #run(policy: Policy): readonly Task[] {
     let last: Task | null = null;
     for (;;) {
       const ready = this.#ready(last);

@@ -49,7 +49,7 @@ export function* makeDeviceExclusiveRange(mm: Mm, start: Vpn, npages: number, ow
   return { error: null, count: had.length, pfns };
 }
 
-/** get_user_pages() of one page for writing, with a reference; huge leaves of anonymous memory are split (FOLL_SPLIT_PMD). */
+/** get_user_pages() of one page for writing, with a reference; huge leaves of RAM are split (FOLL_SPLIT_PMD). */
 function* getPage(mm: Mm, vpn: Vpn): Sleepable<Pfn | ErrnoCode> {
   const vma = mm.vmas.at(vpn);
   if (vma === null || vma.has(VM_IO | VM_PFNMAP)) return 'EFAULT';
@@ -58,8 +58,11 @@ function* getPage(mm: Mm, vpn: Vpn): Sleepable<Pfn | ErrnoCode> {
   const pt = mm.pageTable;
   for (let round = 0; round < MAX_ROUNDS; round++) {
     if (pt.look(vpn) && isWritable(pt.lo)) {
-      if (pt.level === LEVEL_PMD && vma.ops === null && !vma.has(VM_HUGETLB)) yield* splitHuge(vma, alignDown(vpn, PMD_PAGES), PMD_PAGES);
-      pt.look(vpn);
+      const splits = pt.level === LEVEL_PMD && !vma.has(VM_HUGETLB) && framePfn(pt.lo, pt.hi) < DEVICE_BASE_PFN;
+      if (splits) {
+        yield* splitHuge(vma, alignDown(vpn, PMD_PAGES), PMD_PAGES);
+        continue;
+      }
       return takePage(vma, framePfn(pt.lo, pt.hi) + (vpn % pagesOfLevel(pt.level)));
     }
     const result = yield* handleMmFault(vma, vpn, FAULT_FLAG_REMOTE | FAULT_FLAG_WRITE);

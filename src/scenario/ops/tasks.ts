@@ -56,6 +56,9 @@ export const TASK_OPERATIONS: OperationList = {
     if (inner === null) throw new Skip('no operation');
     const task = process.guest.platform.sched.spawn(`${args.word('ID')}: ${inner.text}`, perform(process, inner));
     process.threads.set(args.word('ID'), { task, text: inner.text });
+    // Where the new thread gets the CPU at once it waits for a lock that is held before this one has told of its areas.
+    const { sched, profile } = process.guest.platform;
+    if (profile.newThreadRuns && process.mm.mmapLock.held !== null) yield* sched.sleep(1);
     return { err: 'ok' };
   },
   'wait ID [MS]': function* wait(process, args) {

@@ -3,6 +3,34 @@ import { HmmError, InvariantError, KernelCrash } from '../../../dist/errno.js';
 import { RwLock, Scheduler, WaitQueue, randomPolicy, runOn, type Sleepable } from '../../../dist/sched/index.js';
 
 describe('RwLock', () => {
+  test('has who comes after a waiting writer wait behind it, in the order in which they came', () => {
+    const sched = new Scheduler();
+    const lock = new RwLock('lock');
+    const order: string[] = [];
+    const reader = function* (name: string, holdNs = 0): Sleepable<void> {
+      if (!lock.tryRead(sched)) yield* lock.read(sched);
+      order.push(name);
+      yield* sched.sleep(holdNs);
+      lock.readUnlock(sched);
+    };
+    const writer = function* (): Sleepable<void> {
+      if (!lock.tryWrite(sched)) yield* lock.write(sched);
+      order.push('writer');
+      lock.writeUnlock(sched);
+    };
+    sched.spawn('long', reader('long', 100));
+    sched.spawn('writer', (function* () {
+      yield* sched.sleep(10);
+      yield* writer();
+    })());
+    sched.spawn('late', (function* () {
+      yield* sched.sleep(20);
+      yield* reader('late');
+    })());
+    sched.runToEnd('wait', sched.sleep(1000));
+    expect(order).toEqual(['long', 'writer', 'late']);
+  });
+
   test('readers share it, a writer has it alone', () => {
     const sched = new Scheduler();
     const lock = new RwLock('lock');
