@@ -182,7 +182,7 @@ export class FileSystem {
       upTo = target.end;
     }
     const { writePagesMax, hintPages, growsByUnit } = this.profile;
-    const capped = index + Math.min(upTo - index, writePagesMax);
+    const capped = inode.hinted ? upTo : index + Math.min(upTo - index, writePagesMax); // units of a file's own are had whole
     let allocEnd = capped;
     if (growsByUnit && !inode.hinted && Math.min(endByte, capped * 4096) > inode.size) {
       const unitEnd = alignUp(capped, hintPages);
