@@ -4,6 +4,7 @@
  */
 import type { Platform } from '../memremap/index.ts';
 import { PageTable } from '../pgtable/index.ts';
+import type { KernelProfile } from '../profile/index.ts';
 import { RwLock, type Sleepable } from '../sched/index.ts';
 import type { NotifierEvent } from '../events/events.ts';
 import type { Vpn } from '../units.ts';
@@ -76,4 +77,10 @@ export function* invalidateStart(mm: Mm, event: NotifierEvent, start: Vpn, end: 
 
 export function invalidateEnd(mm: Mm, range: NotifierRange | null): void {
   if (range !== null) mm.notifiers.end(range);
+}
+
+/** The modelled kernel is about to break the guarantee over `[start, end)`, as `field` of its profile says: whoever checks may know. */
+export function tellBreach(mm: Mm, field: keyof KernelProfile, start: Vpn, end: Vpn): void {
+  const { bus } = mm.platform;
+  if (bus.on) bus.emit({ type: 'breach', field, mm: mm.id, start, end });
 }

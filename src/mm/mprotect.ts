@@ -10,7 +10,7 @@ import { HI_NX, framePfn, isLeafEntry, isSwapEntry } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
 import { protectSwapEntry } from './migrate/swapEntries.ts';
-import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
+import { invalidateEnd, invalidateStart, tellBreach, type Mm } from './mm.ts';
 import { VM_ACCESS, VM_EXEC, VM_HUGETLB, VM_WRITE, type Vma } from './vma.ts';
 import { isExclusive } from './thp/index.ts';
 import { splitHugeEdges } from './zap.ts';
@@ -55,7 +55,9 @@ function clearBadPuds(mm: Mm, start: Vpn, end: Vpn): void {
   const pt = mm.pageTable;
   for (let vpn = alignDown(start, PUD_PAGES); vpn < end; vpn += PUD_PAGES) {
     pt.look(vpn);
-    if (pt.level === LEVEL_PUD && !pt.none && (pt.lo & PTE_PRESENT) !== 0) pt.setRaw(0, 0);
+    if (pt.level !== LEVEL_PUD || pt.none || (pt.lo & PTE_PRESENT) === 0) continue;
+    tellBreach(mm, 'mprotectPud', vpn, vpn + PUD_PAGES);
+    pt.setRaw(0, 0);
   }
 }
 

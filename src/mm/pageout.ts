@@ -15,7 +15,7 @@ import { DEVICE_BASE_PFN, PAGE_ANON, PAGE_LAZYFREE } from '../page/index.ts';
 import { SWP_HWPOISON, framePfn, isDirty, isLeafEntry, isPresent, isSpecial, isSwapEntry, swapType } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import type { Pfn, Vpn } from '../units.ts';
-import { invalidateEnd, invalidateStart } from './mm.ts';
+import { invalidateEnd, invalidateStart, tellBreach } from './mm.ts';
 import { unmapFolio } from './filemap/cache.ts';
 import { cacheOf } from './migrate/mappers.ts';
 import { zapSwapEntry } from './migrate/swapEntries.ts';
@@ -53,7 +53,10 @@ function* ageHuge(vma: Vma, base: Vpn, whole: boolean, age: Age): Sleepable<bool
   const { platform, pageTable: pt } = vma.mm;
   const pfn = framePfn(pt.lo, pt.hi);
   if (pfn >= DEVICE_BASE_PFN) {
-    if (platform.profile.coldClearsPmd) pt.setRaw(0, 0);
+    if (platform.profile.coldClearsPmd) {
+      tellBreach(vma.mm, 'coldClearsPmd', base, base + PMD_PAGES);
+      pt.setRaw(0, 0);
+    }
     return true;
   }
   if (platform.ram.isZero(pfn) || platform.ram.mappings(pfn) !== 1) return true;

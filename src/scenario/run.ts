@@ -27,6 +27,8 @@ export interface RunOptions {
   readonly profile: string;
   /** which probe asks; default: the profile's own */
   readonly api?: ProbeApi;
+  /** made for the machine before anything runs, told of each line when it is done: a Checker, say */
+  readonly watch?: (core: MachineCore) => { step(operation: string): unknown };
 }
 
 export type RunResult = 'ok' | 'crash' | 'timeout' | 'failed';
@@ -46,6 +48,7 @@ export async function runScenario(script: Script, options: RunOptions): Promise<
   const api = options.api ?? probeOf(options.profile);
   const guest = new Guest(core, api, operationsFor(api));
   const process = new Process(guest, core.platform.sched.runToEnd('start', startProcess(core)));
+  const watcher = options.watch?.(core);
   const ops: Answer[] = [];
   let result: RunResult = 'ok';
   try {
@@ -54,6 +57,7 @@ export async function runScenario(script: Script, options: RunOptions): Promise<
       const answers = runLine(process, line);
       if (core.platform.sched.nowNs > SCENARIO_MS_MAX * 1e6) throw new OutOfTime(`more than ${SCENARIO_MS_MAX} ms`);
       ops.push(...answers);
+      watcher?.step(line.text);
     }
   } catch (error) {
     result = endOf(error);
