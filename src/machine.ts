@@ -89,6 +89,13 @@ export class MachineCore {
     return child;
   }
 
+  /** A fresh file system on the device of one that nobody uses any more. */
+  remakeFileSystem(before: FileSystem, dax: boolean): FileSystem {
+    const system = new FileSystem(this.platform, before.profile, before.pgmap, dax);
+    this.fileSystems.splice(this.fileSystems.indexOf(before), 1, system);
+    return system;
+  }
+
   /** A persistent memory device with a file system on it. */
   newFileSystem(name: string, npages: number, fs: FsName, dax = true): FileSystem {
     const system = new FileSystem(this.platform, FS_PROFILES[fs], this.#register(name, 'fs-dax', npages), dax);

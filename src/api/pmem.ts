@@ -99,7 +99,7 @@ export class Pmem {
   }
 
   get freeBytes(): number {
-    return this.#fs.allocator.freePages * 4096;
+    return this.#fs.freePages * 4096;
   }
 
   /** Creates and opens a file. Throws EEXIST, ENOSPC, ENOMEM; then there is no such file. */

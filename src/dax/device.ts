@@ -11,10 +11,11 @@
  * area is. `kill` takes the device away under whoever maps it.
  */
 import { LEVEL_PTE } from '../abi.ts';
+import { HmmError } from '../errno.ts';
 import { Mappings, type Mappable } from '../fs/index.ts';
 import type { PgMap, Platform } from '../memremap/index.ts';
 import {
-  FAULT_FLAG_WRITE, VM_FAULT_FALLBACK, VM_FAULT_SIGBUS, VM_HUGEPAGE, insertDevicePfn, unmapMappingRange, type MappedFile, type VmOps, type Vmf,
+  FAULT_FLAG_WRITE, VM_FAULT_FALLBACK, VM_FAULT_SIGBUS, VM_HUGEPAGE, insertDevicePfn, unmapMappingRange, type FileCalls, type MappedFile, type VmOps, type Vmf,
 } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel } from '../units.ts';
@@ -44,10 +45,27 @@ export function openDaxDevice(device: DaxDevice): MappedFile {
     alignPages,
     preferPages: alignPages,
     syncSupported: true,
+    calls: deviceCalls(device),
     refuses(shared, start, npages) {
       if (!device.alive) return 'ENXIO';
       return shared && start % alignPages === 0 && npages % alignPages === 0 ? null : 'EINVAL';
     },
+  };
+}
+
+/** A character device has none of a file's calls: it is mapped. */
+function deviceCalls(device: DaxDevice): FileCalls {
+  const refuse = (code: 'EINVAL' | 'ENODEV', op: string) => function* refused(): Sleepable<never> {
+    throw new HmmError(code, op, `${device.name} is a character device`);
+  };
+  return {
+    read: refuse('EINVAL', 'read'),
+    write: refuse('EINVAL', 'write'),
+    truncate: refuse('EINVAL', 'truncate'),
+    fallocate: refuse('ENODEV', 'fallocate'),
+    sync: refuse('EINVAL', 'fsync'),
+    stat: () => ({ size: 0, blocks: 0, dax: device.platform.profile.statTellsDax }),
+    extents: () => null,
   };
 }
 

@@ -60,6 +60,11 @@ export class DaxEntries {
     this.changed = new WaitQueue(`DAX entry of ${inode.name}`, '*');
   }
 
+  /** Has the file no entry at all? */
+  get empty(): boolean {
+    return this.#nodes.size === 0 && this.#giant.size === 0;
+  }
+
   /** The entry that covers page `index`, or 0; its place in `level` and `base`. */
   find(index: number): number {
     if (this.#giant.size > 0) {

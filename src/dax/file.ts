@@ -200,13 +200,15 @@ function busyPage(inode: Inode): Pfn {
 
 /** __dax_clear_dirty_range(), then the same: no entry stays. */
 function* invalidateAll(inode: Inode, first: number, last: number): Sleepable<void> {
+  if (entriesOf(inode).empty) return;
   entriesOf(inode).removeRange(first, last);
   yield* unmapMappingRange(inode, first, last, false);
 }
 
-/** invalidate_inode_pages2_range() before new blocks are read: clean entries go, mappings of the range too. */
+/** invalidate_inode_pages2_range() before new blocks are read: clean entries go, mappings of the range too; a file without entries is left alone. */
 export function* invalidateClean(inode: Inode, first: number, last: number): Sleepable<void> {
   const entries = entriesOf(inode);
+  if (entries.empty) return;
   const clean: { base: number; level: number }[] = [];
   entries.forEach(first, last, (base, level, entry) => {
     if ((entryFlags(entry) & DAX_DIRTY) === 0) clean.push({ base, level });

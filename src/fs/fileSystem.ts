@@ -10,10 +10,13 @@ import type { PgMap, Platform } from '../memremap/index.ts';
 import { RwLock } from '../sched/index.ts';
 import { alignDown, alignUp, type Pfn } from '../units.ts';
 import { BlockAllocator } from './allocator.ts';
+import { ext4Metadata } from './ext4Geometry.ts';
 import { ExtentMap, FILE_PAGES_MAX } from './extents.ts';
 import { sizePages, type ExtentPages, type Inode } from './inode.ts';
 import { Mappings } from './mappings.ts';
+import { KeptBlocks } from './kept.ts';
 import { hintedSpan, placeBlocks } from './place.ts';
+import { forgetKept, type Ext4Memory } from './placeExt4.ts';
 import type { FsProfile } from './profile.ts';
 import { cancelCopies, copyTarget, endCopy } from './reflink.ts';
 import { BlockSharing } from './sharing.ts';
@@ -37,6 +40,8 @@ export interface WriteMap extends Iomap {
   readonly source: Iomap | null;
 }
 
+/** ext4: one fallocate(2) of more than an extent's length looks ahead as a write does */
+const PREALLOCATE_PAGES_MAX = 32767;
 /** blocks beside those of the file that an allocation may need for its extent tree */
 const TREE_PAGES = 4;
 
@@ -54,14 +59,17 @@ export class FileSystem {
   /** XFS's groups; null elsewhere */
   readonly xfs: XfsGeometry | null;
   readonly inodes = new Map<string, Inode>();
+  /** files that have lost their name and are still in use */
+  readonly orphans = new Set<Inode>();
   /** shut down: the device is gone, everything that needs it is EIO */
   shutDown = false;
   /** its journal has failed: nothing changes any more */
   readOnly = false;
   /** its device is being taken away: blocks cannot be reached any more (kill_dax) */
   killed = false;
-  /** where the next block of a small file goes, or -1 (place.ts) */
-  smallFiles: Pfn = -1;
+  /** blocks kept for files and not yet theirs, and what ext4's allocator remembers (placeExt4.ts) */
+  readonly kept = new KeptBlocks();
+  readonly ext4: Ext4Memory = { lastGroup: 0, small: [] };
   /** told before the blocks of a deleted file go that nobody uses any more */
   onEvict: ((inode: Inode) => void) | null = null;
   /** told of blocks that nobody has any more */
@@ -76,9 +84,8 @@ export class FileSystem {
     this.dax = dax;
     this.reflink = profile.reflink && platform.profile.daxReflink;
     this.xfs = profile.allocator === 'near' ? xfsGeometry(pgmap.npages, this.reflink) : null;
-    const reserved = Math.min(profile.metadataPages, Math.floor(pgmap.npages / 8));
-    this.allocator = new BlockAllocator(pgmap.basePfn + reserved, pgmap.npages - reserved);
-    for (const [first, end] of this.xfs?.metadata ?? []) if (end > first) this.allocator.reserve(pgmap.basePfn + first, end - first);
+    this.allocator = new BlockAllocator(pgmap.basePfn, pgmap.npages);
+    for (const [first, end] of this.xfs?.metadata ?? ext4Metadata(pgmap.npages)) if (end > first) this.allocator.reserve(pgmap.basePfn + first, end - first);
   }
 
   /** EIO where it is shut down, EROFS where its journal has failed. */
@@ -116,7 +123,7 @@ export class FileSystem {
       preallocated: false,
       extentPages: extentPages ?? this.profile.alignPages,
       hinted: extentPages !== undefined,
-      placed: { windows: [] },
+      placed: { kept: [] },
       rwsem: new RwLock(`i_rwsem ${this.name}:${name}`, `${touches},bytes`),
       invalidateLock: new RwLock(`invalidate_lock ${this.name}:${name}`, `${touches},bytes`),
       mappings: new Mappings(this.platform.sched, `${this.name}:${name}`, touches),
@@ -142,12 +149,15 @@ export class FileSystem {
     this.requireChangeable('unlink');
     inode.unlinked = true;
     this.inodes.delete(inode.name);
+    this.orphans.add(inode);
     this.evictIfUnused(inode);
   }
 
   /** The blocks of a deleted file go when nobody has it open or maps it any more. */
   evictIfUnused(inode: Inode): void {
-    if (!inode.unlinked || inode.opens > 0 || inode.mappings.size > 0 || inode.extents.count === 0) return;
+    if (!inode.unlinked || inode.opens > 0 || inode.mappings.size > 0) return;
+    this.orphans.delete(inode);
+    if (inode.extents.count === 0) return;
     this.onEvict?.(inode);
     inode.pages = null;
     this.freeBlocks(inode, 0, FILE_PAGES_MAX);
@@ -156,8 +166,13 @@ export class FileSystem {
 
   /** A file is closed: what it has beyond its end goes, unless it was asked for (xfs_release). */
   closed(inode: Inode): void {
-    if (inode.unlinked || inode.size === 0) return;
-    this.#trim(inode);
+    if (inode.opens <= 0 && inode.mappings.size === 0) forgetKept(this, inode);
+    if (!inode.unlinked && inode.size > 0) this.#trim(inode);
+  }
+
+  /** Has somebody a file of it open or mapped? */
+  get busy(): boolean {
+    return [...this.inodes.values(), ...this.orphans].some(({ opens, mappings }) => opens > 0 || mappings.size > 0);
   }
 
   /** What the file has at page `index`, looking no further than `end`. */
@@ -238,7 +253,7 @@ export class FileSystem {
   /** fallocate(2): gives holes in `[index, index + npages)` unwritten blocks. ENOSPC with nothing changed. */
   allocate(inode: Inode, index: number, npages: number): void {
     if (!this.hasRoom(inode, index, index + npages)) throw this.#full(inode, npages);
-    this.#fill(inode, index, index + npages, false);
+    this.#fill(inode, index, index + npages, npages > PREALLOCATE_PAGES_MAX && this.xfs === null);
   }
 
   /** Makes `[index, end)` read as zeroes: what has blocks there becomes unwritten. Holes stay. */
@@ -248,7 +263,7 @@ export class FileSystem {
 
   /** Gives back the blocks of pages `[index, end)`. Their bytes stay as they are, as on a real device. */
   freeBlocks(inode: Inode, index: number, end: number): void {
-    inode.placed.windows = [];
+    forgetKept(this, inode);
     if (index >= end) return;
     for (const piece of inode.extents.punch(index, Math.min(end, FILE_PAGES_MAX) - index)) {
       for (const run of inode.reflinked ? this.sharing.release(piece.pfn, piece.npages) : [piece]) {
@@ -272,6 +287,11 @@ export class FileSystem {
   commit(inode: Inode): void {
     inode.metadataDirty = false;
     this.allocator.settle();
+  }
+
+  /** Pages that no file has. */
+  get freePages(): number {
+    return this.allocator.freePages + this.kept.count;
   }
 
   /** Pages of the file that have blocks. */
@@ -341,7 +361,7 @@ export class FileSystem {
   }
 
   #undo(inode: Inode, made: readonly { index: number; npages: number }[]): void {
-    inode.placed.windows = [];
+    forgetKept(this, inode);
     for (const { index, npages } of made) {
       for (const piece of inode.extents.punch(index, npages)) this.allocator.free(piece.pfn, piece.npages);
     }

@@ -10,15 +10,9 @@ import { alignUp, type Pfn } from '../units.ts';
 import type { ExtentMap } from './extents.ts';
 import type { FileSystem } from './fileSystem.ts';
 import type { Inode } from './inode.ts';
+import type { Placed } from './place.ts';
 import { allocateInGroups, type GroupRequest } from './xfsGroups.ts';
 import { xfsInodePage, type XfsGeometry } from './xfsGeometry.ts';
-
-export interface Placed {
-  /** first page of the file */
-  readonly index: number;
-  readonly pfn: Pfn;
-  readonly npages: number;
-}
 
 /** how far off a neighbour may be, in lengths of the allocation, to be followed at its distance */
 const GAP_UNITS = 4;

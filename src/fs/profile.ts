@@ -12,10 +12,6 @@ export interface FsProfile {
   readonly alignPages: ExtentPages;
   /** who chooses blocks: ext4's multi-block allocator, or XFS, near what the file has (place.ts) */
   readonly allocator: 'mballoc' | 'near';
-  /** ext4: pages before the first data block; pages of a block group, and how many at its start are not for data */
-  readonly metadataPages: number;
-  readonly groupPages: number;
-  readonly groupHeadPages: number;
   /** files share blocks */
   readonly reflink: boolean;
   /** a write allocates at most so many pages at a time */
@@ -55,9 +51,6 @@ const XFS = {
   name: 'xfs',
   alignPages: 512,
   allocator: 'near',
-  metadataPages: 0,
-  groupPages: 0,
-  groupHeadPages: 0,
   zeroRange: 'replaced',
   punchDrops: 'touched',
   punchFlushes: 'unmapped',
@@ -82,9 +75,6 @@ export const FS_PROFILES = {
     name: 'ext4',
     alignPages: 512,
     allocator: 'mballoc',
-    metadataPages: 297,
-    groupPages: 32768,
-    groupHeadPages: 97,
     zeroRange: 'converted',
     punchDrops: 'inside',
     punchFlushes: 'first',

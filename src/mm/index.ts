@@ -5,6 +5,7 @@ export * from './file.ts';
 export * from './access.ts';
 export * from './anonVma.ts';
 export * from './mprotect.ts';
+export * from './msync.ts';
 export * from './mremap.ts';
 export * from './vma.ts';
 export * from './mmap.ts';

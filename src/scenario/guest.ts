@@ -2,7 +2,7 @@
  * The guest in which the records were taken: the same places of the same size, made when they are first named.
  *
  *   dev0, dev1        devices with private memory of 128 MiB
- *   ext4, xfs, xfsn   file systems on 768 MiB of persistent memory    dax2m, dax4k  device-dax of 256 MiB    dax1g  of 2 GiB
+ *   ext4, xfs, xfsn   file systems on 768 MiB of persistent memory    dax2m, dax4k  device-dax of 254 MiB    dax1g  of 2 GiB
  */
 import type { DaxDevice } from '../dax/index.ts';
 import type { DeviceMemory } from '../dmirror/index.ts';
@@ -29,8 +29,8 @@ export interface DaxPlace {
 }
 
 export const DAX_PLACES: Readonly<Record<string, DaxPlace>> = {
-  dax2m: { npages: 65536, alignLevel: 1, node: 'dax3.0', offsetPages: { modern: 512, 2019: 512 } },
-  dax4k: { npages: 65536, alignLevel: 0, node: 'dax4.0', offsetPages: { modern: 512, 2019: 1026 } },
+  dax2m: { npages: 65024, alignLevel: 1, node: 'dax3.0', offsetPages: { modern: 512, 2019: 512 } },
+  dax4k: { npages: 65024, alignLevel: 0, node: 'dax4.0', offsetPages: { modern: 512, 2019: 1026 } },
   dax1g: { npages: 2 * GIB_PAGES, alignLevel: 2, node: 'dax5.0', offsetPages: { modern: 0, 2019: 0 } },
 };
 
@@ -63,9 +63,11 @@ export class Guest {
     return this.core.platform;
   }
 
-  /** A fresh file system at a place. */
-  newFileSystem(place: string, dax: boolean): FileSystem {
-    const fs = this.core.newFileSystem(place, FS_PAGES, place as FsName, dax);
+  /** A fresh file system at a place; null where the one that is mounted there is in use. */
+  newFileSystem(place: string, dax: boolean): FileSystem | null {
+    const before = this.#systems.get(place);
+    if (before?.busy === true && !this.#unmounted.has(before)) return null;
+    const fs = before === undefined || before.gone ? this.core.newFileSystem(place, FS_PAGES, place as FsName, dax) : this.core.remakeFileSystem(before, dax);
     this.#systems.set(place, fs);
     return fs;
   }
@@ -88,7 +90,7 @@ export class Guest {
   unmount(place: string): boolean {
     const fs = this.#systems.get(place);
     if (fs === undefined || this.#unmounted.has(fs)) return false;
-    for (const { opens, mappings } of fs.inodes.values()) if (opens > 0 || mappings.size > 0) return false;
+    if (fs.busy) return false;
     this.#unmounted.add(fs);
     return true;
   }

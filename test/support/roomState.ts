@@ -46,5 +46,5 @@ export function fileState(inode: Inode): object {
   entriesOf(inode).forEach(0, 2 ** 52, (base, level, entry) => {
     if (entryFlags(entry) !== DAX_EMPTY) entries.push(`${base}/${level}: ${entry - entryFlags(entry)} ${entryFlags(entry)}`);
   });
-  return { size: inode.size, extents: [...inode.extents], entries, free: inode.fs.allocator.freePages };
+  return { size: inode.size, extents: [...inode.extents], entries, free: inode.fs.freePages };
 }

@@ -60,7 +60,7 @@ export class InodeCache implements CachedFile {
     const { inode } = this;
     const { delayedBlocks, hintPages } = inode.fs.profile;
     if (delayedBlocks) {
-      if (this.#needsBlock(index, end) && inode.fs.allocator.freePages === 0) throw new HmmError('ENOSPC', 'write', `${inode.fs.name} is full`);
+      if (this.#needsBlock(index, end) && inode.fs.freePages === 0) throw new HmmError('ENOSPC', 'write', `${inode.fs.name} is full`);
       return;
     }
     // Whole units where there is room for them, from the first page without blocks on.

@@ -11,8 +11,7 @@ export const FILE_OPERATIONS: OperationList = {
   'fs ext4|xfs|xfsn [TEXT]': function* fs(process, args) {
     const options = args.word('TEXT');
     if (!/^(|nodax|dax=(always|inode|never))$/.test(options)) throw new Skip(`no mount option ${options}`);
-    process.guest.newFileSystem(args.word('ext4|xfs|xfsn'), options === '' || options === 'dax=always');
-    return { exit: 0 };
+    return { exit: process.guest.newFileSystem(args.word('ext4|xfs|xfsn'), options === '' || options === 'dax=always') === null ? 1 : 0 };
   },
   'open ID WORD [ro] [trunc] [direct]': function* open(process, args) {
     const flags = { readOnly: args.has('ro'), truncate: args.has('trunc'), direct: args.has('direct') };

@@ -1,6 +1,6 @@
 /** Operations on areas: map, hole, unmap, remap, protect, msync. */
 import { HmmError } from '../../errno.ts';
-import { VM_LOCKED, VM_NORESERVE, VM_READ, VM_WRITE, mmPopulate, mmap, mprotect, mremap, munmap, newHugeAnon } from '../../mm/index.ts';
+import { VM_LOCKED, VM_NORESERVE, VM_READ, VM_WRITE, mmPopulate, mmap, mprotect, mremap, msync, munmap, newHugeAnon } from '../../mm/index.ts';
 import type { Vpn } from '../../units.ts';
 import type { OperationList } from '../operation.ts';
 import type { Args } from '../parse.ts';
@@ -30,7 +30,8 @@ export const MAPPING_OPERATIONS: OperationList = {
     yield* mmap(process.mm, {
       npages,
       prot: args.prot('prot', VM_READ | VM_WRITE),
-      shared: args.has('shared') || (!anon && !args.has('private')),
+      // The kinds are bits of one number: private and shared together ask for what `validate` asks for.
+      shared: args.has('shared') || args.has('validate') || args.has('sync') || (!anon && !args.has('private')),
       file,
       pgoff: args.size('off') / 4096,
       start: at,
@@ -68,13 +69,8 @@ export const MAPPING_OPERATIONS: OperationList = {
     yield* mprotect(process.mm, pageOf(process, args), pagesUp(args.size('LEN')), args.prot('PROT'));
     return { err: 'ok' };
   },
-  'msync ADDR LEN [sync] [async] [inval]': function* msync(process, args) {
-    const vpn = pageOf(process, args);
-    const vma = process.mm.vmas.at(vpn);
-    if (vma === null) throw new HmmError('ENOMEM', 'msync', 'nothing is mapped there');
-    const pgoff = vma.pgoffOf(vpn);
-    const { calls } = vma.file ?? {};
-    if (calls !== undefined && !args.has('async') && !args.has('inval')) yield* calls.sync(pgoff, pgoff + pagesUp(args.size('LEN')));
+  'msync ADDR LEN [sync] [async] [inval]': function* synchronize(process, args) {
+    yield* msync(process.mm, pageOf(process, args), pagesUp(args.size('LEN')), args.has('async') ? 'async' : args.has('inval') ? 'invalidate' : 'sync');
     return { err: 'ok' };
   },
 };

@@ -15,7 +15,7 @@ const PMEM_PLACES = ['ext4', 'xfs', 'xfsn'];
 function* shell(process: Process, command: string): Sleepable<Answer> {
   const dd = /^dd if=\/dev\/zero of=\/mnt\/(\w+)\/(\w+) bs=4k count=(\d+)( 2>\/dev\/null)?$/.exec(command);
   if (dd !== null) return yield* copyZeroes(process, dd[1] as string, dd[2] as string, Number(dd[3]) * 4096);
-  const umount = /^umount \/mnt\/(\w+)$/.exec(command);
+  const umount = /^umount \/mnt\/(\w+)( 2>\/dev\/null)?$/.exec(command);
   if (umount !== null) return { exit: process.guest.unmount(umount[1] as string) ? 0 : 1 };
   const pmem = /^echo namespace(\d)\.0 ?> ?\/sys\/bus\/nd\/drivers\/nd_pmem\/unbind$/.exec(command);
   if (pmem !== null) {

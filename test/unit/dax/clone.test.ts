@@ -104,7 +104,7 @@ describe('files that share blocks', () => {
           rig.run(munmap(rig.mm, vpn, 64));
           rig.run(daxTruncate(inode, 0));
         }
-        expect(f.fs.allocator.freePages).toBe(freePages);
+        expect(f.fs.freePages).toBe(freePages);
       }),
       { numRuns: 20 },
     );

@@ -358,14 +358,14 @@ describe('no room', () => {
     const inode = fs.create('f');
     fs.setSize(inode, 1024 * 4096);
     const rest = fs.create('rest', 1);
-    fs.allocate(rest, 0, fs.allocator.freePages);
+    fs.allocate(rest, 0, fs.freePages);
     const a = rig.map(inode, { npages: 1024, at: AT });
     rig.touch(a, 'r');
     const { heard } = listen(rig.mm, a, 1024);
     const before = entries(inode);
     expect(() => rig.touch(a, 'w')).toThrow(/SIGBUS ADRERR/);
     expect(() => rig.touch(a + 600, 'w')).toThrow(/SIGBUS ADRERR/);
-    expect([inode.extents.count, fs.allocator.freePages]).toEqual([0, 0]);
+    expect([inode.extents.count, fs.freePages]).toEqual([0, 0]);
     expect(before).toEqual(['0/1 zero dirty']);
     expect(rig.touch(a, 'r')).toBe(0);
     // The 2M page of zeroes went on the way to 4K.
