@@ -38,7 +38,6 @@ export function* startProcess(core: MachineCore): Sleepable<Mm> {
   const parent = core.newMm('runner');
   const program = new ShmemFile(platform, { name: 'runner', size: 200 * 4096, huge: false });
   const opened = openShmem(program, true);
-  for (let i = 0; i < 200; i++) program.read(i, 0);
   yield* opened.calls?.write(0, new TextEncoder().encode('\x7fELF')) ?? [];
   for (const part of PROGRAM) yield* place(parent, part, opened);
   yield* place(parent, HEAP, null);
