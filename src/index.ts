@@ -2,7 +2,9 @@
 export { createMachine, Machine } from './api/machine.ts';
 export type { DaxDeviceOptions, DeviceMemoryOptions, MachineOptions, PmemOptions, Usage } from './api/machine.ts';
 export { AddressSpace } from './api/addressSpace.ts';
-export type { Advice, AreaInfo, LeafInfo, Mappable, Mapping, MmapOptions, MremapOptions } from './api/addressSpace.ts';
+export type { Advice, AreaInfo, LeafInfo, Mappable, Mapping, MmapOptions, MremapOptions, PoisonNotice } from './api/addressSpace.ts';
+export { Pins } from './api/pins.ts';
+export type { PinOptions } from './api/pins.ts';
 export { DaxFile } from './api/file.ts';
 export type { ExtentInfo } from './api/file.ts';
 export { DaxDevice, PgMapView, Pmem } from './api/pmem.ts';

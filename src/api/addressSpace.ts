@@ -2,18 +2,26 @@
 import { ACCESS_READ, LEVEL_PUD, PTE_ACCESSED } from '../abi.ts';
 import { HmmError, checkOptions } from '../errno.ts';
 import {
-  VM_EXEC, VM_NOHUGEPAGE, VM_READ, VM_WRITE, cpuLoad, cpuStore, exitMm, madviseDontneed, madviseHuge, mmap, mprotect, mremap, munmap, protString, type MappedFile, type Mm,
+  VM_EXEC, VM_NOHUGEPAGE, VM_READ, VM_WRITE, cpuLoad, cpuStore, exitMm, madviseDontneed, madviseHuge, madviseInject, mmap, mprotect, mremap, munmap, pinUserPages, protString, type MappedFile, type Mm,
 } from '../mm/index.ts';
 import { framePfn, isDirty, isLeafEntry, isPresent, isWritable } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { LEVEL_SIZES, addrOf, alignDown, pagesOfLevel, type PageSize } from '../units.ts';
 import { checkAddress, checkBoolean, checkBytes, checkData, checkOneOf, checkPage, checkPages, describe } from './checks.ts';
 import type { Driver } from './driver.ts';
+import { Pins, type PinOptions } from './pins.ts';
 
 /** What mmap can map: a file, a device, or nothing (anonymous memory). */
 export interface Mappable {
   /** @internal */
   mappedFile(): MappedFile;
+}
+
+/** SIGBUS for memory that has failed, to a process that did not touch it. */
+export interface PoisonNotice {
+  readonly addr: bigint;
+  /** low bits of `addr` that do not count */
+  readonly lsb: number;
 }
 
 export interface MmapOptions {
@@ -105,6 +113,8 @@ export class AddressSpace implements Disposable {
       const mm = this.#space('madvise');
       return advice === 'dontneed' ? madviseDontneed(mm, vpn, npages) : madviseHuge(mm, vpn, npages, advice === 'hugepage');
     },
+    pin: (addr: bigint, length: number, options: PinOptions = {}): Sleepable<Pins> => this.#pin(addr, length, options),
+    poison: (addr: bigint, length: number, how: 'hwpoison' | 'softoffline' = 'hwpoison'): Sleepable<PoisonNotice | null> => this.#poison(addr, length, how),
     load: (addr: bigint, target: Uint8Array): Sleepable<void> => {
       const { vpn, within } = checkAddress('load', 'addr', addr);
       return cpuLoad(this.#space('load'), vpn, within, checkData('load', 'target', target));
@@ -147,6 +157,22 @@ export class AddressSpace implements Disposable {
   /** madvise(2). Throws EINVAL, ENOMEM. */
   madvise(addr: bigint, length: number, advice: Advice): void {
     this.#driver.run('madvise', this.task.madvise(addr, length, advice));
+  }
+
+  /**
+   * pin_user_pages(): holds the pages, so that they outlive the mapping; truncate and punch of a DAX file wait for them. Fewer than
+   * asked where a later page cannot be had. Throws EFAULT, EOPNOTSUPP (a long pin of a DAX file), ENOMEM.
+   */
+  pin(addr: bigint, length: number, options: PinOptions = {}): Pins {
+    return this.#driver.run('pin', this.task.pin(addr, length, options));
+  }
+
+  /**
+   * MADV_HWPOISON, MADV_SOFT_OFFLINE: the memory fails, or is replaced before it does. Returns the signal that the process gets for it at
+   * once, if any. Throws EFAULT, EIO, EBUSY, EHWPOISON.
+   */
+  poison(addr: bigint, length: number, how: 'hwpoison' | 'softoffline' = 'hwpoison'): PoisonNotice | null {
+    return this.#driver.run('poison', this.task.poison(addr, length, how));
   }
 
   /** Loads by the processor. Throws FaultSignal where the process would get SIGSEGV or SIGBUS, ENOMEM. */
@@ -280,6 +306,26 @@ export class AddressSpace implements Disposable {
       dontunmap,
     });
     return { start: addrOf(at), end: addrOf(at + newPages), length: newPages * 4096 };
+  }
+
+  *#pin(addr: bigint, length: number, options: PinOptions): Sleepable<Pins> {
+    checkOptions('pin', options, ['write', 'longterm']);
+    const { write = false, longterm = false } = options;
+    checkBoolean('pin', 'write', write);
+    checkBoolean('pin', 'longterm', longterm);
+    const vpn = checkPage('pin', 'addr', addr);
+    const mm = this.#space('pin');
+    const { err, pfns } = yield* pinUserPages(mm, vpn, checkPages('pin', 'length', vpn, length), { write, longterm });
+    if (err !== null) throw new HmmError(err, 'pin', 'no page can be had', addr);
+    return new Pins(this.#driver, mm, pfns);
+  }
+
+  *#poison(addr: bigint, length: number, how: 'hwpoison' | 'softoffline'): Sleepable<PoisonNotice | null> {
+    const vpn = checkPage('poison', 'addr', addr);
+    checkOneOf('poison', 'how', how, ['hwpoison', 'softoffline']);
+    const { err, signal } = yield* madviseInject(this.#space('poison'), vpn, checkPages('poison', 'length', vpn, length), how);
+    if (err !== null) throw new HmmError(err, 'poison', 'a page cannot be taken out of use', addr);
+    return signal === null ? null : { addr: addrOf(signal.vpn), lsb: signal.lsb };
   }
 
   *#fork(options: { name?: string }): Sleepable<AddressSpace> {

@@ -113,6 +113,14 @@ export class Pmem {
     });
   }
 
+  /**
+   * Its driver is unbound under the file system: mappings stay and read, nothing else reaches a block, and nobody is waited for but, in
+   * v5.2, who holds pages.
+   */
+  unbind(): void {
+    this.#driver.run('unbind', this.#driver.core.unbindPmem(this.#fs));
+  }
+
   /** Opens a file that is there. Throws ENOENT. */
   open(name: string, options: { readOnly?: boolean } = {}): DaxFile {
     checkOptions('open', options, ['readOnly']);
