@@ -32,9 +32,9 @@ describe('a write asked of a read-only mapping', () => {
     ['device DAX of 4K pages', ['open d dev:dax4k', 'map a 2M d prot=r', 'touch a+1M r', 'fault a+1M 4K w'], 1],
     ['huge pages of anonymous memory', ['map a 6M anon', 'advise a 6M hugepage', 'touch a+2M w', 'protect a 6M r', 'fault a+3M 4K w'], 1],
   ] as const)('%s', async (_what, lines, npages) => {
-    const last = (await run(lines)).at(-1);
+    const last = (await run(lines)).at(-1) as Op;
     expect(last).toMatchObject(BITTEN);
-    expect((last?.['pfns'] as { n: number; f: string }[]).reduce((n, one) => n + one.n, 0)).toBe(npages);
+    expect((last['pfns'] as { n: number; f: string }[]).reduce((n, one) => n + one.n, 0)).toBe(npages);
   });
 
   test('a device that stores there: it has written nothing', async () => {

@@ -92,13 +92,13 @@ export class HugeFile {
 
   /** remove_inode_hugepages(), hugetlb_unreserve_pages(): pages `[first, end)` and the promises for them go. */
   remove(first: number, end: number): void {
-    for (const [index, pfn] of [...this.pages]) {
+    for (const [index, pfn] of this.pages) {
       if (index < first || index >= end) continue;
       this.pages.delete(index);
       this.promised.delete(index); // used when the page came
       this.platform.ram.put(pfn);
     }
-    for (const index of [...this.promised]) {
+    for (const index of this.promised) {
       if (index < first || index >= end) continue;
       this.promised.delete(index);
       this.pool.unreserve(1);

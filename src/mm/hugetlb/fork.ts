@@ -11,13 +11,13 @@ import { addrOf } from '../../units.ts';
 import { ownPage } from '../anonVma.ts';
 import { invalidateEnd, invalidateStart } from '../mm.ts';
 import { addPage } from '../thp/index.ts';
-import type { Vma } from '../vma.ts';
+import type { Vma, VmOps } from '../vma.ts';
 import type { HugeFile } from './file.ts';
 
 export function* copyHuge(copy: Vma, vma: Vma): Sleepable<void> {
   const { mm } = vma;
   const { records } = mm.platform;
-  const { level, npages } = (vma.ops?.hugetlb as HugeFile).pool;
+  const { level, npages } = ((vma.ops as VmOps).hugetlb as HugeFile).pool;
   const range = vma.isCow ? yield* invalidateStart(mm, 'CLEAR', vma.start, vma.end) : null;
   try {
     for (let vpn = vma.start; vpn < vma.end; vpn += npages) {

@@ -78,5 +78,5 @@ function calls(file: HugeFile): FileCalls {
 
 /** The page size of an area of huge pages. */
 export function hugePageOf(vma: Vma): HugePool {
-  return (vma.ops?.hugetlb as HugeFile).pool;
+  return ((vma.ops as VmOps).hugetlb as HugeFile).pool;
 }

@@ -10,7 +10,7 @@ import { PAGE_ANON } from '../../page/index.ts';
 import type { Pfn, Vpn } from '../../units.ts';
 import { invalidateEnd, invalidateStart } from '../mm.ts';
 import { dropPage } from '../thp/index.ts';
-import { VM_MAYSHARE, type Vma } from '../vma.ts';
+import { VM_MAYSHARE, type Vma, type VmOps } from '../vma.ts';
 import type { HugeFile, HugePromises } from './file.ts';
 
 /** `within`: the caller has an invalidation open; `alone`: it has none. `only`: the entries of that page alone, which the area is robbed of. */
@@ -19,7 +19,7 @@ export function* unmapHuge(vma: Vma, start: Vpn, end: Vpn, caller: 'within' | 'a
   const nests = mm.platform.profile.hugetlbUnmapNests;
   const range = nests || caller === 'alone' ? yield* invalidateStart(mm, nests ? 'UNMAP' : 'CLEAR', start, end) : null;
   const pt = mm.pageTable;
-  const { level, npages } = (vma.ops?.hugetlb as HugeFile).pool;
+  const { level, npages } = ((vma.ops as VmOps).hugetlb as HugeFile).pool;
   for (let vpn = pt.nextEntry(start, end, level); vpn >= 0; ) {
     const base = vpn - (vpn % npages);
     pt.look(base);
