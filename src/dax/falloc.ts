@@ -33,10 +33,12 @@ export function* daxPunch(inode: Inode, offset: number, length: number): Sleepab
   const { sched } = platform;
   // ext4 goes on to the end of the page that holds the file's end, XFS keeps that page and zeroes it.
   const toEnd = profile.punchDrops === 'inside';
-  if (toEnd && offset >= inode.size) return;
+  const beyond = toEnd && offset >= inode.size;
+  if (beyond && !platform.profile.fallocateBreaksFirst) return;
   const end = toEnd ? Math.min(offset + length, alignDown(inode.size, 4096) + 4096) : offset + length;
   yield* changeBlocks(inode, 'punch', offset, length, function* punch(): Sleepable<void> {
     yield* breakLayouts(inode);
+    if (beyond) return;
     yield* forgetRange(inode, offset, end);
     if (sched.concurrent) yield sched.point('punch: free blocks', `${inode.touches},bytes`);
     freeSpace(inode, offset, end);

@@ -3,7 +3,7 @@
  * ext4_insert_range; xfs_collapse_file_space, xfs_insert_file_space).
  *
  * What moves is written back and unmapped before; ranges are whole pages. ext4 looks at its arguments first, XFS breaks the layout,
- * and for a collapse forgets the range, before it refuses. Check, then commit.
+ * and for a collapse forgets the range, before it refuses; later kernels break the layout first on both. Check, then commit.
  */
 import { HmmError } from '../errno.ts';
 import { FILE_PAGES_MAX, cancelCopies, sizePages, type Inode } from '../fs/index.ts';
@@ -19,15 +19,17 @@ export function* daxCollapse(inode: Inode, offset: number, length: number): Slee
   checkRange('fallocate', offset, length);
   const { fs } = inode;
   const xfs = fs.profile.allocator === 'near';
-  if (!xfs) checkWhole(offset, length);
+  const late = xfs || fs.platform.profile.fallocateBreaksFirst;
+  if (!late) checkWhole(offset, length);
   const [first, npages] = [offset / 4096, length / 4096];
   const refuse = (): void => {
     checkWhole(offset, length);
     if (offset + length >= inode.size) throw new HmmError('EINVAL', 'fallocate', `a collapse of [${offset}, ${offset + length}) reaches the end of ${inode.name}`);
   };
   yield* changeBlocks(inode, 'fallocate', offset, length, function* collapse(): Sleepable<void> {
-    if (!xfs) refuse();
+    if (!late) refuse();
     yield* breakLayouts(inode);
+    if (fs.platform.profile.fallocateBreaksFirst) refuse();
     if (xfs) {
       yield* forgetRange(inode, offset, offset + length);
       refuse();
@@ -52,7 +54,8 @@ export function* daxInsert(inode: Inode, offset: number, length: number): Sleepa
   checkRange('fallocate', offset, length);
   const { fs } = inode;
   const xfs = fs.profile.allocator === 'near';
-  if (!xfs) checkWhole(offset, length);
+  const late = xfs || fs.platform.profile.fallocateBreaksFirst;
+  if (!late) checkWhole(offset, length);
   const [first, npages] = [offset / 4096, length / 4096];
   const refuse = (): void => {
     checkWhole(offset, length);
@@ -60,7 +63,7 @@ export function* daxInsert(inode: Inode, offset: number, length: number): Sleepa
     if (offset >= inode.size) throw new HmmError('EINVAL', 'fallocate', `${inode.name} ends before the range to insert`);
   };
   yield* changeBlocks(inode, 'fallocate', offset, length, function* insert(): Sleepable<void> {
-    if (!xfs) refuse();
+    if (!late) refuse();
     yield* breakLayouts(inode);
     refuse();
     if (xfs) {

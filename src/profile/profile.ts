@@ -121,6 +121,8 @@ export interface KernelProfile {
   readonly largeFolioWrites: boolean;
   /** the 2019 API on DAX VMAs: refused (EINVAL, before the seed patch) or mirrored */
   readonly daxMirror: 'refused' | 'mirrored';
+  /** fallocate(2) that takes blocks away breaks the layout, and does no more, before it looks at its arguments; earlier ext4 looked first, and XFS forgot the range before */
+  readonly fallocateBreaksFirst: boolean;
   /** XFS maps files with DAX that share blocks; without it such a file system has no reflink */
   readonly daxReflink: boolean;
   /** any fault of a block that files share, not only a write, unmaps it in that file first */
@@ -194,6 +196,7 @@ const V6_1: KernelProfile = {
   truncateFlushesEnd: true,
   largeFolioWrites: false,
   daxMirror: 'mirrored',
+  fallocateBreaksFirst: false,
   daxReflink: true,
   sharedReadUnmaps: false,
   sharedWriteUnmaps: false,
@@ -238,6 +241,7 @@ const V6_12: KernelProfile = {
   extendZeroes: true,
   truncateFlushesEnd: false,
   largeFolioWrites: true,
+  fallocateBreaksFirst: true,
   sharedReadUnmaps: true,
   sharedWriteUnmaps: true,
   copyOfHoleZeroed: true,
