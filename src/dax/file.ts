@@ -15,7 +15,7 @@ import { alignUp, pagesFor, pagesOfLevel, type Pfn } from '../units.ts';
 import { copyBlocks } from './copy.ts';
 import { DAX_DIRTY, DAX_EMPTY, DAX_ZERO, entriesOf, entryFlags, entryPfn } from './entries.ts';
 import { requireBlocks, requireChangeable, requirePages, requireSync, requireUp, requireWritable } from './gone.ts';
-import { writebackRange } from './writeback.ts';
+import { cleanRange, writebackRange } from './writeback.ts';
 
 /** The largest file: 2^52 pages less one, in bytes that a number holds exactly. */
 export const MAX_FILE_BYTES = Number.MAX_SAFE_INTEGER - 4095;
@@ -124,6 +124,7 @@ export function* daxTruncate(inode: Inode, size: number): Sleepable<void> {
       // So who waits for a pinned page has made the file shorter already.
       if (inode.fs.profile.truncateSizes === 'first' && inode.fs.platform.profile.truncateSizesFirst) inode.fs.setSize(inode, size);
       yield* breakLayouts(inode);
+      if (size <= before) yield* flushEnd(inode, size);
       if (size > before) zeroBytes(inode, before, Math.min(size, alignUp(before, 4096)));
       if (size !== inode.size) inode.fs.setSize(inode, size);
       yield* dropPageCache(inode, keep);
@@ -139,6 +140,13 @@ export function* daxTruncate(inode: Inode, size: number): Sleepable<void> {
   } finally {
     inode.rwsem.writeUnlock(sched);
   }
+}
+
+/** XFS writes the page of the new end back before the file becomes shorter, or stays as long. */
+function* flushEnd(inode: Inode, size: number): Sleepable<void> {
+  const { profile, platform } = inode.fs;
+  const index = Math.floor(size / 4096);
+  if (profile.zeroesOnExtend && platform.profile.truncateFlushesEnd) yield* cleanRange(inode, index, index + 1);
 }
 
 /** truncate_pagecache(): what maps pages from `keep` on goes, private copies too, before and after the entries do. */

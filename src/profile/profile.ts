@@ -261,6 +261,7 @@ const V5_2: KernelProfile = {
   hugetlbDontneed: false,
   removeNeedsWrite: true,
   softDirty: false,
+  truncateFlushesEnd: false,
   pins: 'references',
   longtermPinRefused: 'after',
   deviceCompoundPages: false,
