@@ -36,7 +36,7 @@ export function placeExt4(fs: FileSystem, inode: Inode, wanted: Wanted): Placed 
   const { index, ahead } = wanted;
   let npages = Math.min(wanted.npages, GROUP_PAGES);
   const claimable = fs.allocator.freePages + fs.kept.count - Math.min(Math.floor(fs.pgmap.npages / 50), RESERVED_PAGES_MAX);
-  while (npages > claimable && npages > 0) npages >>= 1;
+  while (npages > claimable && npages > 0) npages = Math.floor(npages / 2);
   if (npages === 0) return null;
   const small = Math.max(index + npages, sizePages(inode)) <= SMALL_FILE_PAGES;
   const kept = fromKept(fs, inode, index, npages, small);

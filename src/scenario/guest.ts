@@ -11,7 +11,7 @@ import type { FileSystem, FsName } from '../fs/index.ts';
 import type { MachineCore } from '../machine.ts';
 import type { ShmemFile } from '../mm/index.ts';
 import type { Platform } from '../memremap/index.ts';
-import { Skip, type Operations } from './operation.ts';
+import type { Operations } from './operation.ts';
 import { Probe2019 } from './probe2019.ts';
 
 const FS_PAGES = 768 * 256;
@@ -28,11 +28,11 @@ export interface DaxPlace {
   readonly offsetPages: { readonly modern: number; readonly '2019': number };
 }
 
-export const DAX_PLACES: Readonly<Record<string, DaxPlace>> = {
+export const DAX_PLACES: ReadonlyMap<string, DaxPlace> = new Map(Object.entries({
   dax2m: { npages: 65024, alignLevel: 1, node: 'dax3.0', offsetPages: { modern: 512, 2019: 512 } },
   dax4k: { npages: 65024, alignLevel: 0, node: 'dax4.0', offsetPages: { modern: 512, 2019: 1026 } },
   dax1g: { npages: 2 * GIB_PAGES, alignLevel: 2, node: 'dax5.0', offsetPages: { modern: 0, 2019: 0 } },
-};
+}));
 
 /** Which of the two APIs the probe in the guest asks. */
 export type ProbeApi = 'modern' | '2019';
@@ -96,8 +96,8 @@ export class Guest {
   }
 
   daxDevice(name: string): DaxDevice {
-    const place = DAX_PLACES[name];
-    if (place === undefined) throw new Skip(`no device ${name}`);
+    const place = DAX_PLACES.get(name);
+    if (place === undefined) throw new HmmError('ENOENT', 'open', `no device ${name}`);
     const device = this.#devices.get(name) ?? this.core.newDaxDevice(name, place.npages, place.alignLevel, place.offsetPages[this.api]);
     this.#devices.set(name, device);
     return device;

@@ -205,6 +205,6 @@ export class Process {
     if (file === null || file.inode.name.startsWith('[')) return area;
     const { name } = file.inode;
     const deleted = 'unlinked' in file.inode && file.inode.unlinked === true ? ' (deleted)' : '';
-    return { ...area, file: DAX_PLACES[name]?.node ?? `${name}${deleted}`, off: hex(pgoff * 4096) };
+    return { ...area, file: DAX_PLACES.get(name)?.node ?? `${name}${deleted}`, off: hex(pgoff * 4096) };
   }
 }

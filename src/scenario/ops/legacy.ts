@@ -95,7 +95,7 @@ function foldUpdates(log: readonly HeardUpdate[], start: number): Answer[] {
 }
 
 function pagemapOf(guest: Guest, label: string): PgMap {
-  return DAX_PLACES[label] === undefined ? guest.madeAt(label).pgmap : guest.daxDevice(label).pgmap;
+  return DAX_PLACES.has(label) ? guest.daxDevice(label).pgmap : guest.madeAt(label).pgmap;
 }
 
 /** An invalidation begun by hand; `hold` is the lock of the 2019 API that is taken meanwhile. */
