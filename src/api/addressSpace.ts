@@ -2,7 +2,7 @@
 import { ACCESS_READ, LEVEL_PUD, PTE_ACCESSED } from '../abi.ts';
 import { HmmError, checkOptions } from '../errno.ts';
 import {
-  VM_EXEC, VM_NOHUGEPAGE, VM_READ, VM_WRITE, cpuLoad, cpuStore, exitMm, madviseDontneed, madviseHuge, madviseInject, mmap, mprotect, mremap, munmap, pinUserPages, protString, type MappedFile, type Mm,
+  ADVICE, VM_EXEC, VM_NOHUGEPAGE, VM_READ, VM_WRITE, cpuLoad, cpuStore, exitMm, madvise, madviseInject, mlock, mmap, mprotect, mremap, munlock, munmap, pinUserPages, protString, type Advice, type MappedFile, type Mm,
 } from '../mm/index.ts';
 import { framePfn, isDirty, isLeafEntry, isPresent, isWritable } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
@@ -79,7 +79,8 @@ export interface AreaInfo extends Mapping {
   readonly offset: number;
 }
 
-export type Advice = 'dontneed' | 'hugepage' | 'nohugepage';
+/** MADV_ advice by name: 'dontneed', 'free', 'cold', 'collapse', ... */
+export type { Advice };
 
 export class AddressSpace implements Disposable {
   readonly name: string;
@@ -109,9 +110,16 @@ export class AddressSpace implements Disposable {
     madvise: (addr: bigint, length: number, advice: Advice): Sleepable<void> => {
       const vpn = checkPage('madvise', 'addr', addr);
       const npages = checkPages('madvise', 'length', vpn, length);
-      checkOneOf('madvise', 'advice', advice, ['dontneed', 'hugepage', 'nohugepage']);
-      const mm = this.#space('madvise');
-      return advice === 'dontneed' ? madviseDontneed(mm, vpn, npages) : madviseHuge(mm, vpn, npages, advice === 'hugepage');
+      checkOneOf('madvise', 'advice', advice, ADVICE);
+      return madvise(this.#space('madvise'), vpn, npages, advice);
+    },
+    mlock: (addr: bigint, length: number): Sleepable<void> => {
+      const vpn = checkPage('mlock', 'addr', addr);
+      return mlock(this.#space('mlock'), vpn, checkPages('mlock', 'length', vpn, length));
+    },
+    munlock: (addr: bigint, length: number): Sleepable<void> => {
+      const vpn = checkPage('munlock', 'addr', addr);
+      return munlock(this.#space('munlock'), vpn, checkPages('munlock', 'length', vpn, length));
     },
     pin: (addr: bigint, length: number, options: PinOptions = {}): Sleepable<Pins> => this.#pin(addr, length, options),
     poison: (addr: bigint, length: number, how: 'hwpoison' | 'softoffline' = 'hwpoison'): Sleepable<PoisonNotice | null> => this.#poison(addr, length, how),
@@ -154,9 +162,19 @@ export class AddressSpace implements Disposable {
     return this.#driver.run('fork', this.task.fork(options));
   }
 
-  /** madvise(2). Throws EINVAL, ENOMEM. */
+  /** madvise(2). Throws EINVAL, EACCES, ENODEV, EAGAIN, EFAULT, EHWPOISON, ENOMEM. */
   madvise(addr: bigint, length: number, advice: Advice): void {
     this.#driver.run('madvise', this.task.madvise(addr, length, advice));
+  }
+
+  /** mlock(2): the pages are there at once, and advice may not take them away. Throws ENOMEM, EAGAIN. */
+  mlock(addr: bigint, length: number): void {
+    this.#driver.run('mlock', this.task.mlock(addr, length));
+  }
+
+  /** munlock(2). Throws ENOMEM. */
+  munlock(addr: bigint, length: number): void {
+    this.#driver.run('munlock', this.task.munlock(addr, length));
   }
 
   /**

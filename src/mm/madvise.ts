@@ -26,7 +26,7 @@ const PAGE_SIZE = 4096;
 type Visit = (vma: Vma, start: Vpn, end: Vpn) => Sleepable<void>;
 
 /** The flags that an area is to have, or why not. */
-const FLAG_ADVICE: Readonly<Record<string, (vma: Vma) => number>> = {
+const FLAG_ADVICE = {
   normal: ({ flags }) => flags,
   hugepage: ({ flags }) => (flags & ~VM_NOHUGEPAGE) | VM_HUGEPAGE,
   nohugepage: ({ flags }) => (flags & ~VM_HUGEPAGE) | VM_NOHUGEPAGE,
@@ -44,9 +44,9 @@ const FLAG_ADVICE: Readonly<Record<string, (vma: Vma) => number>> = {
     const never = VM_SHARED | VM_MAYSHARE | VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_HUGETLB | VM_MIXEDMAP;
     return vma.has(never) || vma.isDax ? vma.flags : vma.flags | VM_MERGEABLE;
   },
-};
+} as const satisfies Readonly<Record<string, (vma: Vma) => number>>;
 
-const PAGE_ADVICE: Readonly<Record<string, Visit>> = {
+const PAGE_ADVICE = {
   *willneed() {
     // nothing is on a disk that it could be read from ahead
   },
@@ -68,9 +68,10 @@ const PAGE_ADVICE: Readonly<Record<string, Visit>> = {
   collapse: (vma, start, end) => collapseRange(vma, start, end, faultBack),
   populate_read: (vma, start, end) => populateRange(vma, start, end, false),
   populate_write: (vma, start, end) => populateRange(vma, start, end, true),
-};
+} as const satisfies Readonly<Record<string, Visit>>;
 
-export const ADVICE: readonly string[] = [...Object.keys(FLAG_ADVICE), ...Object.keys(PAGE_ADVICE)];
+export type Advice = keyof typeof FLAG_ADVICE | keyof typeof PAGE_ADVICE;
+export const ADVICE = [...Object.keys(FLAG_ADVICE), ...Object.keys(PAGE_ADVICE)] as readonly Advice[];
 
 /**
  * madvise(2), the advice by the name of its constant: MADV_DONTNEED is 'dontneed'. EINVAL for advice that the kernel does not know, or
@@ -78,8 +79,8 @@ export const ADVICE: readonly string[] = [...Object.keys(FLAG_ADVICE), ...Object
  */
 export function* madvise(mm: Mm, start: Vpn, npages: number, advice: string): Sleepable<void> {
   const { profile, sched } = mm.platform;
-  const flagsFor = FLAG_ADVICE[advice];
-  const visit = PAGE_ADVICE[advice];
+  const flagsFor = (FLAG_ADVICE as Readonly<Record<string, (vma: Vma) => number>>)[advice];
+  const visit = (PAGE_ADVICE as Readonly<Record<string, Visit>>)[advice];
   if (profile.adviceUnknown.includes(advice) || (flagsFor === undefined && visit === undefined)) throw new HmmError('EINVAL', 'madvise', `no advice ${advice}`, addrOf(start));
   if (npages === 0) return;
   if (visit === undefined) {

@@ -166,6 +166,30 @@ describe('areas of many terabytes', () => {
   });
 });
 
+describe('advice and locking', () => {
+  it('makes huge pages, splits and collapses them, and says what it refuses', async () => {
+    using machine = await createMachine({ arena: 32 * MiB, native: 'off' });
+    const mm = machine.mm();
+    const map = mm.mmap(null, { length: 2 * MiB, at: 1n << 40n });
+    mm.madvise(map.start, 2 * MiB, 'hugepage');
+    mm.store(map.start + 5000n, Uint8Array.of(7));
+    const sizes = (): string[] => [...mm.walk(map.start, map.end)].map((leaf) => leaf.pageSize);
+    expect(sizes()).toEqual(['2M']);
+    mm.madvise(map.start, 4096, 'cold');
+    expect(new Set(sizes())).toEqual(new Set(['4K']));
+    mm.madvise(map.start, 2 * MiB, 'collapse');
+    expect(sizes()).toEqual(['2M']);
+    expect(mm.load(map.start + 5000n, 1)[0]).toBe(7);
+    mm.mlock(map.start, 2 * MiB);
+    expect(() => mm.madvise(map.start, 2 * MiB, 'dontneed')).toThrow(/EINVAL/);
+    mm.munlock(map.start, 2 * MiB);
+    mm.madvise(map.start, 2 * MiB, 'dontneed');
+    expect(sizes()).toEqual([]);
+    expect(() => mm.mlock(map.end, 4096)).toThrow(/ENOMEM/);
+    expect(() => mm.mlock(map.start + 1n, 4096)).toThrow(/mlock: addr/);
+  });
+});
+
 describe('a process that forks', () => {
   it('shares its memory until one writes; mirrors of either see their own', async () => {
     using machine = await createMachine({ arena: 32 * MiB, native: 'off' });
