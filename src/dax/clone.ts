@@ -6,7 +6,7 @@
  * That comes before the arguments are looked at. Offsets and lengths are bytes.
  */
 import { HmmError } from '../errno.ts';
-import { FILE_PAGES_MAX, shareRange, type Inode } from '../fs/index.ts';
+import { FILE_PAGES_MAX, checkClone, shareRange, type Inode } from '../fs/index.ts';
 import { WaitQueue, type Sleepable } from '../sched/index.ts';
 import { pagesFor, pagesOfLevel } from '../units.ts';
 import { DAX_EMPTY, DAX_ZERO, entriesOf, entryFlags, entryPfn } from './entries.ts';
@@ -80,19 +80,4 @@ function tieEntries(inode: Inode): void {
   entriesOf(inode).forEach(0, FILE_PAGES_MAX, (base, level, entry) => {
     if ((entryFlags(entry) & (DAX_ZERO | DAX_EMPTY)) === 0) tiePages(inode, base, entryPfn(entry), pagesOfLevel(level), false);
   });
-}
-
-/** generic_remap_checks(). */
-function checkClone(source: Inode, dest: Inode, from: number, bytes: number, to: number): void {
-  const refuse = (why: string): never => {
-    throw new HmmError('EINVAL', 'clone', why);
-  };
-  if (!Number.isSafeInteger(from) || !Number.isSafeInteger(bytes) || !Number.isSafeInteger(to) || from < 0 || bytes < 0 || to < 0) refuse(`${from}, ${bytes}, ${to} is no range of bytes`);
-  if (from % 4096 !== 0 || to % 4096 !== 0) refuse(`offsets ${from} and ${to} are not whole pages`);
-  if (from >= source.size || from + bytes > source.size) refuse(`the range ends beyond ${source.name}`);
-  const toEnd = from + bytes === source.size;
-  if (!toEnd && bytes % 4096 !== 0) refuse(`length ${bytes} is not whole pages`);
-  const whole = pagesFor(bytes) * 4096;
-  if (source === dest && to + whole > from && to < from + whole) refuse('the ranges overlap');
-  if (pagesFor(to + bytes) > FILE_PAGES_MAX) throw new HmmError('EFBIG', 'clone', 'the range ends beyond the largest file');
 }

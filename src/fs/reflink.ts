@@ -4,6 +4,8 @@
  *
  * What is set aside and not yet used stays with the file: a write there later goes to it, shared block or not.
  */
+import { HmmError } from '../errno.ts';
+import { pagesFor } from '../units.ts';
 import { FILE_PAGES_MAX, type Extent } from './extents.ts';
 import type { FileSystem, Iomap } from './fileSystem.ts';
 import type { Inode } from './inode.ts';
@@ -126,4 +128,19 @@ function copiesWith(inode: Inode, index: number, end: number, state: string): Ex
     if (extent.state === state) found.push({ block: start, pfn: extent.pfn + (start - extent.block), npages, state: extent.state });
   }
   return found;
+}
+
+/** generic_remap_checks(): may bytes `[from, from + bytes)` of `source` become those of `dest` from `to` on? EINVAL, EFBIG. */
+export function checkClone(source: Inode, dest: Inode, from: number, bytes: number, to: number): void {
+  const refuse = (why: string): never => {
+    throw new HmmError('EINVAL', 'clone', why);
+  };
+  if (!Number.isSafeInteger(from) || !Number.isSafeInteger(bytes) || !Number.isSafeInteger(to) || from < 0 || bytes < 0 || to < 0) refuse(`${from}, ${bytes}, ${to} is no range of bytes`);
+  if (from % 4096 !== 0 || to % 4096 !== 0) refuse(`offsets ${from} and ${to} are not whole pages`);
+  if (from >= source.size || from + bytes > source.size) refuse(`the range ends beyond ${source.name}`);
+  const toEnd = from + bytes === source.size;
+  if (!toEnd && bytes % 4096 !== 0) refuse(`length ${bytes} is not whole pages`);
+  const whole = pagesFor(bytes) * 4096;
+  if (source === dest && to + whole > from && to < from + whole) refuse('the ranges overlap');
+  if (pagesFor(to + bytes) > FILE_PAGES_MAX) throw new HmmError('EFBIG', 'clone', 'the range ends beyond the largest file');
 }

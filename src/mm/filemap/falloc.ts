@@ -68,7 +68,7 @@ function* allocate(file: InodeCache, offset: number, length: number, keepSize: b
 }
 
 /** xfs_flush_unmap_range(): the pages that the range touches are written back and dropped. */
-function* flushUnmap(file: InodeCache, offset: number, length: number): Sleepable<void> {
+export function* flushUnmap(file: InodeCache, offset: number, length: number): Sleepable<void> {
   const start = alignDown(offset, 4096);
   const end = alignUp(offset + length, 4096);
   yield* file.writeBack(start, end);

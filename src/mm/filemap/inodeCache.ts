@@ -88,18 +88,28 @@ export class InodeCache implements CachedFile {
   }
 
   #writeFolio(folio: Folio, npages: number): void {
-    const { inode } = this;
-    const { content } = inode.fs.platform.arena;
-    inode.fs.allocateWritten(inode, folio.index, npages);
+    const { content } = this.inode.fs.platform.arena;
     const tail = this.size - folio.index * 4096;
     if (tail < npages * 4096) content.zero(folio.pfn * 4096 + tail, npages * 4096 - tail);
-    for (let i = 0; i < npages; i++) {
-      const map = inode.fs.iomap(inode, folio.index + i, folio.index + i + 1);
-      if (!content.copy((map.pfn + (folio.index + i - map.start)) * 4096, (folio.pfn + i) * 4096, 4096)) {
-        throw new HmmError('ENOMEM', 'writeback', 'no room in the arena for the bytes');
-      }
-    }
+    this.writeBlocks(folio.index, npages, (paddr, index) => content.copy(paddr, (folio.pfn + (index - folio.index)) * 4096, 4096));
     this.diskSize = Math.max(this.diskSize, Math.min(this.size, (folio.index + npages) * 4096));
+  }
+
+  /** Has `put` write each of pages `[index, index + npages)` to its block, which is another where files shared the one it had. ENOSPC, ENOMEM. */
+  writeBlocks(index: number, npages: number, put: (paddr: number, index: number) => boolean): void {
+    const { inode } = this;
+    const { fs } = inode;
+    const end = index + npages;
+    if (!inode.reflinked) fs.allocateWritten(inode, index, npages);
+    for (let at = index; at < end; ) {
+      const map = inode.reflinked ? fs.writeMap(inode, at, end, end * 4096) : { ...fs.iomap(inode, at, end), source: null };
+      const upTo = Math.min(map.start + map.npages, end);
+      let done = true;
+      for (let page = at; done && page < upTo; page++) done = put((map.pfn + (page - map.start)) * 4096, page);
+      if (inode.reflinked) fs.finishWrite(inode, map, at, upTo, done);
+      if (!done) throw new HmmError('ENOMEM', 'writeback', 'no room in the arena for the bytes');
+      at = upTo;
+    }
   }
 
   /** The folio of page `index`, as it is to be written: brought in, or new where there is none. ENOMEM. */

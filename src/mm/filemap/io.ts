@@ -194,15 +194,11 @@ export function* directWrite(file: InodeCache, offset: number, source: Uint8Arra
     const first = Math.floor(offset / 4096);
     const { hintPages } = inode.fs.profile;
     if (hintPages > 1) file.prepareWrite(first, pagesFor(end));
-    inode.fs.allocateWritten(inode, first, pagesFor(end) - first);
-    for (let done = 0; done < source.length; ) {
-      const index = Math.floor((offset + done) / 4096);
-      const within = offset + done - index * 4096;
-      const n = Math.min(source.length - done, 4096 - within);
-      const map = inode.fs.iomap(inode, index, index + 1);
-      if (!content.write((map.pfn + (index - map.start)) * 4096 + within, source, done, n)) throw new HmmError('ENOMEM', 'write', 'no room in the arena for the bytes');
-      done += n;
-    }
+    file.writeBlocks(first, pagesFor(end) - first, (paddr, index) => {
+      const from = Math.max(0, offset - index * 4096);
+      const at = index * 4096 + from - offset;
+      return content.write(paddr + from, source, at, Math.min(source.length - at, 4096 - from));
+    });
     if (end > inode.size) inode.fs.setSize(inode, end);
     file.diskSize = Math.max(file.diskSize, end);
     return source.length;

@@ -2,6 +2,7 @@
 import { mappedPieces, type Inode } from '../../fs/index.ts';
 import type { FileCalls, FileExtent } from '../file.ts';
 import type { MappedFile } from '../vma.ts';
+import { cachedClone } from './clone.ts';
 import { cachedFallocate } from './falloc.ts';
 import { cachedVmOps } from './fault.ts';
 import { inodeCacheOf, type InodeCache } from './inodeCache.ts';
@@ -48,6 +49,7 @@ function calls(file: InodeCache, ra: Readahead, direct: boolean): FileCalls {
     truncate: (size) => cachedTruncate(file, size),
     fallocate: (mode, offset, length) => cachedFallocate(file, mode, offset, length),
     sync: (index, end) => cachedSync(file, index, end),
+    clone: (source, from, length, to) => cachedClone(file, source, from, length, to),
     stat: () => ({ size: inode.size, blocks: (inode.fs.allocatedPages(inode) + delayed(file).length) * 8, dax: false }),
     extents: () => extentsOf(file),
   };

@@ -98,7 +98,7 @@ function onDemand(file: CachedFile, ra: Readahead, index: number, npages: number
   } else if (index === 0 || npages > max || index - ra.prev <= 1) {
     ra.start = index;
     ra.size = initialSize(npages, max);
-    const whole = file.cache.platform.profile.readaheadFollowsMarks ? ra.size >>> 1 : ra.size;
+    const whole = file.cache.platform.profile.readaheadFollowsMarks ? Math.floor(ra.size / 2) : ra.size;
     ra.asyncSize = ra.size > npages ? ra.size - npages : whole;
   } else if (!byContext(file, ra, index, npages, max)) {
     readSingle(file, index, npages, 0);

@@ -67,7 +67,8 @@ function* copyOut(mm: Mm, start: number, bytes: Uint8Array): Sleepable<void> {
 
 export const ACCESS_OPERATIONS: OperationList = {
   'touch ADDR r|w [n=SIZE] [step=SIZE] [byte=BYTE]': function* touch(process, args) {
-    const write = args.word('r|w') === 'w';
+    // The runner looks for the word anywhere: an area of that name is written to.
+    const write = args.word('r|w') === 'w' || args.word('ADDR') === 'w';
     const start = process.byte(args.address('ADDR'));
     const step = args.size('step', 4096);
     const byte = Uint8Array.of(0);

@@ -73,7 +73,7 @@ function follows(before: NotifierRange, next: NotifierRange, each: number): bool
 export const HMM_OPERATIONS: OperationList = {
   'snap ADDR LEN [owner=N]': (process, args) => walk(process, args, { defaultFlags: 0n }),
   'fault ADDR LEN [r|w] [owner=N]': (process, args) =>
-    walk(process, args, { defaultFlags: args.word('r|w') === 'w' ? HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE : HMM_PFN_REQ_FAULT }),
+    walk(process, args, { defaultFlags: args.word('r|w') === 'w' || args.word('ADDR') === 'w' ? HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE : HMM_PFN_REQ_FAULT }),
   'hmm ADDR LEN [def=FLAGS] [mask=FLAGS] [req=REQUESTS] [owner=N]': (process, args) =>
     walk(process, args, { defaultFlags: requestBits(args.word('def')), mask: requestBits(args.word('mask')), asked: askedPages(args.word('req'), pagesUp(args.size('LEN'))) }),
   'mirror ID ADDR LEN': function* mirror(process, args) {
