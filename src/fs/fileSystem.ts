@@ -21,6 +21,7 @@ import type { FsProfile } from './profile.ts';
 import { cancelCopies, copyTarget, endCopy } from './reflink.ts';
 import { BlockSharing } from './sharing.ts';
 import { xfsGeometry, type XfsGeometry } from './xfsGeometry.ts';
+import { writtenAround } from './zeroout.ts';
 
 /** What a file has at a page: `npages` of one kind from `start` on. */
 export interface Iomap {
@@ -239,7 +240,9 @@ export class FileSystem {
     if (map.kind === 'hole') this.#fillFirst(inode, index, upTo);
     // New blocks may lie in several pieces: only the first is written now, so that the next is found to be fresh in its turn.
     const piece = this.iomap(inode, index, upTo);
-    this.#write(inode, index, Math.min(piece.start + piece.npages, upTo));
+    const first = { index, end: Math.min(piece.start + piece.npages, upTo) };
+    const written = map.kind === 'unwritten' ? writtenAround(inode.extents, index, first.end, sizePages(inode), this.profile.zeroesAroundPages) : first;
+    this.#write(inode, written.index, written.end);
     const made = this.iomap(inode, index, end);
     return { kind: made.kind, start: made.start, npages: made.npages, pfn: made.pfn, fresh: true, shared: false };
   }

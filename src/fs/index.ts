@@ -9,3 +9,4 @@ export { hintedSpan, placeBlocks, type Wanted } from './place.ts';
 export * from './reflink.ts';
 export * from './sharing.ts';
 export * from './backing.ts';
+export * from './zeroout.ts';

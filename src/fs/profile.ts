@@ -37,6 +37,8 @@ export interface FsProfile {
   readonly zeroesOnExtend: boolean;
   /** a direct write refuses what is not whole sectors before it touches the page cache */
   readonly directChecksFirst: boolean;
+  /** a write into an unwritten extent has so much around it zeroed and written, too (zeroout.ts) */
+  readonly zeroesAroundPages: number;
   /** it has FALLOC_FL_UNSHARE_RANGE */
   readonly unshares: boolean;
   /** what becomes of it when it cannot write its journal: no changes any more, or no calls at all */
@@ -63,6 +65,7 @@ const XFS = {
   hintPages: 512,
   zeroesOnExtend: true,
   directChecksFirst: true,
+  zeroesAroundPages: 0,
   unshares: true,
   failsBy: 'shutdown',
   truncateAsksFirst: false,
@@ -85,6 +88,7 @@ export const FS_PROFILES = {
     hintPages: 1,
     zeroesOnExtend: false,
     directChecksFirst: false,
+    zeroesAroundPages: 8,
     unshares: false,
     failsBy: 'readonly',
     truncateAsksFirst: true,

@@ -3,8 +3,9 @@ import { afterEach, describe, expect, test } from 'vitest';
 import fc from 'fast-check';
 import { MAX_FILE_BYTES, daxAllocate, daxFsync, daxPunch, daxRead, daxTruncate, daxWrite, daxZeroRange } from '../../../dist/dax/index.js';
 import { HmmError } from '../../../dist/errno.js';
-import type { FsName, Inode } from '../../../dist/fs/index.js';
+import { FS_PROFILES, FileSystem, type FsName, type Inode } from '../../../dist/fs/index.js';
 import { munmap } from '../../../dist/mm/index.js';
+import { DEVICE_BASE_PFN } from '../../../dist/page/index.js';
 import { checkPgmaps, makeMachine, type Rig } from '../../support/rig.ts';
 import { fileState } from '../../support/roomState.ts';
 
@@ -23,6 +24,15 @@ const code = (body: () => unknown): string => {
   }
 };
 
+/**
+ * Without the blocks that ext4 makes written around a write: a page of zeroes that is mapped over one is not unmapped by write(2), in the
+ * kernel neither (recorded: dax-ext4-zeroout-stale).
+ */
+function faithful(rig: Rig, fs: FsName): FileSystem {
+  const pgmap = rig.platform.pgmaps.register('pmem', 'fs-dax', DEVICE_BASE_PFN, 8192);
+  return new FileSystem(rig.platform, { ...FS_PROFILES[fs], zeroesAroundPages: 0 }, pgmap);
+}
+
 describe('a file', () => {
   test('is what an array of bytes is, through any writes, truncates, punches, zeroes, allocations, stores and fsyncs', async () => {
     const SIZE = 40 * 4096;
@@ -31,7 +41,7 @@ describe('a file', () => {
     await fc.assert(
       fc.asyncProperty(fc.constantFrom<FsName>('ext4', 'xfs'), fc.constantFrom(undefined, 1 as const, 512 as const), fc.array(op, { maxLength: 40, size: 'max' }), async (fs, unit, ops) => {
         const rig = await makeMachine({ arenaBytes: 32 * 2 ** 20 });
-        const inode = rig.fileSystem(8192, fs).create('f', unit);
+        const inode = faithful(rig, fs).create('f', unit);
         const { freePages } = inode.fs.allocator;
         const a = rig.map(inode, { npages: 64, at: 2 ** 20 });
         let model = new Uint8Array(0);
