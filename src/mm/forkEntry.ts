@@ -5,13 +5,14 @@
 import { LEVEL_PTE } from '../abi.ts';
 import { HmmError } from '../errno.ts';
 import {
-  HI_NX, SWP_DEVICE_READ, SWP_HWPOISON, SWP_MIGRATION_READ, SWP_PTE_MARKER, isDeviceExclusiveType, isDevicePrivateType, isMigrationType, isWritableType, swapHi, swapLo, swapOffset,
+  SWP_DEVICE_READ, SWP_HWPOISON, SWP_MIGRATION_READ, SWP_PTE_MARKER, isDeviceExclusiveType, isDevicePrivateType, isMigrationType, swapHi, swapLo, swapOffset,
   swapType,
 } from '../pgtable/index.ts';
 import { PAGE_EXCLUSIVE } from '../page/index.ts';
 import { addrOf, type Vpn } from '../units.ts';
-import { vmaFlagsLo } from './insert.ts';
-import { VM_EXEC, type Vma } from './vma.ts';
+import { swapPfn } from './migrate/entries.ts';
+import { restoreExclusive } from './migrate/swapFault.ts';
+import type { Vma } from './vma.ts';
 
 /** Copies the parent's entry found last; true: it has become a present one, to be copied as such. ENOMEM. */
 export function copyNonPresent(copy: Vma, vma: Vma, vpn: Vpn): boolean {
@@ -22,9 +23,7 @@ export function copyNonPresent(copy: Vma, vma: Vma, vpn: Vpn): boolean {
   const offset = swapOffset(pt.lo, pt.hi);
   if (type < SWP_HWPOISON) vma.mm.platform.swapCache.duplicate(offset);
   if (isDeviceExclusiveType(type)) {
-    // The entry has held the page's reference all along; only its mapping was given up.
-    records.addMappings(offset, 1);
-    pt.set(offset, vmaFlagsLo(vma.flags, LEVEL_PTE, isWritableType(type)), vma.has(VM_EXEC) ? 0 : HI_NX);
+    restoreExclusive(vma, swapPfn(pt.lo, pt.hi));
     pt.look(vpn);
     return true;
   }

@@ -59,4 +59,15 @@ describe('device exclusive access', () => {
     rig.touch(a, 'w', 3);
     expect(rig.touch(a, 'r')).toBe(3);
   });
+
+  it('is given back to both sides by fork, also where the area is inaccessible by then', async () => {
+    const { rig, a, take } = await fourPages();
+    take();
+    rig.run(mprotect(rig.mm, a, 2, 0));
+    const child = rig.run(rig.core.fork(rig.mm, 'child'));
+    rig.run(mprotect(child, a, 2, VM_READ));
+    expect([rig.touch(a, 'r', 0, child), rig.touch(a + 2, 'r', 0, child)]).toEqual([9, 9]);
+    rig.run(mprotect(rig.mm, a, 2, VM_READ));
+    expect(rig.touch(a + 1, 'r')).toBe(9);
+  });
 });
