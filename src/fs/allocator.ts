@@ -38,6 +38,8 @@ export class BlockAllocator {
   /** set aside by freeLater */
   readonly #aside = new IntervalSet();
   #asidePages = 0;
+  /** set aside, in the order in which it was */
+  #busy: Run[] = [];
   #freePages: number;
 
   /** Manages [basePfn, basePfn + npages), all of it free. */
@@ -53,6 +55,11 @@ export class BlockAllocator {
   /** Those set aside are among them. */
   get freePages(): number {
     return this.#freePages;
+  }
+
+  /** What waits for `settle`, in the order in which it was freed. */
+  get busy(): readonly Run[] {
+    return this.#busy;
   }
 
   /** Pages freed that wait for `settle`. */
@@ -114,6 +121,7 @@ export class BlockAllocator {
     }
     this.#aside.add(pfn, pfn + npages);
     this.#asidePages += npages;
+    this.#busy.push({ pfn, npages });
     this.#freePages += npages;
   }
 
@@ -126,6 +134,7 @@ export class BlockAllocator {
       this.#used.remove(from, runEnd);
     }
     this.#asidePages = 0;
+    this.#busy = [];
   }
 
   /** Does nobody use any of [pfn, pfn + npages)? */
@@ -165,6 +174,7 @@ export class BlockAllocator {
     this.#used.clear();
     this.#aside.clear();
     this.#asidePages = 0;
+    this.#busy = [];
     this.#freePages = this.npages;
   }
 

@@ -75,6 +75,8 @@ export class FileSystem {
   onEvict: ((inode: Inode) => void) | null = null;
   /** told of blocks that nobody has any more */
   onFreed: ((pfn: Pfn, npages: number) => void) | null = null;
+  /** deleted files whose blocks are still to be freed */
+  readonly #evicted: Inode[] = [];
   #nextInode = 1;
 
   constructor(platform: Platform, profile: FsProfile, pgmap: PgMap, dax = true) {
@@ -161,8 +163,16 @@ export class FileSystem {
     if (inode.extents.count === 0) return;
     this.onEvict?.(inode);
     inode.pages = null;
-    this.freeBlocks(inode, 0, FILE_PAGES_MAX);
-    cancelCopies(inode);
+    this.#evicted.push(inode);
+    if (this.xfs === null || !this.platform.profile.evictsLater) this.inactivate();
+  }
+
+  /** The blocks of files that were deleted are free (xfs_inodegc_worker). */
+  inactivate(): void {
+    for (const inode of this.#evicted.splice(0)) {
+      this.freeBlocks(inode, 0, FILE_PAGES_MAX);
+      cancelCopies(inode);
+    }
   }
 
   /** A file is closed: what it has beyond its end goes, unless it was asked for (xfs_release). */
@@ -189,6 +199,7 @@ export class FileSystem {
    * there. ENOSPC with nothing changed.
    */
   writeMap(inode: Inode, index: number, end: number, endByte: number): WriteMap {
+    this.inactivate();
     let upTo = end;
     if (inode.reflinked) {
       const target = copyTarget(inode, index, end);
@@ -255,6 +266,7 @@ export class FileSystem {
 
   /** fallocate(2): gives holes in `[index, index + npages)` unwritten blocks. ENOSPC with nothing changed. */
   allocate(inode: Inode, index: number, npages: number): void {
+    this.inactivate();
     if (!this.hasRoom(inode, index, index + npages)) throw this.#full(inode, npages);
     this.#fill(inode, index, index + npages, npages > PREALLOCATE_PAGES_MAX && this.xfs === null);
   }
@@ -268,7 +280,8 @@ export class FileSystem {
   freeBlocks(inode: Inode, index: number, end: number): void {
     forgetKept(this, inode);
     if (index >= end) return;
-    for (const piece of inode.extents.punch(index, Math.min(end, FILE_PAGES_MAX) - index)) {
+    // From the end on, as XFS takes extents out.
+    for (const piece of inode.extents.punch(index, Math.min(end, FILE_PAGES_MAX) - index).reverse()) {
       for (const run of inode.reflinked ? this.sharing.release(piece.pfn, piece.npages) : [piece]) {
         this.allocator.freeLater(run.pfn, run.npages);
         this.onFreed?.(run.pfn, run.npages);
@@ -294,6 +307,7 @@ export class FileSystem {
 
   /** Pages that no file has. */
   get freePages(): number {
+    this.inactivate();
     return this.allocator.freePages + this.kept.count;
   }
 

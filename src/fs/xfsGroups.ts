@@ -5,6 +5,7 @@
  * there is nothing else.
  */
 import { alignUp } from '../units.ts';
+import type { Run } from './allocator.ts';
 import type { FileSystem } from './fileSystem.ts';
 import type { XfsGeometry } from './xfsGeometry.ts';
 
@@ -24,6 +25,11 @@ export interface GroupRequest {
 interface Free {
   readonly start: number;
   readonly npages: number;
+}
+
+/** a record of free space; `busy` is all that is busy in its group, as a tree finds it: the root first */
+interface FreeRecord extends Free {
+  readonly busy: readonly Free[];
 }
 
 interface Search extends GroupRequest {
@@ -77,8 +83,10 @@ class Groups {
     const group = Math.floor(search.goal / this.#geometry.groupPages);
     const max = this.#room(group, search);
     if (max === 0) return null;
-    const free = this.#free(group).find(({ start, npages }) => start <= search.goal && search.goal < start + npages);
-    if (free === undefined) return null;
+    const record = this.#free(group).find(({ start, npages }) => start <= search.goal && search.goal < start + npages);
+    if (record === undefined) return null;
+    const free = trimBusy(record, search);
+    if (free.start > search.goal || free.start + free.npages <= search.goal) return null;
     const npages = fixedLength(search, Math.min(max, free.start + free.npages - search.goal));
     return npages < search.min ? null : { start: search.goal, npages };
   }
@@ -144,24 +152,30 @@ class Groups {
     return { free, longest: longest > short ? longest - short : free > 0 ? 1 : 0 };
   }
 
-  /** What can be had of a group, by length, then by place. */
-  #free(group: number): Free[] {
+  /** The free runs of a group, busy or not, by length, then by place, each with what of it is busy. */
+  #free(group: number): FreeRecord[] {
     const { groupPages } = this.#geometry;
     const { basePfn } = this.#fs.pgmap;
-    const free: Free[] = [];
-    this.#fs.allocator.forEachFree(basePfn + group * groupPages, basePfn + (group + 1) * groupPages, false, (pfn, npages) => free.push({ start: pfn - basePfn, npages }));
+    const first = basePfn + group * groupPages;
+    const busy = busyOf(this.#fs.allocator.busy, first, first + groupPages, basePfn);
+    const free: { start: number; npages: number; busy: readonly Free[] }[] = [];
+    this.#fs.allocator.forEachFree(first, first + groupPages, true, (pfn, npages) => {
+      const last = free.at(-1);
+      if (last !== undefined && last.start + last.npages === pfn - basePfn) last.npages += npages;
+      else free.push({ start: pfn - basePfn, npages, busy });
+    });
     return free.sort((a, b) => a.npages - b.npages || a.start - b.start);
   }
 }
 
 /** xfs_alloc_ag_vextent_near(): the longest answer, and of those the one nearest to the goal. */
-function near(free: readonly Free[], search: Search): Free | null {
+function near(free: readonly FreeRecord[], search: Search): Free | null {
   const { min, max, alignment, goal } = search;
   const large = free.findIndex(({ npages }) => npages >= max);
   let best: Free | null = null;
   let bestFar = Infinity;
   for (let i = large < 0 || alignment > 1 ? free.findIndex(({ npages }) => npages >= min) : large; i >= 0 && i < free.length; i++) {
-    const record = aligned(free[i] as Free, search);
+    const record = aligned(free[i] as FreeRecord, search);
     if (record.npages < min) continue;
     const npages = fixedLength(search, Math.min(record.npages, max));
     if (npages < (best?.npages ?? 0)) continue;
@@ -177,7 +191,7 @@ function near(free: readonly Free[], search: Search): Free | null {
 }
 
 /** xfs_alloc_ag_vextent_size(): the shortest run that is long enough; else the longest. */
-function smallest(free: readonly Free[], search: Search): Free | null {
+function smallest(free: readonly FreeRecord[], search: Search): Free | null {
   const { min, max, alignment } = search;
   for (const record of free) {
     if (record.npages < max + alignment - 1) continue;
@@ -186,7 +200,7 @@ function smallest(free: readonly Free[], search: Search): Free | null {
   }
   let best: Free | null = null;
   for (let i = free.length - 1; i >= 0; i--) {
-    const record = free[i] as Free;
+    const record = free[i] as FreeRecord;
     if (best !== null && record.npages < best.npages) break;
     const fit = aligned(record, search);
     if (best === null || Math.min(max, fit.npages) > best.npages) best = { start: fit.start, npages: Math.min(max, fit.npages) };
@@ -196,7 +210,40 @@ function smallest(free: readonly Free[], search: Search): Free | null {
   return { start: best.start, npages: fixedLength(search, best.npages) };
 }
 
-function aligned(record: Free, { alignment, min }: Search): Free {
+/** What was freed in `[first, end)` and is busy, the middle of it first where there are more than two, as a balanced tree has it. */
+function busyOf(busy: readonly Run[], first: number, end: number, base: number): Free[] {
+  const inGroup = busy.filter(({ pfn }) => pfn >= first && pfn < end).map(({ pfn, npages }) => ({ start: pfn - base, npages }));
+  if (inGroup.length <= 2) return inGroup;
+  const middle = [...inGroup].sort((a, b) => a.start - b.start)[Math.floor(inGroup.length / 2)] as Free;
+  return [middle, ...inGroup.filter((one) => one !== middle)];
+}
+
+/** xfs_extent_busy_trim(): the part of a free run that nothing busy is in: its left, its right where that is much longer, or none. */
+function trimBusy({ start, npages, busy }: FreeRecord, { min, max }: Search): Free {
+  let [low, high] = [start, start + npages];
+  for (let again = true; again && high - low >= min; ) {
+    again = false;
+    for (const { start: from, npages: length } of busy) {
+      const to = from + length;
+      if (to <= low || from >= high) continue;
+      again = true;
+      const [left, right] = [from - low, high - to];
+      if (left <= 0 && right <= 0) return { start: low, npages: 0 };
+      if (left <= 0) low = to;
+      else if (right <= 0 || left >= max) high = from;
+      else if (right >= 4 * max) low = to;
+      else if (left >= min) high = from;
+      else if (right >= min) low = to;
+      else return { start: low, npages: 0 };
+      break;
+    }
+  }
+  return { start: low, npages: high - low };
+}
+
+function aligned(whole: FreeRecord, search: Search): Free {
+  const { alignment, min } = search;
+  const record = whole.busy.length === 0 ? whole : trimBusy(whole, search);
   if (alignment === 1 || record.npages < min) return record;
   const start = alignUp(record.start, alignment);
   return { start, npages: Math.max(0, record.start + record.npages - start) };

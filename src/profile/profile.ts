@@ -123,6 +123,8 @@ export interface KernelProfile {
   readonly daxMirror: 'refused' | 'mirrored';
   /** fallocate(2) that takes blocks away breaks the layout, and does no more, before it looks at its arguments; earlier ext4 looked first, and XFS forgot the range before */
   readonly fallocateBreaksFirst: boolean;
+  /** XFS gives the blocks of a deleted file back in the background: before the next ones are taken */
+  readonly evictsLater: boolean;
   /** XFS maps files with DAX that share blocks; without it such a file system has no reflink */
   readonly daxReflink: boolean;
   /** any fault of a block that files share, not only a write, unmaps it in that file first */
@@ -197,6 +199,7 @@ const V6_1: KernelProfile = {
   largeFolioWrites: false,
   daxMirror: 'mirrored',
   fallocateBreaksFirst: false,
+  evictsLater: true,
   daxReflink: true,
   sharedReadUnmaps: false,
   sharedWriteUnmaps: false,
@@ -276,6 +279,7 @@ const V5_2: KernelProfile = {
   mremapEmptyEvent: true,
   poisonUnmapsFromZero: true,
   daxReflink: false,
+  evictsLater: false,
   bugs: SEED_BUGS,
   largeFolios: false,
 };
