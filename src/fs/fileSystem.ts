@@ -88,7 +88,11 @@ export class FileSystem {
     this.reflink = profile.reflink && platform.profile.daxReflink;
     this.xfs = profile.allocator === 'near' ? xfsGeometry(pgmap.npages, this.reflink) : null;
     this.allocator = new BlockAllocator(pgmap.basePfn, pgmap.npages);
-    for (const [first, end] of this.xfs?.metadata ?? ext4Metadata(pgmap.npages)) if (end > first) this.allocator.reserve(pgmap.basePfn + first, end - first);
+    for (const [first, end] of this.xfs?.metadata ?? ext4Metadata(pgmap.npages)) {
+      // Where files have 1 GiB extents the file system has its own blocks in front, as with mke2fs's packed_meta_blocks.
+      const isLeftOut = platform.profile.fsdaxPud && first > 0;
+      if (end > first && !isLeftOut) this.allocator.reserve(pgmap.basePfn + first, end - first);
+    }
   }
 
   /** EIO where it is shut down, EROFS where its journal has failed. */
