@@ -50,6 +50,7 @@ interface Space {
 }
 
 interface Breach {
+  readonly rule: string;
   readonly field: string;
   readonly mm: number;
   readonly start: Vpn;
@@ -67,7 +68,9 @@ export class Checker {
   readonly #spaces = new Map<number, Space>();
   readonly #mirrors: WatchedMirror[] = [];
   readonly #systems: FileSystem[] = [];
+  /** of this step, and of all: what stays stays */
   #breaches: Breach[] = [];
+  readonly #allBreaches: Breach[] = [];
   readonly #stop: () => void;
 
   constructor(machine: Checked, options: CheckerOptions = {}) {
@@ -109,7 +112,10 @@ export class Checker {
     if (event.type === 'invalidate-start') {
       this.#space(event.mm)?.covered.add(event.start, event.end);
       this.invalidatedPages += event.end - event.start;
-    } else if (event.type === 'breach') this.#breaches.push(event);
+    } else if (event.type === 'breach') {
+      this.#breaches.push(event);
+      this.#allBreaches.push(event);
+    }
   }
 
   #space(id: number): Space | null {
@@ -216,15 +222,16 @@ export class Checker {
   end(operation: string): readonly Finding[] {
     const first = this.findings.length;
     const task = this.#machine.platform.sched.current.name;
+    this.#breaches = [...this.#allBreaches];
     for (const mm of this.#machine.mms) {
       if (mm.alive) this.#checkFrames(mm.pageTable, mm, mm.name, operation, task);
       const { active } = mm.notifiers;
       if (active !== 0) this.#find('balanced', operation, task, mm, 0, 0, `${active} invalidations of ${mm.name} began and have not ended`, 'mmu_notifier_invalidate_range_end()');
     }
     for (const map of this.#machine.platform.pgmaps.all) {
-      if (map.state !== 'dead' && map.refs !== 0) {
+      if (map.state !== 'dead' && holdersText(map) !== '') {
         const [mm] = this.#machine.mms;
-        if (mm !== undefined) this.#find('pagemap-references', operation, task, mm, 0, 0, `${map.name} has ${map.refs} references that nobody will give back: ${holdersText(map)}`, 'put_dev_pagemap() on every way out of the walk');
+        if (mm !== undefined) this.#find('pagemap-references', operation, task, mm, 0, 0, `${map.name} has references that nobody will give back: ${holdersText(map)}`, 'put_dev_pagemap() on every way out of the walk');
       }
     }
     return this.findings.slice(first);
@@ -233,12 +240,12 @@ export class Checker {
   #find(rule: Rule, operation: string, task: string, mm: Mm, start: Vpn, end: Vpn, what: string, missing: string): void {
     const { without = [], findingsMax = 100 } = this.#options;
     if (without.includes(rule) || this.findings.length >= findingsMax) return;
-    const known = this.#breaches.find((one) => one.mm === mm.id && one.start < end && start < one.end);
+    const known = this.#breaches.find((one) => one.rule === rule && (start === end || (one.mm === mm.id && one.start < end && start < one.end)));
     this.findings.push({ rule, operation, task, mm: mm.id, start, end, what, missing, knownBy: known?.field ?? null });
   }
 }
 
-/** Who took references and still has them: '2 by hmm_vma_walk_pte'. */
+/** Who took references and still has them: '2 by hmm_vma_walk'. Pages of device memory that are in use have theirs. */
 function holdersText(map: PgMap): string {
-  return Array.from(map.holders, ([place, count]) => `${count} by ${place}`).join(', ');
+  return Array.from(map.holders, ([place, count]) => (place === 'device pages' ? '' : `${count} by ${place}`)).filter((text) => text !== '').join(', ');
 }

@@ -5,6 +5,7 @@ import type { ProbeApi, Script } from '../scenario/index.ts';
 import { againstJson, againstText, allAgree, compareWithRecords, findRecords, kernelOf } from './run/against.ts';
 import { besideText } from './run/besideText.ts';
 import { readScripts } from './run/files.ts';
+import { RunChecks, allKnown, findingsView } from './run/findings.ts';
 import { recordView } from './run/recordView.ts';
 import { paintFor } from './paint.ts';
 import { BadInput } from './badInput.ts';
@@ -19,6 +20,7 @@ interface RunFlags {
   readonly out?: string;
   readonly against?: string;
   readonly json?: boolean;
+  readonly check?: boolean;
 }
 
 /** A kernel, and the API through which it is asked. */
@@ -59,6 +61,7 @@ export function runCommand(): Command {
     .addOption(new Option('--compare-api <API>', 'a second API, beside the first').choices(APIS).conflicts(['against', 'out', 'json']))
     .option('--out <DIR>', 'write each answer to DIR/NAME.json')
     .option('--against <PATH>', "a kernel's record, or a folder of them; exit code 1 where one differs")
+    .addOption(new Option('--check', 'look after each operation whether every mirror was told; exit code 1 where this kernel is not known for it').conflicts(['compareProfile', 'compareApi', 'json']))
     .option('--json', 'print records as JSON, or with --against the comparison, and nothing else')
     .addHelpText('after', HELP)
     .action(async (files: readonly string[], flags: RunFlags) => {
@@ -78,19 +81,23 @@ async function run(files: readonly string[], flags: RunFlags): Promise<boolean> 
   }
   const wanted = flags.against === undefined ? null : findRecords(flags.against, scripts);
   const records: ScenarioRecord[] = [];
+  let told = true;
   for (const script of scripts) {
-    const record = await runScenario(script, side);
+    const checks = flags.check === true ? new RunChecks() : null;
+    const record = await runScenario(script, checks === null ? side : { ...side, watch: checks.watch });
     records.push(record);
     if (flags.out !== undefined) writeRecord(flags.out, record);
+    if (checks !== null && !allKnown(checks.end())) told = false;
     if (wanted !== null) continue;
     if (flags.json === true) process.stdout.write(recordText(record));
     else if (flags.out === undefined) process.stdout.write(recordView(record, nameOf(side), paint));
     else process.stdout.write(`${record.scenario}: ${record.result}, ${record.ops.length} of ${script.lines.length} operations answered\n`);
+    if (checks !== null) process.stdout.write(findingsView(checks, paint));
   }
-  if (wanted === null) return records.every(({ result }) => result === 'ok' || result === 'crash');
+  if (wanted === null) return told && records.every(({ result }) => result === 'ok' || result === 'crash');
   const compared = compareWithRecords(wanted, records);
   process.stdout.write(flags.json === true ? againstJson(compared) : againstText(compared, paint));
-  return allAgree(compared);
+  return told && allAgree(compared);
 }
 
 /** Which kernel is asked through which API. Throws BadInput where the records are another kernel's. */

@@ -7,6 +7,7 @@
  * DAX nobody unmaps. The struct pages go in the end, whether or not somebody still holds one (`profile.drainWaitsForPages`).
  */
 import { FILE_PAGES_MAX, type FileSystem } from '../fs/index.ts';
+import { tellBreach, unmapMappingRange, type Vma } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { cleanRange } from './writeback.ts';
 
@@ -16,5 +17,9 @@ export function* removePmem(fs: FileSystem): Sleepable<void> {
   fs.killed = true;
   if (profile.removalWritesBack) for (const inode of fs.inodes.values()) yield* cleanRange(inode, 0, FILE_PAGES_MAX);
   if (profile.removalShutsDown) fs.shutDown = true;
+  for (const inode of fs.inodes.values()) {
+    if (!profile.removalLeavesMappings) yield* unmapMappingRange(inode, 0, FILE_PAGES_MAX, false);
+    else for (const vma of inode.mappings.collect(0, FILE_PAGES_MAX) as Vma[]) tellBreach(vma.mm, 'pagemap-alive', 'removalLeavesMappings', vma.start, vma.end);
+  }
   yield* pgmaps.drain(fs.pgmap, profile.drainWaitsForPages);
 }

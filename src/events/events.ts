@@ -18,8 +18,8 @@ export type MachineEvent =
   | { readonly type: 'fault'; readonly mm: number; readonly vpn: number; readonly write: boolean; readonly result: string }
   | { readonly type: 'invalidate-start'; readonly mm: number; readonly event: NotifierEvent; readonly start: number; readonly end: number; readonly blockable: boolean }
   | { readonly type: 'invalidate-end'; readonly mm: number; readonly event: NotifierEvent; readonly start: number; readonly end: number }
-  /** here the modelled kernel breaks the guarantee, as its profile's field says */
-  | { readonly type: 'breach'; readonly field: string; readonly mm: number; readonly start: number; readonly end: number }
+  /** here the modelled kernel breaks the guarantee, in this rule, as its profile's field says */
+  | { readonly type: 'breach'; readonly field: string; readonly rule: string; readonly mm: number; readonly start: number; readonly end: number }
   | { readonly type: 'entry'; readonly mm: number; readonly vpn: number; readonly level: number; readonly pfn: number; readonly write: boolean }
   | { readonly type: 'zap'; readonly mm: number; readonly start: number; readonly end: number; readonly leaves: number }
   | { readonly type: 'pgmap'; readonly pgmap: number; readonly state: string }

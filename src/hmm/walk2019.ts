@@ -29,7 +29,7 @@ import {
   LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PMD_PAGES, STOP_DONE_ALL, STOP_DYING, STOP_NEEDS_FAULT, STOP_NEEDS_WRITE, STOP_NONPRESENT, STOP_SPECIAL, WALK_PGMAP, WALK_ZERO_OK,
 } from '../abi.ts';
 import { InvariantError, KernelCrash, invariant } from '../errno.ts';
-import { VM_HUGETLB, VM_WRITE, type Mm, type Vma } from '../mm/index.ts';
+import { VM_HUGETLB, VM_WRITE, tellBreach, type Mm, type Vma } from '../mm/index.ts';
 import { framePfn, isNone, isProtNone, isSpecial, isSwapEntry, isWritable } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
@@ -101,6 +101,7 @@ function* walkArea(w: Walk2019, vma: Vma, start: Vpn, end: Vpn): Sleepable<WalkE
       const answer = stopLevel === LEVEL_PTE ? yield* handlePte(w, vma, end) : yield* handleLarge(w, vma, stopLevel, stopEnd);
       if (answer === 'leaves') {
         leaked = mm.platform.bugs.has('leak-pgmap-on-special');
+        if (leaked && mm.platform.profile.bugs.includes('leak-pgmap-on-special')) tellBreach(mm, 'pagemap-references', 'leak-pgmap-on-special', at, end);
         return 'EFAULT';
       }
       if (answer !== null) return answer;

@@ -4,7 +4,7 @@
  */
 import type { Platform } from '../memremap/index.ts';
 import { PageTable } from '../pgtable/index.ts';
-import type { KernelProfile } from '../profile/index.ts';
+import type { BugSwitch, KernelProfile } from '../profile/index.ts';
 import { RwLock, type Sleepable } from '../sched/index.ts';
 import type { NotifierEvent } from '../events/events.ts';
 import type { Vpn } from '../units.ts';
@@ -79,8 +79,8 @@ export function invalidateEnd(mm: Mm, range: NotifierRange | null): void {
   if (range !== null) mm.notifiers.end(range);
 }
 
-/** The modelled kernel is about to break the guarantee over `[start, end)`, as `field` of its profile says: whoever checks may know. */
-export function tellBreach(mm: Mm, field: keyof KernelProfile, start: Vpn, end: Vpn): void {
+/** The modelled kernel is about to break the guarantee over `[start, end)`, this rule of it, as `field` of its profile (or a bug that it has) says: whoever checks may know. */
+export function tellBreach(mm: Mm, rule: string, field: keyof KernelProfile | BugSwitch, start: Vpn, end: Vpn): void {
   const { bus } = mm.platform;
-  if (bus.on) bus.emit({ type: 'breach', field, mm: mm.id, start, end });
+  if (bus.on) bus.emit({ type: 'breach', rule, field, mm: mm.id, start, end });
 }

@@ -56,7 +56,7 @@ function clearBadPuds(mm: Mm, start: Vpn, end: Vpn): void {
   for (let vpn = alignDown(start, PUD_PAGES); vpn < end; vpn += PUD_PAGES) {
     pt.look(vpn);
     if (pt.level !== LEVEL_PUD || pt.none || (pt.lo & PTE_PRESENT) === 0) continue;
-    tellBreach(mm, 'mprotectPud', vpn, vpn + PUD_PAGES);
+    tellBreach(mm, 'told-before-taken', 'mprotectPud', vpn, vpn + PUD_PAGES);
     pt.setRaw(0, 0);
   }
 }

@@ -54,7 +54,7 @@ function* ageHuge(vma: Vma, base: Vpn, whole: boolean, age: Age): Sleepable<bool
   const pfn = framePfn(pt.lo, pt.hi);
   if (pfn >= DEVICE_BASE_PFN) {
     if (platform.profile.coldClearsPmd) {
-      tellBreach(vma.mm, 'coldClearsPmd', base, base + PMD_PAGES);
+      tellBreach(vma.mm, 'told-before-taken', 'coldClearsPmd', base, base + PMD_PAGES);
       pt.setRaw(0, 0);
     }
     return true;

@@ -91,6 +91,8 @@ export interface KernelProfile {
   /** a device that goes away under its file system is written back first; the file system is told, and shuts down */
   readonly removalWritesBack: boolean;
   readonly removalShutsDown: boolean;
+  /** mappings of a file stay when its device goes away, and lead to memory that is nobody's */
+  readonly removalLeavesMappings: boolean;
   /** a pagemap that goes away waits for references on its pages; else their struct pages go under whoever has them */
   readonly drainWaitsForPages: boolean;
   /** on one CPU a new thread runs before the one that made it goes on (EEVDF) */
@@ -187,6 +189,7 @@ const V6_1: KernelProfile = {
   poisonUnmapsFromZero: false,
   removalWritesBack: true,
   removalShutsDown: false,
+  removalLeavesMappings: true,
   drainWaitsForPages: false,
   heapBeginsUsed: false,
   hugetlbUnmapNests: true,
@@ -289,7 +292,7 @@ export const PROFILES = {
   'v6.12': V6_12,
   'v5.2': V5_2,
   /** no recorded kernel: v6.12 whose file systems map 1 GiB extents with PUD leaves; the main job and the benches use it */
-  lab: { ...V6_12, name: 'lab', fsdaxPud: true },
+  lab: { ...V6_12, name: 'lab', fsdaxPud: true, removalLeavesMappings: false },
 } as const satisfies Record<string, KernelProfile>;
 
 export type ProfileName = keyof typeof PROFILES;
