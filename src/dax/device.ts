@@ -103,7 +103,7 @@ function mapDevice(device: DaxDevice, vmf: Vmf, level: number): number {
 /** kill_dev_dax(), then memunmap_pages(): new faults SIGBUS, mappings are dropped, references waited for. */
 export function* killDaxDevice(device: DaxDevice): Sleepable<void> {
   device.alive = false;
-  yield* unmapMappingRange(device, 0, device.pgmap.npages, true);
+  yield* unmapMappingRange(device, 0, device.pgmap.npages, true, 'unbind-untold');
   const { pgmaps, profile } = device.platform;
   yield* pgmaps.drain(device.pgmap, profile.drainWaitsForPages);
 }

@@ -7,6 +7,7 @@
 import { HmmError } from '../errno.ts';
 import { forgetSharing, type Inode } from '../fs/index.ts';
 import { unmapMappingRange } from '../mm/index.ts';
+import type { UntoldBug } from '../profile/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, alignUp, pagesFor } from '../units.ts';
 import { copyBlocks } from './copy.ts';
@@ -37,9 +38,9 @@ export function* daxPunch(inode: Inode, offset: number, length: number): Sleepab
   if (beyond && !platform.profile.fallocateBreaksFirst) return;
   const end = toEnd ? Math.min(offset + length, alignDown(inode.size, 4096) + 4096) : offset + length;
   yield* changeBlocks(inode, 'punch', offset, length, function* punch(): Sleepable<void> {
-    yield* breakLayouts(inode);
+    yield* breakLayouts(inode, 'punch-untold');
     if (beyond) return;
-    yield* forgetRange(inode, offset, end);
+    yield* forgetRange(inode, offset, end, 'punch-untold');
     if (sched.concurrent) yield sched.point('punch: free blocks', `${inode.touches},bytes`);
     freeSpace(inode, offset, end);
   });
@@ -53,10 +54,10 @@ export function* daxZeroRange(inode: Inode, offset: number, length: number, keep
   const first = pagesFor(offset);
   const last = Math.max(first, Math.floor(end / 4096));
   yield* changeBlocks(inode, 'fallocate', offset, length, function* zero(): Sleepable<void> {
-    yield* breakLayouts(inode);
+    yield* breakLayouts(inode, 'zero-range-untold');
     // What has its blocks changed in place must have room for those that it has not, before anything is lost.
     if (profile.zeroRange === 'converted') preallocate(inode, offset, end);
-    yield* forgetRange(inode, offset, end);
+    yield* forgetRange(inode, offset, end, 'zero-range-untold');
     if (profile.zeroRange === 'converted') {
       zeroBytes(inode, offset, Math.min(end, first * 4096));
       zeroBytes(inode, Math.max(offset, last * 4096), end);
@@ -138,13 +139,13 @@ export function* changeBlocks(inode: Inode, op: string, offset: number, length: 
 }
 
 /** The pages of a range are unmapped and their entries go: those inside it, or (xfs_flush_unmap_range) those that it touches, written back before. */
-export function* forgetRange(inode: Inode, offset: number, end: number): Sleepable<void> {
+export function* forgetRange(inode: Inode, offset: number, end: number, untold: UntoldBug | null = null): Sleepable<void> {
   const inside = inode.fs.profile.punchDrops === 'inside';
   const first = inside ? pagesFor(offset) : Math.floor(offset / 4096);
   const last = inside ? Math.floor(end / 4096) : pagesFor(end);
   if (first >= last) return;
   if (inode.fs.profile.punchFlushes === 'unmapped') yield* cleanRange(inode, first, last);
-  yield* unmapMappingRange(inode, first, last, false);
+  yield* unmapMappingRange(inode, first, last, false, untold);
   entriesOf(inode).removeRange(first, last);
 }
 

@@ -10,6 +10,7 @@
 import { HmmError } from '../errno.ts';
 import { FILE_PAGES_MAX, cancelCopies, type Inode, type Iomap } from '../fs/index.ts';
 import { unmapMappingRange } from '../mm/index.ts';
+import type { UntoldBug } from '../profile/index.ts';
 import { WaitQueue, type Sleepable } from '../sched/index.ts';
 import { alignUp, pagesFor, pagesOfLevel, type Pfn } from '../units.ts';
 import { copyBlocks } from './copy.ts';
@@ -123,11 +124,11 @@ export function* daxTruncate(inode: Inode, size: number): Sleepable<void> {
       const keep = pagesFor(size);
       // So who waits for a pinned page has made the file shorter already.
       if (inode.fs.profile.truncateSizes === 'first' && inode.fs.platform.profile.truncateSizesFirst) inode.fs.setSize(inode, size);
-      yield* breakLayouts(inode);
+      yield* breakLayouts(inode, 'truncate-untold');
       if (size <= before) yield* flushEnd(inode, size);
       if (size > before) zeroBytes(inode, before, Math.min(size, alignUp(before, 4096)));
       if (size !== inode.size) inode.fs.setSize(inode, size);
-      yield* dropPageCache(inode, keep);
+      yield* dropPageCache(inode, keep, 'truncate-untold');
       if (size > before) return;
       zeroBytes(inode, size, keep * 4096);
       if (sched.concurrent) yield sched.point('truncate: free blocks', `${inode.touches},bytes`);
@@ -150,10 +151,10 @@ function* flushEnd(inode: Inode, size: number): Sleepable<void> {
 }
 
 /** truncate_pagecache(): what maps pages from `keep` on goes, private copies too, before and after the entries do. */
-export function* dropPageCache(inode: Inode, keep: number): Sleepable<void> {
-  yield* unmapMappingRange(inode, keep, FILE_PAGES_MAX, true);
+export function* dropPageCache(inode: Inode, keep: number, untold: UntoldBug | null = null): Sleepable<void> {
+  yield* unmapMappingRange(inode, keep, FILE_PAGES_MAX, true, untold);
   entriesOf(inode).removeRange(keep, FILE_PAGES_MAX);
-  yield* unmapMappingRange(inode, keep, FILE_PAGES_MAX, true);
+  yield* unmapMappingRange(inode, keep, FILE_PAGES_MAX, true, untold);
 }
 
 /** fsync(2), msync(2): data and metadata of pages `[index, end)` are durable; mirrors lose the right to write there. */
@@ -166,10 +167,10 @@ export function* daxFsync(inode: Inode, index = 0, end = FILE_PAGES_MAX): Sleepa
  * dax_layout_busy_page() and the wait around it: on return nothing maps the file and no page of it is referenced by more than
  * its idle count. The caller holds rwsem and invalidate_lock for writing; the latter is dropped while it waits.
  */
-export function* breakLayouts(inode: Inode): Sleepable<void> {
+export function* breakLayouts(inode: Inode, untold: UntoldBug | null = null): Sleepable<void> {
   const { sched, records } = inode.fs.platform;
   for (;;) {
-    const busy = yield* unmapAll(inode);
+    const busy = yield* unmapAll(inode, untold);
     if (busy < 0) {
       requireChangeable(inode, 'truncate');
       return;
@@ -184,9 +185,9 @@ export function* breakLayouts(inode: Inode): Sleepable<void> {
 }
 
 /** dax_layout_busy_page(): nothing maps the file any more. Returns a page of it that is still referenced, or -1. */
-export function* unmapAll(inode: Inode): Sleepable<Pfn> {
+export function* unmapAll(inode: Inode, untold: UntoldBug | null = null): Sleepable<Pfn> {
   const mapped = inode.mappings.size > 0;
-  yield* unmapMappingRange(inode, 0, FILE_PAGES_MAX, false);
+  yield* unmapMappingRange(inode, 0, FILE_PAGES_MAX, false, untold);
   // Up to 6.14 a file that nobody maps is not looked through, pinned pages or not.
   return mapped ? busyPage(inode) : -1;
 }

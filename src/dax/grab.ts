@@ -87,7 +87,7 @@ function tieEntry(inode: Inode, { old, oldLevel, replaced }: { old: number; oldL
 /** Unmaps the locked entry's pages everywhere; the fault of `mm` goes on after it. */
 function* unmapOthers(inode: Inode, base: number, level: number, mm: Mm): Sleepable<void> {
   const { sched } = inode.fs.platform;
-  yield* unmapMappingRange(inode, base, base + pagesOfLevel(level), false);
+  yield* unmapMappingRange(inode, base, base + pagesOfLevel(level), false, 'entry-change-untold');
   if (sched.concurrent) yield sched.point('DAX entry: unmapped', faultTouches(inode, mm));
 }
 

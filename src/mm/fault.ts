@@ -272,7 +272,7 @@ function* wpPageCopy(vmf: Vmf, old: Pfn, normal: boolean): Sleepable<number> {
     platform.ram.put(copy);
     return VM_FAULT_OOM;
   }
-  const range = yield* invalidateStart(vma.mm, 'CLEAR', vmf.vpn, vmf.vpn + 1);
+  const range = yield* invalidateStart(vma.mm, 'CLEAR', vmf.vpn, vmf.vpn + 1, null, 'cow-untold');
   if (platform.sched.concurrent) yield platform.sched.point('copy on write', zapTouches(vma));
   pt.look(vmf.vpn);
   const unchanged = pt.level === LEVEL_PTE && !pt.none && framePfn(pt.lo, pt.hi) === old;

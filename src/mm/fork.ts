@@ -61,7 +61,7 @@ function* copyEntries(copy: Vma, vma: Vma): Sleepable<void> {
   if (vma.has(VM_PFNMAP)) requireFrames(vma);
   const { mm } = vma;
   const { sched } = mm.platform;
-  const range = vma.isCow ? yield* invalidateStart(mm, 'PROTECTION_PAGE', vma.start, vma.end) : null;
+  const range = vma.isCow ? yield* invalidateStart(mm, 'PROTECTION_PAGE', vma.start, vma.end, null, 'fork-untold') : null;
   if (sched.concurrent) yield sched.point(`fork ${mm.name}`, '*');
   try {
     const pt = mm.pageTable;

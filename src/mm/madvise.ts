@@ -52,7 +52,7 @@ const PAGE_ADVICE = {
   },
   *dontneed(vma, start, end) {
     const upTo = discardEnd(vma, start, end);
-    if (upTo > start) yield* zapPageRangeSingle(vma, start, upTo);
+    if (upTo > start) yield* zapPageRangeSingle(vma, start, upTo, { untold: 'dontneed-untold' });
   },
   *free(vma, start, end) {
     if (vma.ops !== null || vma.has(VM_LOCKED | VM_PFNMAP)) throw refusal(vma, 'EINVAL', 'only anonymous memory that is not locked can be freed');

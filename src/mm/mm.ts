@@ -4,7 +4,7 @@
  */
 import type { Platform } from '../memremap/index.ts';
 import { PageTable } from '../pgtable/index.ts';
-import type { BugSwitch, KernelProfile } from '../profile/index.ts';
+import { UNTOLD_BUGS, type BugSwitch, type KernelProfile, type UntoldBug } from '../profile/index.ts';
 import { RwLock, type Sleepable } from '../sched/index.ts';
 import type { NotifierEvent } from '../events/events.ts';
 import type { Vpn } from '../units.ts';
@@ -30,6 +30,8 @@ export class Mm {
   readonly pageTable: PageTable;
   readonly notifiers: MmuNotifiers;
   readonly mmapLock: RwLock;
+  /** bug switches that are on, if one of those is by which an operation forgets to tell; else null */
+  readonly untold: ReadonlySet<BugSwitch> | null;
   /** false once the process has exited */
   alive = true;
   /** the OOM reaper has begun: what is not mapped any more is gone (MMF_UNSTABLE) */
@@ -45,6 +47,7 @@ export class Mm {
     this.id = id;
     this.name = name;
     this.platform = platform;
+    this.untold = UNTOLD_BUGS.some((bug) => platform.bugs.has(bug)) ? platform.bugs : null;
     this.pageTable = new PageTable(platform.arena, platform.levels);
     this.notifiers = new MmuNotifiers(id, platform.sched, platform.bus);
     this.mmapLock = new RwLock(`mmap_lock ${id}`, '*', `areas ${id}`);
@@ -63,9 +66,12 @@ export class Mm {
 
 /**
  * Opens an invalidation of `[start, end)`; to be closed with `invalidateEnd` and what this returns. Null when nobody
- * listens. Blockable: it cannot be refused.
+ * listens. Blockable: it cannot be refused. `untold`: the bug switch by which the caller forgets to raise it.
  */
-export function* invalidateStart(mm: Mm, event: NotifierEvent, start: Vpn, end: Vpn, owner: object | null = null): Sleepable<NotifierRange | null> {
+export function* invalidateStart(
+  mm: Mm, event: NotifierEvent, start: Vpn, end: Vpn, owner: object | null = null, untold: UntoldBug | null = null,
+): Sleepable<NotifierRange | null> {
+  if (mm.untold !== null && untold !== null && mm.untold.has(untold)) return null;
   const { counts, bus, sched } = mm.platform;
   counts.invalidations++;
   // Where others can run somebody may begin to listen before the end.

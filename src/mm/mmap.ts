@@ -327,7 +327,7 @@ export function* unmapRange(mm: Mm, start: Vpn, end: Vpn, op: string): Sleepable
   const doomed: Vma[] = [];
   for (let vma = mm.vmas.find(start); vma !== null && vma.start < end; vma = mm.vmas.next(vma)) doomed.push(vma);
   for (const vma of doomed) mm.vmas.remove(vma);
-  const range = yield* invalidateStart(mm, 'UNMAP', start, end);
+  const range = yield* invalidateStart(mm, 'UNMAP', start, end, null, 'munmap-untold');
   const { sched } = mm.platform;
   for (const vma of doomed) yield* zapRange(vma, vma.start, vma.end);
   if (sched.concurrent) yield sched.point(`${op} ${mm.name}: tables and areas go`, '*');

@@ -33,7 +33,7 @@ export function* movePageTables(vma: Vma, start: Vpn, to: Vma, dest: Vpn, npages
   const { sched } = mm.platform;
   const end = start + npages;
   const back = realignedBy(vma, start, to, dest, npages);
-  const range = yield* invalidateStart(mm, vma.has(VM_HUGETLB) ? 'CLEAR' : 'UNMAP', start - back, end);
+  const range = yield* invalidateStart(mm, vma.has(VM_HUGETLB) ? 'CLEAR' : 'UNMAP', start - back, end, null, 'mremap-untold');
   if (sched.concurrent) yield sched.point(`mremap ${mm.name}`, '*');
   let old = start - back;
   try {

@@ -30,7 +30,7 @@ export function* protectRange(vma: Vma, start: Vpn, end: Vpn, oldFlags: number, 
 
 /** hugetlb_change_protection(): the event is raised whatever is mapped. */
 function* protectHuge(vma: Vma, start: Vpn, end: Vpn, flags: number): Sleepable<void> {
-  const range = yield* invalidateStart(vma.mm, 'PROTECTION_VMA', start, end);
+  const range = yield* invalidateStart(vma.mm, 'PROTECTION_VMA', start, end, null, 'mprotect-untold');
   rewriteEach(vma, start, end, flags);
   invalidateEnd(vma.mm, range);
 }
@@ -41,7 +41,7 @@ function* protectStretch(vma: Vma, start: Vpn, end: Vpn, oldFlags: number, flags
   if (profile.mprotectPud === 'cleared') clearBadPuds(mm, start, end);
   const first = mm.pageTable.nextEntry(start, end, profile.mprotectEventLevel === 'pmd' ? LEVEL_PMD : LEVEL_PUD);
   if (first < 0) return;
-  const range = yield* invalidateStart(mm, 'PROTECTION_VMA', first, end);
+  const range = yield* invalidateStart(mm, 'PROTECTION_VMA', first, end, null, 'mprotect-untold');
   if (sched.concurrent) yield sched.point('mprotect', '*');
   let dropped = true;
   while (dropped) dropped = yield* splitHugeEdges(vma, start, end);

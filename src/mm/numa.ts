@@ -40,7 +40,7 @@ function* hintStretch(vma: Vma, start: Vpn, end: Vpn): Sleepable<number> {
   const { sched } = mm.platform;
   const first = mm.pageTable.nextEntry(start, end, LEVEL_PMD);
   if (first < 0) return 0;
-  const range = yield* invalidateStart(mm, 'PROTECTION_VMA', first, end);
+  const range = yield* invalidateStart(mm, 'PROTECTION_VMA', first, end, null, 'numa-untold');
   if (sched.concurrent) yield sched.point('change_prot_numa', '*');
   let split = true;
   while (split) split = yield* splitHugeEdges(vma, first, end); // what the range has a part of

@@ -47,12 +47,13 @@ function* reapOnce(mm: Mm): Sleepable<{ reaped: number; refused: number }> {
       if (vma.has(VM_HUGETLB | VM_PFNMAP) || (vma.file !== null && vma.isShared)) continue;
       counts.invalidations++;
       const range: NotifierRange = { event: 'UNMAP', start: vma.start, end: vma.end, blockable: false, owner: null };
-      if (!(yield* mm.notifiers.start(range))) {
+      const told = mm.untold === null || !mm.untold.has('oom-reap-untold');
+      if (told && !(yield* mm.notifiers.start(range))) {
         refused++;
         continue;
       }
       yield* zapRange(vma, vma.start, vma.end);
-      mm.notifiers.end(range);
+      if (told) mm.notifiers.end(range);
       reaped++;
     }
   } finally {

@@ -6,6 +6,7 @@
  */
 import { PTE_DIRTY, PTE_RW } from '../abi.ts';
 import type { Mappable } from '../fs/index.ts';
+import type { UntoldBug } from '../profile/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { isDirty, isLeafEntry, isWritable } from '../pgtable/index.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
@@ -58,10 +59,10 @@ export function* eachMapping(inode: Mappable, index: number, end: number, visit:
 
 /**
  * unmap_mapping_range(): drops what maps pages `[index, end)` of the file, everywhere, each area as an operation of its own.
- * `evenCows`: private copies too.
+ * `evenCows`: private copies too. `untold`: the bug switch by which nobody is told.
  */
-export function* unmapMappingRange(inode: Mappable, index: number, end: number, evenCows: boolean): Sleepable<void> {
-  yield* eachMapping(inode, index, end, (vma, from, to) => zapPageRangeSingle(vma, from, to, { keepCows: !evenCows }));
+export function* unmapMappingRange(inode: Mappable, index: number, end: number, evenCows: boolean, untold: UntoldBug | null = null): Sleepable<void> {
+  yield* eachMapping(inode, index, end, (vma, from, to) => zapPageRangeSingle(vma, from, to, { keepCows: !evenCows, untold }));
 }
 
 /**
@@ -72,7 +73,7 @@ export function* mkcleanMapping(inode: Mappable, index: number, npages: number):
   yield* eachMapping(inode, index, index + npages, function* mkclean(vma, start, end): Sleepable<void> {
     if (!vma.isShared) return;
     const { sched } = vma.mm.platform;
-    const range = yield* invalidateStart(vma.mm, 'PROTECTION_PAGE', start, end);
+    const range = yield* invalidateStart(vma.mm, 'PROTECTION_PAGE', start, end, null, 'writeback-untold');
     if (sched.concurrent) yield sched.point('mkclean', zapTouches(vma));
     mkcleanArea(vma, start, end);
     invalidateEnd(vma.mm, range);

@@ -51,7 +51,7 @@ function* swapOutPage(platform: Platform, pfn: Pfn): Sleepable<void> {
   ram.get(pfn);
   const slot = swapCache.add(pfn);
   for (const { vma, vpn } of anonMappings(platform, pfn)) {
-    const range = yield* invalidateStart(vma.mm, 'CLEAR', vpn, vpn + 1);
+    const range = yield* invalidateStart(vma.mm, 'CLEAR', vpn, vpn + 1, null, 'swapout-untold');
     if (sched.concurrent) yield sched.point('try_to_unmap', zapTouches(vma));
     if (swappable(vma.mm, vpn) === pfn) {
       records.setFlags(pfn, records.flags(pfn) & ~PAGE_EXCLUSIVE);

@@ -7,6 +7,7 @@
 import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PMD_PAGES, PUD_PAGES } from '../abi.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
 import { PAGE_ANON } from '../page/index.ts';
+import type { UntoldBug } from '../profile/index.ts';
 import { framePfn, isLeafEntry, isSwapEntry } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
@@ -19,6 +20,8 @@ import { dropPage, isCounted, splitHugeLeaf } from './thp/index.ts';
 export interface ZapOptions {
   /** leave private copies alone: only what maps the file itself goes (unmap_mapping_range without even_cows) */
   readonly keepCows?: boolean;
+  /** the bug switch by which nobody is told */
+  readonly untold?: UntoldBug | null;
 }
 
 /**
@@ -46,7 +49,7 @@ export function zapTouches(vma: Vma): string {
 
 /** One VMA's part of a range, as an operation of its own: CLEAR around it (zap_page_range_single). */
 export function* zapPageRangeSingle(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions = {}): Sleepable<void> {
-  const range = yield* invalidateStart(vma.mm, 'CLEAR', start, end);
+  const range = yield* invalidateStart(vma.mm, 'CLEAR', start, end, null, options.untold ?? null);
   yield* zapRange(vma, start, end, options);
   invalidateEnd(vma.mm, range);
 }
@@ -88,7 +91,7 @@ export function* splitHugeForCut(vma: Vma, at: Vpn): Sleepable<void> {
 export function* splitHuge(vma: Vma, base: Vpn, npages: number): Sleepable<void> {
   const { mm } = vma;
   const { sched, bus } = mm.platform;
-  const range = yield* invalidateStart(mm, 'CLEAR', base, base + npages);
+  const range = yield* invalidateStart(mm, 'CLEAR', base, base + npages, null, 'split-untold');
   if (sched.concurrent) yield sched.point('split huge', '*');
   if (splitHugeLeaf(vma, base, npages === PMD_PAGES ? LEVEL_PMD : LEVEL_PUD) && bus.on && vma.ops !== null) {
     bus.emit({ type: 'zap', mm: mm.id, start: base, end: base + npages, leaves: 1 });

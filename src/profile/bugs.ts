@@ -1,44 +1,126 @@
 /**
- * Bug switches: named deviations from what the code means to do. Data only; each names where it stands.
+ * Bug switches: named deviations from what the code means to do. Data only; `grep` for a name finds where it stands.
  *
  * The seed's own faults (spec of the 2019 API, confirmed on a v5.2.1 kernel) are on in profile v5.2, where its answers are a real
- * kernel's; off, the API does what its documentation meant. The deliberate ones break a mirror on purpose, so that checks can
- * be shown to catch them.
+ * kernel's; off, the API does what its documentation meant. All others are off everywhere: they break the guarantee on purpose, so
+ * that checks can be shown to catch them.
  */
-export const SEED_BUGS = [
+export interface Bug {
+  /** what goes wrong, in a line */
+  readonly what: string;
+  /** for a bug that Linux had: the release whose fix took it away, and the subject of that fix */
+  readonly fixedIn?: string;
+  readonly subject?: string;
+}
+
+type Bugs = Readonly<Record<string, Bug>>;
+
+/** Of the API of 2019, as the seed had it. */
+const SEED = {
   // walks (mm/hmm.c: hmm_vma_walk_pud, _pmd, _pte)
-  'leak-pgmap-on-special', // a walk that leaves by a special or poisoned pte keeps its dev_pagemap reference: the device cannot be unbound any more
-  'zero-page-special', // the 4K page of zeroes (untouched memory, a DAX hole) cannot be mirrored; the 2M one can
-  'protnone-valid', // a PROT_NONE pte (a NUMA hint) counts as present
-  'dying-pagemap-retries', // a dying dev_pagemap answers the code for "again": a fault spins until somebody unmaps
-  'swap-never-faulted', // a page that is swapped out, or on its way, is NONE: it is asked for in vain
-  'migrating-pmd-untouched', // the words of a 2M page on its way stay as the caller left them
-  'hugetlb-empty-valid', // an entry of a hugetlb area is VALID, also an empty one (frame 0) or a poisoned one (garbage)
-  'page-shift-mixed', // a range in huge pages has its words counted in 4K pages where a failed call clears them
+  'leak-pgmap-on-special': {
+    what: 'a walk that leaves by a special or poisoned pte keeps its dev_pagemap reference: the device cannot be unbound any more',
+    fixedIn: 'v5.7', subject: 'mm/hmm: remove pgmap checking for devmap pages',
+  },
+  'zero-page-special': {
+    what: 'the 4K page of zeroes (untouched memory, a DAX hole) cannot be mirrored; the 2M one can',
+    fixedIn: 'v5.5', subject: 'mm/hmm: allow snapshot of the special zero page',
+  },
+  'protnone-valid': { what: 'a PROT_NONE pte (a NUMA hint) counts as present', fixedIn: 'v5.3', subject: 'mm/hmm: support automatic NUMA balancing' },
+  'dying-pagemap-retries': {
+    what: 'a dying dev_pagemap answers the code for "again": a fault spins until somebody unmaps',
+    fixedIn: 'v5.7', subject: 'mm/hmm: remove pgmap checking for devmap pages',
+  },
+  'swap-never-faulted': {
+    what: 'a page that is swapped out, or on its way, is NONE: it is asked for in vain',
+    fixedIn: 'v5.4', subject: "mm/hmm: fix hmm_range_fault()'s handling of swapped out pages",
+  },
+  'migrating-pmd-untouched': {
+    what: 'the words of a 2M page on its way stay as the caller left them',
+    fixedIn: 'v5.7', subject: 'mm/hmm: add missing pfns set to hmm_vma_walk_pmd()',
+  },
+  'hugetlb-empty-valid': { what: 'an entry of a hugetlb area is VALID, also an empty one (frame 0) or a poisoned one (garbage)' },
+  'page-shift-mixed': { what: 'a range in huge pages has its words counted in 4K pages where a failed call clears them' },
   // faults (hmm_vma_walk_hole_, hmm_vma_do_fault)
-  'chunk-faulting', // a page that asks has everything faulted up to the end of its 2M chunk, or of its hole, and requests in there are lost
-  'block-may-drop-lock', // block = true still allows the handler to drop mmap_sem
-  'fault-ignores-vm-write', // a write fault of a read-only area is taken, and taken again
-  'fault-under-pud-lock', // the pud handler faults with the pud's spinlock held
-  'gap-fault-without-vma', // a fault of a gap below an area calls the fault handler with no area
+  'chunk-faulting': { what: 'a page that asks has everything faulted up to the end of its 2M chunk, or of its hole, and requests in there are lost' },
+  'block-may-drop-lock': {
+    what: 'block = true still allows the handler to drop mmap_sem',
+    fixedIn: 'v5.3', subject: 'mm/hmm: Only set FAULT_FLAG_ALLOW_RETRY for non-blocking',
+  },
+  'fault-ignores-vm-write': {
+    what: 'a write fault of a read-only area is taken, and taken again',
+    fixedIn: 'v5.4', subject: 'mm/hmm: hmm_range_fault() infinite loop',
+  },
+  'fault-under-pud-lock': {
+    what: "the pud handler faults with the pud's spinlock held",
+    fixedIn: 'v5.7', subject: 'mm/hmm: do not call hmm_vma_walk_hole() while holding a spinlock',
+  },
+  'gap-fault-without-vma': {
+    what: 'a fault of a gap below an area calls the fault handler with no area',
+    fixedIn: 'v5.4', subject: 'mm/hmm: hmm_range_fault() NULL pointer bug',
+  },
   // answers (hmm_range_snapshot, hmm_range_fault)
-  'snapshot-ignores-walk', // a snapshot throws its walk's error away
-  'fault-wipes-marker', // a failing fault overwrites the ERROR or SPECIAL word that it has just written
-  'count-stops-at-hole', // the count leaves out a hole at the end that has no page table
+  'snapshot-ignores-walk': { what: "a snapshot throws its walk's error away" },
+  'fault-wipes-marker': { what: 'a failing fault overwrites the ERROR or SPECIAL word that it has just written' },
+  'count-stops-at-hole': { what: 'the count leaves out a hole at the end that has no page table' },
   // notifiers (hmm_invalidate_range_start, _end)
-  'valid-aba', // range->valid becomes true again after an invalidation that the driver never saw
-  'valid-per-mm', // a range stays invalid until no invalidation of the whole space is in flight
-  'overlap-inclusive', // an update that ends where a range starts invalidates it
-  'mirror-eagain-lost', // a mirror's -EAGAIN is shadowed: the core hears 0 and goes on
-  'nonblock-count-leak', // a failed start that might not block leaves the count of invalidations raised for ever
-] as const;
+  'valid-aba': { what: 'range->valid becomes true again after an invalidation that the driver never saw' },
+  'valid-per-mm': { what: 'a range stays invalid until no invalidation of the whole space is in flight' },
+  'overlap-inclusive': { what: 'an update that ends where a range starts invalidates it' },
+  'mirror-eagain-lost': {
+    what: "a mirror's -EAGAIN is shadowed: the core hears 0 and goes on",
+    fixedIn: 'v5.3', subject: 'mm/hmm: Fix error flows in hmm_invalidate_range_start',
+  },
+  'nonblock-count-leak': {
+    what: 'a failed start that might not block leaves the count of invalidations raised for ever',
+    fixedIn: 'v5.3', subject: 'mm/hmm: Fix error flows in hmm_invalidate_range_start',
+  },
+} as const satisfies Bugs;
 
-export const DEVICE_BUGS = [
-  'skip-notifier', // an invalidation does not reach the device
-  'stale-pfn', // the device programs a page-table entry without looking whether its sequence is still good
-  'wrong-frame', // the device programs the neighbour's frame
-  'lost-device-write', // a device store is dropped
-] as const;
+/** Of the mirroring device. */
+const DEVICE = {
+  'skip-notifier': { what: 'an invalidation does not reach the device' },
+  'stale-pfn': { what: 'the device programs a page-table entry without looking whether its sequence is still good' },
+  'wrong-frame': { what: "the device programs the neighbour's frame" },
+  'lost-device-write': { what: 'a device store is dropped' },
+} as const satisfies Bugs;
 
-export const BUG_SWITCHES = [...SEED_BUGS, ...DEVICE_BUGS] as const;
-export type BugSwitch = (typeof BUG_SWITCHES)[number];
+/** Of the core: an operation changes entries, and raises no invalidation for it. */
+const UNTOLD = {
+  'munmap-untold': { what: 'munmap takes entries away and tells no mirror' },
+  'mremap-untold': { what: 'mremap moves entries and tells no mirror' },
+  'mprotect-untold': { what: 'mprotect takes rights away and tells no mirror' },
+  'dontneed-untold': { what: 'MADV_DONTNEED takes entries away and tells no mirror' },
+  'fork-untold': { what: 'fork write-protects what the child shares and tells no mirror' },
+  'cow-untold': { what: 'a copy on write changes the frame of an entry and tells no mirror' },
+  'hugetlb-cow-untold': { what: 'a copy on write of a hugetlb page changes its frame and tells no mirror' },
+  'split-untold': { what: 'a huge entry that a range cuts goes whole, and no mirror is told of the part outside the range' },
+  'collapse-untold': { what: '512 pages become a huge one and no mirror is told that they went' },
+  'numa-untold': { what: 'a NUMA hint takes the rights of pages and tells no mirror' },
+  'swapout-untold': { what: 'a page is swapped out and no mirror is told' },
+  'migrate-untold': { what: 'an entry becomes a migration entry and no mirror is told' },
+  'collect-untold': { what: 'migrate_vma takes entries away, to move their pages to a device, and tells no mirror' },
+  'exclusive-untold': { what: 'a page is made exclusive to one device and no other mirror is told' },
+  'poison-untold': { what: 'a poisoned page is unmapped and no mirror is told' },
+  'writeback-untold': { what: 'fsync write-protects the entries of a DAX file and tells no mirror' },
+  'truncate-untold': { what: 'truncate of a DAX file takes entries away and tells no mirror' },
+  'punch-untold': { what: 'a hole is punched in a DAX file and no mirror is told' },
+  'zero-range-untold': { what: 'a range of a DAX file is zeroed by changing its blocks and no mirror is told' },
+  'entry-change-untold': { what: 'a store gives a hole or a shared page of a DAX file a block of its own, and no mirror of the old one is told' },
+  'cache-truncate-untold': { what: 'truncate of a file in the page cache takes entries away and tells no mirror' },
+  'unbind-untold': { what: 'a device-dax goes away under its mappings and no mirror is told' },
+  'oom-reap-untold': { what: 'the OOM reaper takes entries away and tells no mirror' },
+} as const satisfies Bugs;
+
+function names<B extends Bugs>(bugs: B): readonly (keyof B & string)[] {
+  return Object.keys(bugs);
+}
+
+/** Every switch by name, with what it does. */
+export const BUGS = { ...SEED, ...DEVICE, ...UNTOLD } as const;
+export const SEED_BUGS = names(SEED);
+export const DEVICE_BUGS = names(DEVICE);
+export const UNTOLD_BUGS = names(UNTOLD);
+export const BUG_SWITCHES = names(BUGS);
+export type BugSwitch = keyof typeof BUGS;
+export type UntoldBug = keyof typeof UNTOLD;

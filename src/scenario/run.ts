@@ -9,7 +9,7 @@
 import { Deadlock, KernelCrash } from '../errno.ts';
 import { MachineCore } from '../machine.ts';
 import type { Mm } from '../mm/index.ts';
-import { profileOf } from '../profile/index.ts';
+import { profileOf, type BugSwitch } from '../profile/index.ts';
 import { Guest, type ProbeApi } from './guest.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { SCENARIO_MS_MAX } from './limits.ts';
@@ -27,6 +27,8 @@ export interface RunOptions {
   readonly profile: string;
   /** which probe asks; default: the profile's own */
   readonly api?: ProbeApi;
+  /** bug switches to turn on, besides the profile's own */
+  readonly bugs?: readonly BugSwitch[];
   /** made for the machine before anything runs, told of each line when it is done: a Checker, say */
   readonly watch?: (core: MachineCore) => { step(operation: string): unknown };
 }
@@ -44,7 +46,7 @@ const ARENA_BYTES = 512 * 2 ** 20;
 
 export async function runScenario(script: Script, options: RunOptions): Promise<ScenarioRecord> {
   const profile = profileOf(options.profile);
-  const core = await MachineCore.create({ arena: { bytes: ARENA_BYTES }, profile, bugs: [], seed: 1n, ramPages: RAM_PAGES, hugePages: HUGE_PAGES, levels: 4 });
+  const core = await MachineCore.create({ arena: { bytes: ARENA_BYTES }, profile, bugs: options.bugs ?? [], seed: 1n, ramPages: RAM_PAGES, hugePages: HUGE_PAGES, levels: 4 });
   const api = options.api ?? probeOf(options.profile);
   const guest = new Guest(core, api, operationsFor(api));
   const process = new Process(guest, core.platform.sched.runToEnd('start', startProcess(core)));

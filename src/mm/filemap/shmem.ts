@@ -189,9 +189,9 @@ function* shmemTruncate(file: ShmemFile, size: number): Sleepable<void> {
   if (size > before) return;
   const keep = pagesFor(size);
   const unmaps = before > keep * 4096;
-  if (unmaps) yield* unmapMappingRange(file.inode, keep, CACHE_PAGES_MAX, true);
+  if (unmaps) yield* unmapMappingRange(file.inode, keep, CACHE_PAGES_MAX, true, 'cache-truncate-untold');
   yield* truncatePages(file, size, CACHE_PAGES_MAX * 4096);
-  if (unmaps) yield* unmapMappingRange(file.inode, keep, CACHE_PAGES_MAX, true);
+  if (unmaps) yield* unmapMappingRange(file.inode, keep, CACHE_PAGES_MAX, true, 'cache-truncate-untold');
 }
 
 /** shmem_fallocate(): pages ahead of time, and holes. EOPNOTSUPP for all else. */

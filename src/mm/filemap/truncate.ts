@@ -15,9 +15,9 @@ export const CACHE_PAGES_MAX = 2 ** 40;
 /** truncate_pagecache(): what maps pages beyond `size` goes, private copies too, before and after the pages do. */
 export function* truncatePagecache(file: CachedFile, size: number): Sleepable<void> {
   const keep = pagesFor(size);
-  yield* unmapMappingRange(file.cache.inode, keep, CACHE_PAGES_MAX, true);
+  yield* unmapMappingRange(file.cache.inode, keep, CACHE_PAGES_MAX, true, 'cache-truncate-untold');
   yield* truncatePages(file, size, CACHE_PAGES_MAX * 4096);
-  yield* unmapMappingRange(file.cache.inode, keep, CACHE_PAGES_MAX, true);
+  yield* unmapMappingRange(file.cache.inode, keep, CACHE_PAGES_MAX, true, 'cache-truncate-untold');
 }
 
 /** truncate_pagecache_range(): what maps whole pages of the range goes, but for private copies; then the pages do. */

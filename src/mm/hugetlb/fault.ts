@@ -101,7 +101,7 @@ function* writeProtected(file: HugeFile, vma: Vma, base: Vpn): Sleepable<number>
     ram.put(copy);
     return VM_FAULT_OOM;
   }
-  const range = yield* invalidateStart(vma.mm, 'CLEAR', base, base + npages);
+  const range = yield* invalidateStart(vma.mm, 'CLEAR', base, base + npages, null, 'hugetlb-cow-untold');
   pt.look(base);
   if (pt.level === level && !pt.none && framePfn(pt.lo, pt.hi) === old) {
     own(vma, copy, base);

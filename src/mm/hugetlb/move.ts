@@ -8,7 +8,7 @@ import { invalidateEnd, invalidateStart } from '../mm.ts';
 import type { Vma } from '../vma.ts';
 import { hugePageOf } from './open.ts';
 
-/** Moves what `vma` maps in `[start, start + pages)` to `dest`. Returns pages dealt with; fewer only when tables ran out. */
+/** Moves what `vma` maps in `[start, start + pages, null, 'mremap-untold')` to `dest`. Returns pages dealt with; fewer only when tables ran out. */
 export function* moveHuge(vma: Vma, start: Vpn, dest: Vpn, pages: number): Sleepable<number> {
   const { mm } = vma;
   const pt = mm.pageTable;

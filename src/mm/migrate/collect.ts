@@ -25,7 +25,7 @@ import {
 export function* collectPages(m: MigrateVma, vma: Vma): Sleepable<void> {
   const { mm } = vma;
   const { sched } = mm.platform;
-  const range = yield* invalidateStart(mm, 'MIGRATE', m.start, m.end, m.owner);
+  const range = yield* invalidateStart(mm, 'MIGRATE', m.start, m.end, m.owner, 'collect-untold');
   if (sched.concurrent) yield sched.point('migrate: collect', zapTouches(vma));
   for (let at = m.start; at < m.end; ) {
     const upTo = Math.min(m.end, alignDown(at, PMD_PAGES) + PMD_PAGES);

@@ -133,7 +133,7 @@ function* replaceEntries({ vma, base, start }: Place, head: Pfn, owner: object, 
   const { sched, ram } = mm.platform;
   const pt = mm.pageTable;
   const npages = 2 ** ram.order(head);
-  const range = yield* invalidateStart(mm, 'EXCLUSIVE', start, Math.min(vma.end, start + npages), owner);
+  const range = yield* invalidateStart(mm, 'EXCLUSIVE', start, Math.min(vma.end, start + npages), owner, 'exclusive-untold');
   if (sched.concurrent) yield sched.point('make exclusive', zapTouches(vma));
   let granted = false;
   let all = true;

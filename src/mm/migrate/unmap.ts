@@ -52,7 +52,7 @@ function hasOtherReferences({ records }: Platform, pfn: Pfn, faultPage: Pfn): bo
 export function* tryToMigrate(platform: Platform, pfn: Pfn): Sleepable<void> {
   const { sched } = platform;
   for (const { vma, vpn } of mappersOf(platform, pfn)) {
-    const range = yield* invalidateStart(vma.mm, 'CLEAR', vpn, vpn + 1);
+    const range = yield* invalidateStart(vma.mm, 'CLEAR', vpn, vpn + 1, null, 'migrate-untold');
     if (sched.concurrent) yield sched.point('try_to_migrate', zapTouches(vma));
     const pt = vma.mm.pageTable;
     const moved = !maps({ vma, vpn }) || !lookPte(vma, vpn) || mappedPfn(pt.lo, pt.hi) !== pfn || toMigrationEntry(vma, pfn);

@@ -99,7 +99,7 @@ function* takeOut(platform: Platform, pfn: Pfn, poison: boolean): Sleepable<void
   if (records.mappings(pfn) === 0) return;
   for (const { vma, vpn } of mappersOf(platform, pfn)) {
     const { mm } = vma;
-    const range = yield* invalidateStart(mm, 'CLEAR', vpn, vpn + 1);
+    const range = yield* invalidateStart(mm, 'CLEAR', vpn, vpn + 1, null, 'poison-untold');
     if (sched.concurrent) yield sched.point('try_to_unmap', zapTouches(vma));
     const pt = mm.pageTable;
     if (lookPte(vma, vpn) && mappedPfn(pt.lo, pt.hi) === pfn) {

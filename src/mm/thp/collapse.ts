@@ -70,7 +70,7 @@ function* collapseOne(vma: Vma, base: Vpn, faultBack: FaultBack): Sleepable<Outc
   if (!(yield* bringBack(vma, base, faultBack))) return 'away';
   const huge = ram.alloc(9);
   if (huge < 0) return 'no page';
-  const range = yield* invalidateStart(mm, 'CLEAR', base, base + PMD_PAGES);
+  const range = yield* invalidateStart(mm, 'CLEAR', base, base + PMD_PAGES, null, 'collapse-untold');
   if (sched.concurrent) yield sched.point('collapse', '*');
   const again = scan(vma, base, false); // it may have slept
   if (again !== 'ready' || !copyPages(vma, base, huge)) {
