@@ -16,6 +16,7 @@ const EXIT_BAD_INPUT = 2;
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   mirror: async () => (await import('./mirror.ts')).mirrorCommand(),
   run: async () => (await import('./run.ts')).runCommand(),
+  bugs: async () => (await import('./bugs.ts')).bugsCommand(),
   bench: async () => (await import('./bench.ts')).benchCommand(),
 };
 

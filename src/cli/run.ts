@@ -1,6 +1,6 @@
 /** `daxmirror run`: what Linux would answer to a scenario. Here: what may be asked for, and in what form the answers go out. */
 import { Command, Option } from 'commander';
-import { PROFILES } from '../profile/index.ts';
+import { PROFILES, type BugSwitch } from '../profile/index.ts';
 import type { ProbeApi, Script } from '../scenario/index.ts';
 import { againstJson, againstText, allAgree, compareWithRecords, findRecords, kernelOf } from './run/against.ts';
 import { besideText } from './run/besideText.ts';
@@ -9,6 +9,7 @@ import { RunChecks, allKnown, findingsView } from './run/findings.ts';
 import { recordView } from './run/recordView.ts';
 import { paintFor } from './paint.ts';
 import { BadInput } from './badInput.ts';
+import { bugNamed } from './bugs.ts';
 import { writeRecord } from './run/files.ts';
 import { probeOf, recordText, runScenario, type ScenarioRecord } from '../scenario/index.ts';
 
@@ -21,6 +22,7 @@ interface RunFlags {
   readonly against?: string;
   readonly json?: boolean;
   readonly check?: boolean;
+  readonly bug?: readonly BugSwitch[];
 }
 
 /** A kernel, and the API through which it is asked. */
@@ -62,6 +64,7 @@ export function runCommand(): Command {
     .option('--out <DIR>', 'write each answer to DIR/NAME.json')
     .option('--against <PATH>', "a kernel's record, or a folder of them; exit code 1 where one differs")
     .addOption(new Option('--check', 'look after each operation whether every mirror was told; exit code 1 where this kernel is not known for it').conflicts(['compareProfile', 'compareApi', 'json']))
+    .addOption(new Option('--bug <NAME>', 'turn a bug switch on (may be repeated), and check as --check does; daxmirror bugs lists them').argParser(addBug).conflicts(['compareProfile', 'compareApi', 'against']))
     .option('--json', 'print records as JSON, or with --against the comparison, and nothing else')
     .addHelpText('after', HELP)
     .action(async (files: readonly string[], flags: RunFlags) => {
@@ -72,6 +75,7 @@ export function runCommand(): Command {
 /** Runs and prints. False: a record differs, or a scenario did not come to an end that a kernel has. */
 async function run(files: readonly string[], flags: RunFlags): Promise<boolean> {
   const side = sideOf(flags);
+  const { bug: bugs = [] } = flags;
   const scripts = readScripts(files, side.api);
   const paint = paintFor(process.stdout);
   if (flags.compareProfile !== undefined || flags.compareApi !== undefined) {
@@ -83,8 +87,8 @@ async function run(files: readonly string[], flags: RunFlags): Promise<boolean> 
   const records: ScenarioRecord[] = [];
   let told = true;
   for (const script of scripts) {
-    const checks = flags.check === true ? new RunChecks() : null;
-    const record = await runScenario(script, checks === null ? side : { ...side, watch: checks.watch });
+    const checks = flags.check === true || (bugs.length > 0 && flags.json !== true) ? new RunChecks() : null;
+    const record = await runScenario(script, { ...side, bugs, ...(checks === null ? {} : { watch: checks.watch }) });
     records.push(record);
     if (flags.out !== undefined) writeRecord(flags.out, record);
     if (checks !== null && !allKnown(checks.end())) told = false;
@@ -98,6 +102,10 @@ async function run(files: readonly string[], flags: RunFlags): Promise<boolean> 
   const compared = compareWithRecords(wanted, records);
   process.stdout.write(flags.json === true ? againstJson(compared) : againstText(compared, paint));
   return told && allAgree(compared);
+}
+
+function addBug(name: string, before: readonly BugSwitch[] = []): readonly BugSwitch[] {
+  return [...before, bugNamed(name)];
 }
 
 /** Which kernel is asked through which API. Throws BadInput where the records are another kernel's. */

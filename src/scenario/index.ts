@@ -9,3 +9,4 @@ export { parseScenario, type Script } from './parse.ts';
 export { RecordError, checkRecordIsOf, readRecord, recordText, type ScenarioRecord } from './record.ts';
 export { probeOf, runScenario, type RunOptions } from './run.ts';
 export { addressOf, sizeOf } from './words.ts';
+export { nearest } from './nearest.ts';

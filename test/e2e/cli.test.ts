@@ -4,6 +4,7 @@ import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, symlinkSync, 
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ROOT, daxmirror, mirrorReport, randomFile, start, temporaryFolder, type RunOptions } from '../support/cli.ts';
+import { BUG_SWITCHES } from '../../dist/index.js';
 import { needs } from '../support/skips.ts';
 
 const folder = temporaryFolder();
@@ -42,7 +43,7 @@ describe('what it says of itself', () => {
 
 describe('a command line that makes no sense is answered with one line and 2', () => {
   const cases: readonly [string, readonly string[], RegExp][] = [
-    ['no command', [], /no command given \(known: mirror, run, bench/],
+    ['no command', [], /no command given \(known: mirror, run, bugs, bench/],
     ['an unknown command, with the nearest known one', ['mirro'], /unknown command 'mirro' \(did you mean mirror\?\)/],
     ['an unknown option, with the nearest known one', ['mirror', '--pge', '4K'], /unknown option '--pge' \(did you mean --page\?\)/],
     ['an unknown global option', ['--verzion'], /unknown option '--verzion' \(did you mean --version\?\)/],
@@ -50,6 +51,7 @@ describe('a command line that makes no sense is answered with one line and 2', (
     ['an unknown API', ['mirror', '--api', '2020'], /'2020'.* 2019, modern/],
     ['an unknown bug', ['mirror', '--bug', 'none'], /'none'.* skip-notifier, stale-pfn, wrong-frame, lost-device-write/],
     ['a bug switch that is none of a device', ['mirror', '--bug', 'valid-aba'], /'valid-aba'.* skip-notifier/],
+    ['run with an unknown bug, with the nearest known one', ['run', small, '--bug', 'munmap-untol'], /no bug switch 'munmap-untol' \(did you mean munmap-untold\?\)/],
     ['an option without its value', ['mirror', '--page'], /'--page <SIZE>' argument missing/],
     ['two files', ['mirror', small, small], /too many arguments/],
     ['--write without a file', ['mirror', '--write'], /--write needs a FILE/],
@@ -156,5 +158,25 @@ describe('what it prints', () => {
     const { child, ended } = start(['mirror', small, '--page', '2M']);
     child.stdout?.destroy();
     expect(await ended).toMatchObject({ code: 0, stderr: '' });
+  });
+});
+
+describe('bug switches', () => {
+  it('bugs lists every one, with the fix of those that Linux had', () => {
+    const { code, stdout } = daxmirror(['bugs']);
+    expect(code).toBe(0);
+    const listed = JSON.parse(daxmirror(['bugs', '--json']).stdout) as { name: string; what: string; fixedIn?: string; subject?: string }[];
+    expect(listed.map(({ name }) => name)).toEqual(BUG_SWITCHES);
+    for (const { name, what, subject } of listed) for (const word of [name, what, subject ?? '']) expect(stdout).toContain(word);
+  });
+
+  it('run --bug names the operation that broke the rule', () => {
+    const scenario = path.join(folder, 'unmap.scn');
+    writeFileSync(scenario, '# areas\nmap a 64K anon\ntouch a w\nmap b 64K anon\ntouch b w\nunmap a 64K\nunmap b 64K\n');
+    expect(daxmirror(['run', scenario, '--check']).code).toBe(0);
+    const { code, stdout } = daxmirror(['run', scenario, '--bug', 'munmap-untold']);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/told-before-taken: unmap a 64K/);
+    expect(stdout).toMatch(/told-before-taken: unmap b 64K/);
   });
 });
