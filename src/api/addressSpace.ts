@@ -2,7 +2,8 @@
 import { ACCESS_READ, LEVEL_PUD, PTE_ACCESSED } from '../abi.ts';
 import { HmmError, checkOptions } from '../errno.ts';
 import {
-  ADVICE, VM_EXEC, VM_NOHUGEPAGE, VM_READ, VM_WRITE, cpuLoad, cpuStore, exitMm, madvise, madviseInject, mlock, mmap, mprotect, mremap, munlock, munmap, pinUserPages, protString, type Advice, type MappedFile, type Mm,
+  ADVICE, VM_EXEC, VM_NOHUGEPAGE, VM_READ, VM_WRITE, cpuLoad, cpuStore, exitMm, madvise, madviseInject, mlock, mmap, mprotect, mremap, munlock, munmap, oomReap, pinUserPages, protString, type Advice,
+  type MappedFile, type Mm, type OomReaped,
 } from '../mm/index.ts';
 import { framePfn, isDirty, isLeafEntry, isPresent, isWritable } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
@@ -107,6 +108,7 @@ export class AddressSpace implements Disposable {
     },
     mremap: (addr: bigint, oldLength: number, newLength: number, options: MremapOptions = {}): Sleepable<Mapping> => this.#mremap(addr, oldLength, newLength, options),
     fork: (options: { name?: string } = {}): Sleepable<AddressSpace> => this.#fork(options),
+    oomReap: (): Sleepable<OomReaped> => oomReap(this.#space('oomReap')),
     madvise: (addr: bigint, length: number, advice: Advice): Sleepable<void> => {
       const vpn = checkPage('madvise', 'addr', addr);
       const npages = checkPages('madvise', 'length', vpn, length);
@@ -191,6 +193,14 @@ export class AddressSpace implements Disposable {
    */
   poison(addr: bigint, length: number, how: 'hwpoison' | 'softoffline' = 'hwpoison'): PoisonNotice | null {
     return this.#driver.run('poison', this.task.poison(addr, length, how));
+  }
+
+  /**
+   * What the OOM reaper does to a process that is to die: private and anonymous memory goes, under invalidations that may not block; areas
+   * that a mirror keeps are tried again, ten times. Later accesses of it are SIGBUS. Throws EFAULT.
+   */
+  oomReap(): OomReaped {
+    return this.#driver.run('oomReap', this.task.oomReap());
   }
 
   /** Loads by the processor. Throws FaultSignal where the process would get SIGSEGV or SIGBUS, ENOMEM. */

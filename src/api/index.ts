@@ -5,5 +5,6 @@ export * from './file.ts';
 export * from './pmem.ts';
 export * from './deviceMemory.ts';
 export * from './mirror.ts';
+export * from './guest.ts';
 export * from './range.ts';
 export * from './hmm2019.ts';

@@ -153,6 +153,11 @@ export class Mirror implements Disposable {
     yield* this.#open('device fault').fill(vpn, vpn + npages, write);
   }
 
+  /** @internal */
+  get device(): DeviceMirror {
+    return this.#device;
+  }
+
   #open(op: string): DeviceMirror {
     this.#driver.check(op);
     if (this.#device.closed) throw new HmmError('EBADF', op, `mirror ${this.name} is closed`);

@@ -98,6 +98,11 @@ export class Pmem {
     this.#native = native;
   }
 
+  /** @internal */
+  get fileSystem(): FileSystem {
+    return this.#fs;
+  }
+
   get freeBytes(): number {
     return this.#fs.freePages * 4096;
   }

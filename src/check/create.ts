@@ -1,0 +1,35 @@
+/** A checker for machines of the public facade. */
+import type { Guest, Machine, Mirror, Pmem } from '../api/index.ts';
+import { checkOptions } from '../errno.ts';
+import { Checker, type CheckerOptions } from './checker.ts';
+
+export interface CheckOptions extends CheckerOptions {
+  /** devices whose tables are compared with their process's */
+  readonly mirrors?: readonly Mirror[];
+  /** virtual machines, the same */
+  readonly guests?: readonly Guest[];
+  /** file systems whose freed blocks nobody may reach */
+  readonly pmems?: readonly Pmem[];
+}
+
+/**
+ * Watches a machine: call `step(name)` after each operation, and `end(name)` when all is over; both return what they found.
+ * Whether every mirror was told of what it lost is checked without any mirror being there.
+ */
+export function createChecker(machine: Machine, options: CheckOptions = {}): Checker {
+  checkOptions('createChecker', options, ['mirrors', 'guests', 'pmems', 'without', 'findingsMax']);
+  const { mirrors = [], guests = [], pmems = [], ...rest } = options;
+  const checker = new Checker(machine.core, rest);
+  for (const { device } of mirrors) {
+    checker.watch({ name: device.name, mm: device.mm, table: device.table, get attached() { return device.attached && !device.closed; }, vpnOf: (page) => page });
+  }
+  for (const { kvm } of guests) {
+    const vpnOf = (gfn: number): number => {
+      const slot = kvm.slots.at(gfn);
+      return slot === null ? -1 : slot.vpn + (gfn - slot.gfn);
+    };
+    checker.watch({ name: kvm.name, mm: kvm.mm, table: kvm.table, get attached() { return kvm.alive; }, vpnOf });
+  }
+  for (const pmem of pmems) checker.watchBlocks(pmem.fileSystem);
+  return checker;
+}
