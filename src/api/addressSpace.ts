@@ -2,7 +2,7 @@
 import { ACCESS_READ, LEVEL_PUD, PTE_ACCESSED } from '../abi.ts';
 import { HmmError, checkOptions } from '../errno.ts';
 import {
-  ADVICE, VM_EXEC, VM_NOHUGEPAGE, VM_READ, VM_WRITE, cpuLoad, cpuStore, exitMm, madvise, madviseInject, mlock, mmap, mprotect, mremap, munlock, munmap, oomReap, pinUserPages, protString, type Advice,
+  ADVICE, VM_EXEC, VM_NOHUGEPAGE, VM_READ, VM_WRITE, cpuLoad, cpuStore, exitMm, madvise, madviseInject, mlock, mmap, mprotect, mremap, munlock, munmap, oomReap, pinUserPages, protString, registerMissing, uffdCopy, uffdZero, type Advice,
   type MappedFile, type Mm, type OomReaped,
 } from '../mm/index.ts';
 import { framePfn, isDirty, isLeafEntry, isPresent, isWritable } from '../pgtable/index.ts';
@@ -108,6 +108,12 @@ export class AddressSpace implements Disposable {
     },
     mremap: (addr: bigint, oldLength: number, newLength: number, options: MremapOptions = {}): Sleepable<Mapping> => this.#mremap(addr, oldLength, newLength, options),
     fork: (options: { name?: string } = {}): Sleepable<AddressSpace> => this.#fork(options),
+    fillMissing: (addr: bigint, bytes?: Uint8Array): Sleepable<void> => {
+      const vpn = checkPage('fillMissing', 'addr', addr);
+      if (bytes === undefined) return uffdZero(this.#space('fillMissing'), vpn);
+      if (checkData('fillMissing', 'bytes', bytes).length !== 4096) throw new RangeError(`fillMissing: bytes has ${bytes.length}, not 4096 of them`);
+      return uffdCopy(this.#space('fillMissing'), vpn, bytes);
+    },
     oomReap: (): Sleepable<OomReaped> => oomReap(this.#space('oomReap')),
     madvise: (addr: bigint, length: number, advice: Advice): Sleepable<void> => {
       const vpn = checkPage('madvise', 'addr', addr);
@@ -201,6 +207,25 @@ export class AddressSpace implements Disposable {
    */
   oomReap(): OomReaped {
     return this.#driver.run('oomReap', this.task.oomReap());
+  }
+
+  /**
+   * userfaultfd for missing pages: until `fillMissing` gives a page of the range its bytes, whoever touches it waits. hmm_range_fault() may
+   * not, and answers EFAULT. Anonymous memory only: EINVAL.
+   */
+  registerMissing(addr: bigint, length: number): void {
+    const vpn = checkPage('registerMissing', 'addr', addr);
+    this.#driver.run('registerMissing', registerMissing(this.#space('registerMissing'), vpn, vpn + checkPages('registerMissing', 'length', vpn, length)));
+  }
+
+  /** Pages that somebody waits for, in the order in which they were touched. */
+  get missing(): readonly { readonly addr: bigint; readonly write: boolean }[] {
+    return Array.from(this.#space('missing').userFaults.values(), ({ vpn, write }) => ({ addr: addrOf(vpn), write }));
+  }
+
+  /** UFFDIO_COPY, or UFFDIO_ZEROPAGE without bytes: the page is there, and who waits for it goes on. Throws EEXIST, ENOENT, ENOMEM. */
+  fillMissing(addr: bigint, bytes?: Uint8Array): void {
+    this.#driver.run('fillMissing', this.task.fillMissing(addr, bytes));
   }
 
   /** Loads by the processor. Throws FaultSignal where the process would get SIGSEGV or SIGBUS, ENOMEM. */

@@ -86,3 +86,21 @@ test('oomReap takes private memory, and a later access is SIGBUS', () => {
   expect(mm.oomReap()).toEqual({ reaped: 1, refused: 0, attempts: 1 });
   expect(() => mm.load(area.start, 1)).toThrow(/SIGBUS/);
 });
+
+test('a page that is missing is what fillMissing() gives it; a device gets EFAULT until then', () => {
+  const area = mm.mmap(null, { length: 8192 });
+  mm.registerMissing(area.start, 8192);
+  const mirror = createMirror(mm);
+  expect(() => mirror.read(area.start, 1)).toThrow(expect.objectContaining({ code: 'EFAULT' }));
+  machine.spawn('touch', mm.task.load(area.start, new Uint8Array(1)));
+  machine.spawn('handler', (function* handler() {
+    while (mm.missing.length === 0) yield { kind: 'point', label: 'poll', touches: '*' };
+    for (const { addr } of mm.missing) yield* mm.task.fillMissing(addr, new Uint8Array(4096).fill(0xab));
+  })());
+  machine.run({ seed: 1n });
+  expect([...mirror.read(area.start, 1)]).toEqual([0xab]);
+  mm.fillMissing(area.start + 4096n);
+  expect([...mm.load(area.start + 4096n, 1)]).toEqual([0]);
+  expect(() => mm.fillMissing(area.start)).toThrow(expect.objectContaining({ code: 'EEXIST' }));
+  expect(() => mm.fillMissing(area.start, new Uint8Array(1))).toThrow(/4096/);
+});
