@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./run.ts')).runCommand(),
   bugs: async () => (await import('./bugs.ts')).bugsCommand(),
   bench: async () => (await import('./bench.ts')).benchCommand(),
+  explore: async () => (await import('./explore.ts')).exploreCommand(),
 };
 
 async function newProgram(wanted: string | undefined): Promise<Command> {

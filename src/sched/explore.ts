@@ -54,60 +54,102 @@ interface Choice {
 
 class PrunedSchedule extends Error {}
 
-/**
- * Runs `attempt` once a schedule. It must bring the model to the same start each time, spawn its tasks on the
- * scheduler and call `run` with the policy it is given, then check; what it throws ends the exploration as ScheduleError.
- */
-export function exploreSchedules(attempt: (policy: Policy) => Scheduler | void, options: ExploreOptions = {}): ExploreResult {
-  const { maxPreemptions = Infinity, maxSchedules = 10_000_000 } = options;
-  const reduce = options.reduce ?? maxPreemptions === Infinity;
-  if (reduce && maxPreemptions !== Infinity) throw new RangeError('explore: reduction is sound only without maxPreemptions');
-  const path: Choice[] = [];
-  let schedules = 0;
-  let pruned = 0;
-  let bounded = false;
+/** Where an exploration stands: the choices that the next schedule begins with, by task id. What was before is done. */
+export type Position = readonly number[];
 
-  for (;;) {
+/**
+ * An exploration, a schedule at a time, so that it can be stopped and taken up again: `from` is where another one stood.
+ * Positions are good for the same model and the same options only.
+ */
+export class Exploration {
+  schedules = 0;
+  pruned = 0;
+  /** the last schedule, as far as it went */
+  schedule: number[] = [];
+  #bounded = false;
+  #over = false;
+  readonly #path: Choice[] = [];
+  readonly #maxPreemptions: number;
+  readonly #reduce: boolean;
+  /** what is left to be taken of where it is to begin */
+  #from: Position;
+
+  constructor({ maxPreemptions = Infinity, reduce = maxPreemptions === Infinity }: ExploreOptions = {}, from: Position = []) {
+    if (reduce && maxPreemptions !== Infinity) throw new RangeError('explore: reduction is sound only without maxPreemptions');
+    this.#maxPreemptions = maxPreemptions;
+    this.#reduce = reduce;
+    this.#from = from;
+  }
+
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** True once every schedule, up to equivalence, has been run since the beginning. */
+  get complete(): boolean {
+    return this.#over && !this.#bounded;
+  }
+
+  get position(): Position {
+    return this.#path.map((choice) => choice.ids[choice.taken] as number);
+  }
+
+  /** Runs one schedule; false: it was the last. Throws ScheduleError with what `attempt` throws. */
+  next(attempt: (policy: Policy) => unknown): boolean {
+    try {
+      attempt(this.#policy());
+      this.schedules++;
+    } catch (error) {
+      if (!(error instanceof PrunedSchedule)) throw new ScheduleError(this.schedule, error);
+      this.pruned++;
+    }
+    this.#from = [];
+    this.#over = !this.#backtrack();
+    return !this.#over;
+  }
+
+  #policy(): Policy {
     let depth = 0;
     let inherited = new Map<number, string>();
     const schedule: number[] = [];
-    const policy: Policy = {
-      choose(ready: readonly Task[], current: Task | null): number {
-        let choice = path[depth];
+    this.schedule = schedule;
+    return {
+      choose: (ready: readonly Task[], current: Task | null): number => {
+        let choice = this.#path[depth];
         if (choice === undefined) {
-          choice = newChoice(ready, current, reduce ? inherited : new Map(), preemptionsAfter(path[depth - 1]));
-          if (!pick(choice)) throw new PrunedSchedule();
-          path.push(choice);
+          choice = newChoice(ready, current, this.#reduce ? inherited : new Map(), preemptionsAfter(this.#path[depth - 1]));
+          if (!this.#pick(choice)) throw new PrunedSchedule();
+          if (depth < this.#from.length) this.#skipTo(choice, this.#from[depth] as number);
+          this.#path.push(choice);
         }
         depth++;
         const id = choice.ids[choice.taken] as number;
         const touches = choice.touches[choice.taken] as string;
-        inherited = awakeAfter(choice.asleep, id, touches);
+        if (this.#reduce) inherited = awakeAfter(choice.asleep, id, touches);
         schedule.push(id);
         const index = ready.findIndex((task) => task.id === id);
         invariant(index >= 0, 'explore: the model does not repeat itself; it depends on something outside');
         return index;
       },
     };
-    try {
-      attempt(policy);
-      schedules++;
-    } catch (error) {
-      if (!(error instanceof PrunedSchedule)) throw new ScheduleError(schedule, error);
-      pruned++;
+  }
+
+  /** What comes before task `id` at `choice` is done. */
+  #skipTo(choice: Choice, id: number): void {
+    while (choice.ids[choice.taken] !== id) {
+      choice.asleep.set(choice.ids[choice.taken] as number, choice.touches[choice.taken] as string);
+      if (!this.#pick(choice)) throw new RangeError(`explore: task ${id} is none that could go on there; the position is of another model or bound`);
     }
-    if (schedules + pruned >= maxSchedules) return { schedules, pruned, complete: false };
-    if (!backtrack()) return { schedules, pruned, complete: !bounded };
   }
 
   /** Takes the first task of `choice` that neither sleeps nor breaks the bound; false when there is none. */
-  function pick(choice: Choice): boolean {
+  #pick(choice: Choice): boolean {
     for (let i = 0; i < choice.ids.length; i++) {
       const id = choice.ids[i] as number;
       if (choice.asleep.has(id)) continue;
       const preempts = choice.currentId !== null && choice.currentId !== id ? 1 : 0;
-      if (choice.preemptions + preempts > maxPreemptions) {
-        bounded = true;
+      if (choice.preemptions + preempts > this.#maxPreemptions) {
+        this.#bounded = true;
         continue;
       }
       choice.taken = i;
@@ -116,14 +158,26 @@ export function exploreSchedules(attempt: (policy: Policy) => Scheduler | void, 
     return false;
   }
 
-  function backtrack(): boolean {
-    for (let choice = path.at(-1); choice !== undefined; choice = path.at(-1)) {
+  #backtrack(): boolean {
+    for (let choice = this.#path.at(-1); choice !== undefined; choice = this.#path.at(-1)) {
       choice.asleep.set(choice.ids[choice.taken] as number, choice.touches[choice.taken] as string);
-      if (pick(choice)) return true;
-      path.pop();
+      if (this.#pick(choice)) return true;
+      this.#path.pop();
     }
     return false;
   }
+}
+
+/**
+ * Runs `attempt` once a schedule. It must bring the model to the same start each time, spawn its tasks on the
+ * scheduler and call `run` with the policy it is given, then check; what it throws ends the exploration as ScheduleError.
+ */
+export function exploreSchedules(attempt: (policy: Policy) => Scheduler | void, options: ExploreOptions = {}): ExploreResult {
+  const { maxSchedules = 10_000_000 } = options;
+  const exploration = new Exploration(options);
+  while (exploration.next(attempt) && exploration.schedules + exploration.pruned < maxSchedules);
+  const { schedules, pruned, complete } = exploration;
+  return { schedules, pruned, complete };
 }
 
 function newChoice(ready: readonly Task[], current: Task | null, asleep: Map<number, string>, preemptions: number): Choice {

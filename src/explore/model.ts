@@ -1,0 +1,35 @@
+/**
+ * What is explored: a few tasks on a small machine, made anew for each schedule.
+ *
+ * A model must repeat itself: nothing in it may depend on anything but its bug switches. `build` sets the world up and spawns the tasks;
+ * what it returns is called when all have ended and says in a line what it came to, the same for equal ends.
+ */
+import type { BugSwitch, ProfileName } from '../profile/index.ts';
+import type { World } from './world.ts';
+
+export interface Model {
+  readonly name: string;
+  /** who races with whom */
+  readonly about: string;
+  readonly tasks: number;
+  readonly profile: ProfileName;
+  /** switches that stand for the era it is about: on in the clean model too */
+  readonly era?: readonly BugSwitch[];
+  /** switches that it finds, the most telling first */
+  readonly bugs: readonly BugSwitch[];
+  /** every schedule with so many preemptions is run: at least 3 of two tasks, 2 of more */
+  readonly preemptions: number;
+  /** every schedule, up to equivalence, is within reach (less than a million) */
+  readonly all: boolean;
+  build(world: World): () => string;
+}
+
+/** A rule was broken. */
+export class Violation extends Error {
+  readonly rule: string;
+  constructor(rule: string, what: string) {
+    super(`${rule}: ${what}`);
+    this.name = 'Violation';
+    this.rule = rule;
+  }
+}

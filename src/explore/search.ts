@@ -1,0 +1,175 @@
+/**
+ * The search through the schedules of a model, in phases: all with up to N preemptions (none first, then one, …: what is found has the
+ * fewest), then every schedule up to equivalence, or random ones beyond. It is a generator that yields after each schedule, so that
+ * who drives it can stop it; a phase says how far it came.
+ */
+import type { BugSwitch } from '../profile/index.ts';
+import { Exploration, ScheduleError, pctPolicy, randomPolicy, replayPolicy, type Policy } from '../sched/index.ts';
+import { encodeReplay, ruleOf } from './replay.ts';
+import type { Coverage, Played, Session } from './session.ts';
+import { shrink } from './shrink.ts';
+
+/** `p3`: up to three preemptions; all; random ones; by PCT. */
+export type PhaseName = `p${number}` | 'all' | 'random' | 'pct';
+
+export interface Phase {
+  readonly phase: PhaseName;
+  schedules: number;
+  /** schedules cut short because they are equal to one already run */
+  pruned: number;
+  /** all of them: within the bound, or up to equivalence. Random ones never are */
+  complete: boolean;
+  /** different ends so far, this phase's and those before it */
+  ends: number;
+  steps: number;
+}
+
+export interface ExploreFinding {
+  readonly rule: string;
+  readonly message: string;
+  readonly preemptions: number;
+  /** nothing with fewer preemptions fails alike */
+  readonly least: boolean;
+  readonly replay: string;
+}
+
+export interface SearchOptions {
+  /** default: the model's */
+  readonly preemptions?: number;
+  /** every schedule too, up to equivalence (default: the model's) */
+  readonly all?: boolean;
+  /** so many random schedules instead */
+  readonly random?: number;
+  readonly seed?: bigint;
+  /** by PCT of this depth */
+  readonly pct?: number;
+  /** where an earlier search stood */
+  readonly from?: { readonly phase: PhaseName; readonly position: readonly number[] };
+}
+
+export interface SearchReport {
+  readonly model: string;
+  readonly bug: BugSwitch | null;
+  readonly phases: readonly Phase[];
+  readonly finding: ExploreFinding | null;
+  readonly coverage: Coverage;
+  readonly ends: readonly string[];
+}
+
+export class Search {
+  readonly session: Session;
+  readonly phases: Phase[] = [];
+  finding: ExploreFinding | null = null;
+  readonly #options: SearchOptions;
+  #exploration: Exploration | null = null;
+  #seed = 1n;
+
+  constructor(session: Session, options: SearchOptions = {}) {
+    this.session = session;
+    this.#options = options;
+  }
+
+  get report(): SearchReport {
+    const { session, phases, finding } = this;
+    return { model: session.model.name, bug: session.bug, phases, finding, coverage: session.coverage, ends: [...session.ends.keys()].sort() };
+  }
+
+  /** What takes it up again where it stands, as arguments of the command. */
+  get resume(): string {
+    const { model, bug } = this.session;
+    const phase = this.phases.at(-1);
+    const { random = 0, pct } = this.#options;
+    if (phase === undefined || this.#exploration === null) {
+      const named = `${model.name}${bug === null ? '' : ` --bug ${bug}`}`;
+      return `${named} --random ${Math.max(1, random - (phase?.schedules ?? 0))} --seed ${this.#seed}${pct === undefined ? '' : ` --pct ${pct}`}`;
+    }
+    return `--resume ${encodeReplay('r1', [model.name, bug ?? '-', phase.phase], this.#exploration.position)}`;
+  }
+
+  /** Yields after each schedule; over at the first finding, which has been shrunk. */
+  *run(): Generator<void, SearchReport> {
+    const { model } = this.session;
+    const { random, preemptions = model.preemptions, all = model.all, from } = this.#options;
+    if (random !== undefined) {
+      yield* this.#runRandom(random);
+      return this.report;
+    }
+    const first = from === undefined ? 0 : from.phase === 'all' ? preemptions + 1 : Number(from.phase.slice(1));
+    for (let bound = first; bound <= preemptions && this.finding === null; bound++) yield* this.#runAll(`p${bound}`, new Exploration({ maxPreemptions: bound }, bound === first ? from?.position : []));
+    if ((all || from?.phase === 'all') && this.finding === null) yield* this.#runAll('all', new Exploration({}, from?.phase === 'all' ? from.position : []));
+    return this.report;
+  }
+
+  *#runAll(name: PhaseName, exploration: Exploration): Generator<void> {
+    const phase = this.#begin(name);
+    this.#exploration = exploration;
+    while (!exploration.over) {
+      const failure = this.#attempt(() => exploration.next((policy) => this.session.play(policy)));
+      this.#count(phase, exploration.schedules, exploration.pruned);
+      if (failure !== null) return this.#found(failure.cause, name.startsWith('p'));
+      yield;
+    }
+    phase.complete = true;
+  }
+
+  *#runRandom(times: number): Generator<void> {
+    const { seed = 1n, pct } = this.#options;
+    const phase = this.#begin(pct === undefined ? 'random' : 'pct');
+    let steps = 64;
+    for (let i = 0; i < times; i++) {
+      this.#seed = seed + BigInt(i);
+      const before = this.session.steps;
+      const policy: Policy = pct === undefined ? randomPolicy(this.#seed) : pctPolicy(this.#seed, pct, steps);
+      const failure = this.#attempt(() => this.session.play(policy));
+      steps = Math.max(steps, this.session.steps - before);
+      this.#count(phase, i + 1, 0);
+      if (failure !== null) return this.#found(failure.cause, false);
+      this.#seed++;
+      yield;
+    }
+  }
+
+  #begin(name: PhaseName): Phase {
+    const phase: Phase = { phase: name, schedules: 0, pruned: 0, complete: false, ends: 0, steps: 0 };
+    this.phases.push(phase);
+    return phase;
+  }
+
+  #count(phase: Phase, schedules: number, pruned: number): void {
+    phase.steps = this.session.steps - this.phases.slice(0, -1).reduce((sum, one) => sum + one.steps, 0);
+    [phase.schedules, phase.pruned, phase.ends] = [schedules, pruned, this.session.ends.size];
+  }
+
+  #attempt(body: () => unknown): { readonly cause: unknown } | null {
+    try {
+      body();
+      return null;
+    } catch (error) {
+      return { cause: error instanceof ScheduleError ? error.cause : error };
+    }
+  }
+
+  /** `least`: fewer preemptions were all tried before. */
+  #found(cause: unknown, least: boolean): void {
+    const played = this.session.played;
+    this.finding = findingOf(this.session, least ? { ...played, cause, least } : shrink(this.session, played, cause));
+  }
+}
+
+/** Plays a schedule again; what it came to, or what broke. Throws RangeError where the schedule is none of the model. */
+export function replaySchedule(session: Session, schedule: readonly number[]): { readonly end: string } | { readonly finding: ExploreFinding } {
+  session.tracing = true;
+  try {
+    return { end: session.play(replayPolicy(schedule)) };
+  } catch (error) {
+    if (error instanceof RangeError) throw error;
+    return { finding: findingOf(session, { ...session.played, cause: error, least: false }) };
+  } finally {
+    session.tracing = false;
+  }
+}
+
+function findingOf({ model, bug }: Session, { schedule, preemptions, cause, least }: Played & { readonly cause: unknown; readonly least: boolean }): ExploreFinding {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return { rule: ruleOf(cause), message, preemptions, least, replay: encodeReplay('x1', [model.name, bug ?? '-'], schedule) };
+}

@@ -1,0 +1,117 @@
+/** A model on its machine: plays schedules, counts steps, and keeps what was covered. */
+import { MachineCore } from '../machine.ts';
+import { profileOf, type BugSwitch } from '../profile/index.ts';
+import type { Policy, Task } from '../sched/index.ts';
+import type { Model } from './model.ts';
+import { World } from './world.ts';
+
+const ARENA_BYTES = 16 * 2 ** 20;
+const RAM_PAGES = 64;
+
+/** A schedule as it went. */
+export interface Played {
+  /** ids of the tasks picked, without the last ones that would be picked anyway */
+  readonly schedule: number[];
+  /** how often a task that could go on was stopped for another */
+  readonly preemptions: number;
+}
+
+/** What was reached so far: a point is where a task can be stopped, a switch the point at which it was and who came in its place. */
+export interface Coverage {
+  readonly points: number;
+  readonly switches: number;
+}
+
+export class Session {
+  readonly model: Model;
+  readonly bug: BugSwitch | null;
+  readonly #core: MachineCore;
+  /** what the model came to, and how often */
+  readonly ends = new Map<string, number>();
+  steps = 0;
+  readonly #points = new Map<string, Set<number>>();
+  /** who ran how far, where `tracing` */
+  readonly #stretches: { readonly task: string; readonly at: string; steps: number }[] = [];
+  tracing = false;
+  #picked: number[] = [];
+  #needed = 0;
+  #preemptions = 0;
+
+  private constructor(model: Model, bug: BugSwitch | null, core: MachineCore) {
+    this.model = model;
+    this.bug = bug;
+    this.#core = core;
+  }
+
+  static async create(model: Model, bug: BugSwitch | null): Promise<Session> {
+    const bugs = [...(model.era ?? []), ...(bug === null ? [] : [bug])];
+    const config = { arena: { bytes: ARENA_BYTES }, profile: profileOf(model.profile), bugs, seed: 1n, ramPages: RAM_PAGES, levels: 4 } as const;
+    return new Session(model, bug, await MachineCore.create(config));
+  }
+
+  /** Runs one schedule; what it came to. Throws what broke: Violation, or what a task threw. */
+  play(policy: Policy): string {
+    this.#picked = [];
+    this.#needed = 0;
+    this.#preemptions = 0;
+    this.#stretches.length = 0;
+    const world = new World(this.#core);
+    try {
+      const ending = this.model.build(world);
+      const end = world.play({ choose: (ready, current) => this.#pick(policy, ready, current) }, ending);
+      this.ends.set(end, (this.ends.get(end) ?? 0) + 1);
+      return end;
+    } finally {
+      world.close();
+    }
+  }
+
+  /** The schedule that was run last, if `tracing`: who ran, for how many steps, and where it took up again. */
+  get trace(): string[] {
+    return this.#stretches.map(({ task, at, steps }) => `${task}: ${steps} step${steps === 1 ? '' : 's'}${at === '' ? '' : ` from "${at}"`}`);
+  }
+
+  /** The schedule that was run last. */
+  get played(): Played {
+    return { schedule: this.#picked.slice(0, this.#needed), preemptions: this.#preemptions };
+  }
+
+  get coverage(): Coverage {
+    let switches = 0;
+    for (const others of this.#points.values()) switches += others.size;
+    return { points: this.#points.size, switches };
+  }
+
+  #pick(policy: Policy, ready: readonly Task[], current: Task | null): number {
+    const index = policy.choose(ready, current);
+    const task = ready[index];
+    if (task === undefined) return index;
+    this.steps++;
+    this.#picked.push(task.id);
+    if (index !== 0) this.#needed = this.#picked.length;
+    if (this.tracing) this.#tell(task, current);
+    if (current !== null) this.#cover(current, task, ready[0] === current);
+    return index;
+  }
+
+  #tell(task: Task, current: Task | null): void {
+    const last = this.#stretches.at(-1);
+    if (task === current && last !== undefined) last.steps++;
+    else this.#stretches.push({ task: task.name, at: placeOf(task), steps: 1 });
+  }
+
+  #cover(current: Task, task: Task, couldGoOn: boolean): void {
+    const at = placeOf(current);
+    let others = this.#points.get(at);
+    if (others === undefined) this.#points.set(at, (others = new Set()));
+    if (task === current) return;
+    others.add(current.id * 16 + task.id);
+    if (couldGoOn) this.#preemptions++;
+  }
+}
+
+/** Where a task stands. */
+function placeOf({ step }: Task): string {
+  if (step === null) return '';
+  return step.kind === 'point' ? step.label : step.what;
+}

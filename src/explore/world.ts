@@ -1,0 +1,164 @@
+/**
+ * The machine of a model and what its tasks are made of: files, processes, devices, and accesses whose refusal is an answer.
+ *
+ * What is watched is held to the guarantee before every step: no entry of a device leads to a freed block; outside an invalidation it
+ * points where the CPU's does, with no more rights. At the end the checker looks at everything (check/).
+ */
+import { Checker } from '../check/index.ts';
+import { openDaxDevice, openDaxFile, type DaxDevice } from '../dax/index.ts';
+import { DeviceMirror, attachLegacy, attachModern } from '../dmirror/index.ts';
+import { HmmError } from '../errno.ts';
+import type { FileSystem, FsName, Inode } from '../fs/index.ts';
+import type { MachineCore } from '../machine.ts';
+import type { Platform } from '../memremap/index.ts';
+import { VM_READ, VM_WRITE, cpuLoad, cpuStore, mmap, type Mm } from '../mm/index.ts';
+import type { Policy, Sleepable, Task } from '../sched/index.ts';
+import { hex, type Vpn } from '../units.ts';
+import { Violation } from './model.ts';
+
+/** One page of a device's table, to be looked at before every step. */
+interface Watched {
+  readonly device: DeviceMirror;
+  readonly vpn: Vpn;
+}
+
+export class World {
+  readonly core: MachineCore;
+  /** what each task came to: 'ok' or an errno */
+  readonly answers: Record<string, string> = {};
+  readonly #watched: Watched[] = [];
+  readonly #systems: FileSystem[] = [];
+  readonly #checker: Checker;
+
+  /** A machine as just created. */
+  constructor(core: MachineCore) {
+    core.reset();
+    this.core = core;
+    this.#checker = new Checker(core);
+  }
+
+  get platform(): Platform {
+    return this.core.platform;
+  }
+
+  /** Carries out what belongs to the start or the end. */
+  run<T>(body: Sleepable<T>): T {
+    return this.platform.sched.runToEnd('model', body);
+  }
+
+  /** A file system of 64 pages. */
+  fileSystem(name: FsName = 'ext4'): FileSystem {
+    const fs = this.core.newFileSystem('pmem', 64, name);
+    this.#systems.push(fs);
+    this.#checker.watchBlocks(fs);
+    return fs;
+  }
+
+  /** A file of so many pages, all written, or with `hole` the first so many of them. */
+  file(fs: FileSystem, name: string, npages: number, written = npages): Inode {
+    const inode = fs.create(name, 1);
+    if (written > 0) fs.allocateWritten(inode, 0, written);
+    fs.setSize(inode, npages * 4096);
+    return inode;
+  }
+
+  process(name = 'p'): Mm {
+    return this.core.newMm(name);
+  }
+
+  /** Maps a file (shared) or anonymous memory (null, private), readable and writable; its first page. */
+  map(mm: Mm, what: Inode | DaxDevice | null, npages: number): Vpn {
+    const file = what === null ? null : 'pgmap' in what ? openDaxDevice(what) : openDaxFile(what, true);
+    return this.run(mmap(mm, { npages, prot: VM_READ | VM_WRITE, shared: what !== null, file, pgoff: 0, start: null, fixed: 'hint', sync: false, vmFlags: 0 }));
+  }
+
+  /** A device that mirrors `mm`; pages `[start, end)` of its table are watched. */
+  device(mm: Mm, start: Vpn, end: Vpn, { name = 'gpu', api = 'modern' as 'modern' | '2019' } = {}): DeviceMirror {
+    const device = new DeviceMirror(name, mm);
+    device.port = api === 'modern' ? attachModern(device) : attachLegacy(device);
+    this.watch(device, start, end);
+    return device;
+  }
+
+  watch(device: DeviceMirror, start: Vpn, end: Vpn): void {
+    for (let vpn = start; vpn < end; vpn++) this.#watched.push({ device, vpn });
+    this.#checker.watch({
+      name: device.name,
+      mm: device.mm,
+      table: device.table,
+      get attached() {
+        return device.attached && !device.closed;
+      },
+      vpnOf: (page) => page,
+    });
+  }
+
+  /** A task; an errno ends it and is its answer. `touches`: what it works on before its first point. */
+  task(name: string, body: Sleepable<unknown>, touches = '*'): Task {
+    this.answers[name] = 'ok';
+    return this.platform.sched.spawn(name, this.#answered(name, body), touches);
+  }
+
+  /** The page's first byte as the process reads it, or the signal that it gets. */
+  byte(mm: Mm, vpn: Vpn): string {
+    if (!mm.alive) return 'gone';
+    const target = new Uint8Array(1);
+    try {
+      this.run(cpuLoad(mm, vpn, 0, target));
+      return String(target[0]);
+    } catch (error) {
+      if (!HmmError.is(error)) throw error;
+      return error.message.split(' ')[1] as string;
+    }
+  }
+
+  store(mm: Mm, vpn: Vpn, byte: number): Sleepable<void> {
+    return cpuStore(mm, vpn, 0, Uint8Array.of(byte));
+  }
+
+  /** Runs the tasks as `policy` says, with a look before every step and a check of everything at the end. Throws Violation. */
+  play(policy: Policy, ending: () => string): string {
+    this.platform.sched.run({
+      choose: (ready, current) => {
+        this.look();
+        return policy.choose(ready, current);
+      },
+    });
+    this.look();
+    for (const finding of [...this.#checker.step('the schedule'), ...this.#checker.end('the end')]) {
+      if (finding.knownBy === null) throw new Violation(finding.rule, `${finding.what}; missing: ${finding.missing}`);
+    }
+    const answers = Object.entries(this.answers).map(([task, answer]) => `${task} ${answer}`);
+    return [...answers, ending()].filter((one) => one !== '').join(', ');
+  }
+
+  close(): void {
+    this.#checker.close();
+  }
+
+  /** What is watched against the CPU's tables. Throws Violation. */
+  look(): void {
+    for (const { device, vpn } of this.#watched) {
+      if (!device.attached || device.closed) continue;
+      const pfn = device.translate(vpn, false);
+      if (pfn < 0) continue;
+      const { mm } = device;
+      for (const fs of this.#systems) {
+        if (fs.pgmap.covers(pfn) && fs.allocator.isFree(pfn)) throw new Violation('blocks-owned', `${device.name} reaches frame ${hex(pfn)}, a freed block, at page ${hex(vpn)}`);
+      }
+      if (mm.notifiers.active > 0) continue;
+      const cpu = mm.alive ? mm.pageTable.translate(vpn, 0) : -1;
+      if (cpu !== pfn) throw new Violation('mirror-coherent', `${device.name} has frame ${hex(pfn)} at page ${hex(vpn)}, where ${mm.name} has ${cpu < 0 ? 'nothing' : `frame ${hex(cpu)}`}`);
+      if (device.translate(vpn, true) >= 0 && mm.pageTable.translate(vpn, 1) !== pfn) throw new Violation('mirror-coherent', `${device.name} may write page ${hex(vpn)}, and ${mm.name} may not`);
+    }
+  }
+
+  *#answered(name: string, body: Sleepable<unknown>): Sleepable<void> {
+    try {
+      yield* body;
+    } catch (error) {
+      if (!HmmError.is(error) || error.code === 'EDEADLK') throw error;
+      this.answers[name] = error.code;
+    }
+  }
+}
