@@ -34,6 +34,8 @@ export interface WatchedMirror {
   readonly attached: boolean;
   /** the process's page behind a page of the table; -1: none any more */
   readonly vpnOf: (page: Vpn) => Vpn | -1;
+  /** invalidations that it counts as in flight, if it counts */
+  readonly inProgress?: number;
 }
 
 export interface CheckerOptions {
@@ -227,6 +229,9 @@ export class Checker {
       if (mm.alive) this.#checkFrames(mm.pageTable, mm, mm.name, operation, task);
       const { active } = mm.notifiers;
       if (active !== 0) this.#find('balanced', operation, task, mm, 0, 0, `${active} invalidations of ${mm.name} began and have not ended`, 'mmu_notifier_invalidate_range_end()');
+    }
+    for (const { mm, name, inProgress = 0 } of this.#mirrors) {
+      if (inProgress > mm.notifiers.active) this.#find('balanced', operation, task, mm, 0, 0, `${name} counts ${inProgress} invalidations of which it never heard the end`, 'range_end() of every listener whose range_start() was called');
     }
     for (const map of this.#machine.platform.pgmaps.all) {
       if (map.state !== 'dead' && holdersText(map) !== '') {

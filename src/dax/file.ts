@@ -124,6 +124,7 @@ export function* daxTruncate(inode: Inode, size: number): Sleepable<void> {
       const keep = pagesFor(size);
       // So who waits for a pinned page has made the file shorter already.
       if (inode.fs.profile.truncateSizes === 'first' && inode.fs.platform.profile.truncateSizesFirst) inode.fs.setSize(inode, size);
+      if (inode.fs.platform.bugs.has('truncate-frees-first')) inode.fs.freeBlocks(inode, keep, FILE_PAGES_MAX);
       yield* breakLayouts(inode, 'truncate-untold');
       if (size <= before) yield* flushEnd(inode, size);
       if (size > before) zeroBytes(inode, before, Math.min(size, alignUp(before, 4096)));
@@ -187,7 +188,7 @@ export function* breakLayouts(inode: Inode, untold: UntoldBug | null = null): Sl
 /** dax_layout_busy_page(): nothing maps the file any more. Returns a page of it that is still referenced, or -1. */
 export function* unmapAll(inode: Inode, untold: UntoldBug | null = null): Sleepable<Pfn> {
   const mapped = inode.mappings.size > 0;
-  yield* unmapMappingRange(inode, 0, FILE_PAGES_MAX, false, untold);
+  yield* unmapMappingRange(inode, 0, FILE_PAGES_MAX, inode.fs.platform.bugs.has('layout-break-takes-copies'), untold);
   // Up to 6.14 a file that nobody maps is not looked through, pinned pages or not.
   return mapped ? busyPage(inode) : -1;
 }

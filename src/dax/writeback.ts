@@ -19,7 +19,8 @@ export function* writebackRange(inode: Inode, index: number, end: number): Sleep
 /** filemap_write_and_wait_range(): the data alone. */
 export function* cleanRange(inode: Inode, index: number, end: number): Sleepable<number> {
   const entries = entriesOf(inode);
-  const { bus } = inode.fs.platform;
+  const { bus, bugs } = inode.fs.platform;
+  const flushesFirst = bugs.has('flush-first-page');
   const dirty: { base: number; level: number }[] = [];
   entries.forEach(index, end, (base, level) => dirty.push({ base, level }), true);
   let written = 0;
@@ -30,7 +31,7 @@ export function* cleanRange(inode: Inode, index: number, end: number): Sleepable
     yield* mkcleanMapping(inode, base, npages);
     const after = entries.find(base);
     if (after !== 0 && (entryFlags(after) & DAX_DIRTY) !== 0) entries.set(base, level, after - DAX_DIRTY);
-    if (bus.on) bus.emit({ type: 'writeback', file: inode.name, index: base, npages });
+    if (bus.on) bus.emit({ type: 'writeback', file: inode.name, index: base, npages: flushesFirst ? 1 : npages });
     written++;
   }
   return written;

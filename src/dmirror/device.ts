@@ -11,6 +11,7 @@ import { HmmError } from '../errno.ts';
 import type { Platform } from '../memremap/index.ts';
 import type { Mm, NotifierRange } from '../mm/index.ts';
 import { PageTable } from '../pgtable/index.ts';
+import type { BugSwitch } from '../profile/index.ts';
 import { RwLock, type Sleepable } from '../sched/index.ts';
 import { addrOf, alignDown, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
 import type { DeviceMemory } from './deviceMemory.ts';
@@ -142,6 +143,7 @@ export class DeviceMirror {
       throw new HmmError('ENOMEM', 'device fault', `no table frame left for ${this.name}`, addrOf(start));
     }
     if (bugs.has('wrong-frame')) this.#shiftFrames(start);
+    if (bugs.has('write-assumed')) table.protect(start, npages, 0, PTE_RW);
     if (bus.on) bus.emit({ type: 'device-map', device: this.name, mm: this.mm.id, start, end: start + npages, leaves: leaves[0] + leaves[1] + leaves[2] });
     return leaves;
   }
@@ -150,17 +152,18 @@ export class DeviceMirror {
   *invalidate(range: NotifierRange, underLock: () => void): Sleepable<boolean> {
     const { sched, bugs } = this.platform;
     if (!this.lock.tryWrite(sched)) {
-      if (!range.blockable && this.lock.held !== null) return false;
+      if (!range.blockable && this.lock.held !== null) return bugs.has('nonblock-skipped');
       yield* this.lock.write(sched);
     }
     try {
       underLock();
       this.stats.invalidations++;
-      if (!bugs.has('skip-notifier')) this.drop(range.start, Math.min(range.end, this.table.endVpn));
+      if (!deaf(bugs, range)) this.drop(range.start, bugs.has('drops-first-page') ? range.start + 1 : Math.min(range.end, this.table.endVpn));
       this.hooks.onInvalidate?.(range);
     } finally {
       this.lock.writeUnlock(sched);
     }
+    if (bugs.has('removed-in-callback') && range.event === 'UNMAP' && this.#port !== null) yield* this.#port.detach();
     return true;
   }
 
@@ -263,6 +266,11 @@ export class DeviceMirror {
     const shifted = table.lo + 4096 * pagesOfLevel(table.level);
     table.setRaw(shifted >>> 0, table.hi);
   }
+}
+
+/** Does a bug switch keep the device from hearing this one? */
+function deaf(bugs: ReadonlySet<BugSwitch>, { event }: NotifierRange): boolean {
+  return bugs.has('skip-notifier') || (bugs.has('protection-ignored') && event.startsWith('PROTECTION'));
 }
 
 /** Words of a range walk and how to read them. */

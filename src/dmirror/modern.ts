@@ -18,7 +18,7 @@ export function attachModern(device: DeviceMirror): MirrorPort {
   const { mm } = device;
   const sub = mm.notifiers.insert(device.name, 0, mm.pageTable.endVpn, (range, seq) =>
     device.invalidate(range, () => {
-      mm.notifiers.setSeq(sub, seq);
+      if (!mm.platform.bugs.has('set-seq-forgotten')) mm.notifiers.setSeq(sub, seq);
       if (range.event === 'RELEASE') device.attached = false;
     }),
   );
@@ -67,9 +67,14 @@ export function attachModern(device: DeviceMirror): MirrorPort {
       const answer = yield* walkLocked(range);
       if (answer === 'EBUSY') continue;
       if (answer !== null) throw new HmmError(answer, 'device fault', `the page cannot be had for ${write ? 'writing' : 'reading'}`, addrOf(start));
+      const early = bugs.has('retry-outside-lock');
+      if (early) {
+        if (mm.notifiers.readRetry(sub, range.seq)) continue;
+        if (sched.concurrent) yield sched.point('device lock', `${device.lock.writeTouches},${mm.touches}`);
+      }
       if (!device.lock.tryWrite(sched)) yield* device.lock.write(sched);
       try {
-        if (mm.notifiers.readRetry(sub, range.seq) && !bugs.has('stale-pfn')) continue;
+        if (!early && mm.notifiers.readRetry(sub, range.seq) && !bugs.has('stale-pfn')) continue;
         const words = { offset: window.offset, pfnShift: 0, pfnMask: modernPfnMask(profile.hmmOrderShift), valid: HMM_PFN_VALID, write: HMM_PFN_WRITE, none: 0n };
         return { npages: end - start, retries, leaves: device.install(start, end - start, words) };
       } finally {

@@ -23,7 +23,7 @@ export function judgeSwapEntry(platform: Platform, owner: object | null, lo: num
   const type = swapType(hi);
   const pfn = swapPfn(lo, hi);
   if (isDevicePrivateType(type)) {
-    if (owner === null || platform.pgmaps.find(pfn)?.owner !== owner) return FAULT;
+    if (owner === null || platform.pgmaps.find(pfn)?.owner !== owner) return platform.bugs.has('private-of-other-refused') ? REFUSE : FAULT;
     return { kind: 'own', word: BigInt(pfn) | HMM_PFN_VALID | (isWritableType(type) ? HMM_PFN_WRITE : 0n) };
   }
   if (type < SWP_HWPOISON || isDeviceExclusiveType(type)) return FAULT;

@@ -5,7 +5,7 @@
  * the API's (range2019.ts, rangeFault.ts). Page numbers; `out` holds one 64-bit word a page.
  */
 import {
-  REQ_BUDGET, REQ_DEFAULT, REQ_DEVMAP_BIT, REQ_FLAGS_MASK, REQ_LEVELS, REQ_MODE, REQ_NONE_WORD, REQ_NPAGES, REQ_ORDER_SHIFT, REQ_OUT, REQ_PFN_SHIFT, REQ_PGMAP,
+  DEVMAP_BIT_NONE, REQ_BUDGET, REQ_DEFAULT, REQ_DEVMAP_BIT, REQ_FLAGS_MASK, REQ_LEVELS, REQ_MODE, REQ_NONE_WORD, REQ_NPAGES, REQ_ORDER_SHIFT, REQ_OUT, REQ_PFN_SHIFT, REQ_PGMAP,
   REQ_REQ_FAULT, REQ_REQ_WRITE, REQ_ROOT, REQ_VALID_WORD, REQ_VPN, REQ_WRITE_WORD, REQ_ZERO_PFN, STOP_END, STOP_ENTRY, STOP_LAST, STOP_LEVEL, STOP_REASON,
   STOP_SLOT, STOP_VPN, WALK_FAULT, WALK_PER_PAGE,
 } from '../abi.ts';
@@ -54,7 +54,7 @@ export class RangeWalk {
     u32[(r + REQ_LEVELS) >>> 2] = pageTable.levels;
     u32[(r + REQ_MODE) >>> 2] = this.#extraMode | (asks ? WALK_FAULT : 0) | (asks && mask !== 0n ? WALK_PER_PAGE : 0);
     u32[(r + REQ_BUDGET) >>> 2] = 0;
-    u32[(r + REQ_DEVMAP_BIT) >>> 2] = platform.profile.devmapBit;
+    u32[(r + REQ_DEVMAP_BIT) >>> 2] = platform.bugs.has('devmap-pte-special') ? DEVMAP_BIT_NONE : platform.profile.devmapBit;
     u32[(r + REQ_PFN_SHIFT) >>> 2] = e.pfnShift;
     u32[(r + REQ_ORDER_SHIFT) >>> 2] = e.orderShift;
     u64[(r + REQ_VALID_WORD) >>> 3] = e.valid;

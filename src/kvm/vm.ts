@@ -92,7 +92,7 @@ export class Kvm {
       if (sched.concurrent) yield sched.point(`${this.name} map`, `${this.touches},${this.mm.touches},${this.mm.notifiers.touches}`);
       sched.spinLock(this.lockName);
       try {
-        if (!this.#retries(gfn, seq) && this.slots.at(gfn) === slot) {
+        if ((!this.#retries(gfn, seq) || this.platform.bugs.has('kvm-retry-skipped')) && this.slots.at(gfn) === slot) {
           this.#map(slot, gfn, pfn, write);
           return;
         }

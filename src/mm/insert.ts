@@ -8,7 +8,7 @@
 import { LEVEL_PTE, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PROTNONE, PTE_PSE, PTE_RW, PTE_SPECIAL, PTE_USER } from '../abi.ts';
 import { HI_NX, framePfn, isPresent } from '../pgtable/index.ts';
 import { alignDown, pagesOfLevel, type Pfn } from '../units.ts';
-import { VM_ACCESS, VM_EXEC, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_WRITE, type Vmf } from './vma.ts';
+import { VM_ACCESS, VM_EXEC, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_WRITE, type Vma, type Vmf } from './vma.ts';
 
 /**
  * Maps the leaf at `level` around `vmf` to `pfn` (the frame of its first page). `write`: at once writable and dirty;
@@ -32,7 +32,7 @@ function insertLeaf(vmf: Vmf, level: number, pfn: Pfn, write: boolean, kindLo: n
   const { bus } = vma.mm.platform;
   if (!pt.slot(vmf.vpn, level)) return VM_FAULT_OOM;
   if (pt.level !== level) return VM_FAULT_NOPAGE; // a larger leaf has come: the access is tried again
-  if (!pt.none) {
+  if (!pt.none && !overwrites(vma, level)) {
     if (!write || !isPresent(level, pt.lo) || framePfn(pt.lo, pt.hi) !== pfn) return VM_FAULT_NOPAGE;
     pt.setRaw((pt.lo | PTE_ACCESSED | PTE_DIRTY | (vma.has(VM_WRITE) ? PTE_RW : 0)) >>> 0, pt.hi);
   } else {
@@ -40,6 +40,11 @@ function insertLeaf(vmf: Vmf, level: number, pfn: Pfn, write: boolean, kindLo: n
   }
   if (bus.on) bus.emit({ type: 'entry', mm: vma.mm.id, vpn: alignDown(vmf.vpn, pagesOfLevel(level)), level, pfn, write });
   return VM_FAULT_NOPAGE;
+}
+
+/** Bug switch insert-overwrites. */
+function overwrites(vma: Vma, level: number): boolean {
+  return level > LEVEL_PTE && vma.mm.platform.bugs.has('insert-overwrites');
 }
 
 /** Low bits of a leaf for a VMA with these flags; `write`: writable (where the VMA allows it) and dirty. */

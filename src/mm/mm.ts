@@ -49,7 +49,7 @@ export class Mm {
     this.platform = platform;
     this.untold = UNTOLD_BUGS.some((bug) => platform.bugs.has(bug)) ? platform.bugs : null;
     this.pageTable = new PageTable(platform.arena, platform.levels);
-    this.notifiers = new MmuNotifiers(id, platform.sched, platform.bus);
+    this.notifiers = new MmuNotifiers(id, platform.sched, platform.bus, platform.bugs);
     this.mmapLock = new RwLock(`mmap_lock ${id}`, '*', `areas ${id}`);
   }
 

@@ -328,10 +328,10 @@ export function* unmapRange(mm: Mm, start: Vpn, end: Vpn, op: string): Sleepable
   for (let vma = mm.vmas.find(start); vma !== null && vma.start < end; vma = mm.vmas.next(vma)) doomed.push(vma);
   for (const vma of doomed) mm.vmas.remove(vma);
   const range = yield* invalidateStart(mm, 'UNMAP', start, end, null, 'munmap-untold');
-  const { sched } = mm.platform;
+  const { sched, bugs } = mm.platform;
   for (const vma of doomed) yield* zapRange(vma, vma.start, vma.end);
   if (sched.concurrent) yield sched.point(`${op} ${mm.name}: tables and areas go`, '*');
-  invalidateEnd(mm, range);
+  if (!bugs.has('munmap-never-ends')) invalidateEnd(mm, range);
   for (const vma of doomed) {
     yield* lockMappings(vma.file);
     unlinkVma(vma);

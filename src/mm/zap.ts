@@ -50,8 +50,10 @@ export function zapTouches(vma: Vma): string {
 /** One VMA's part of a range, as an operation of its own: CLEAR around it (zap_page_range_single). */
 export function* zapPageRangeSingle(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions = {}): Sleepable<void> {
   const range = yield* invalidateStart(vma.mm, 'CLEAR', start, end, null, options.untold ?? null);
+  const endsFirst = vma.mm.platform.bugs.has('zap-ends-first');
+  if (endsFirst) invalidateEnd(vma.mm, range);
   yield* zapRange(vma, start, end, options);
-  invalidateEnd(vma.mm, range);
+  if (!endsFirst) invalidateEnd(vma.mm, range);
 }
 
 /** Splits huge leaves that `start` or `end` cuts (zap_pmd_range, zap_pud_range). True when there was one. */

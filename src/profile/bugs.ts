@@ -77,12 +77,24 @@ const SEED = {
   },
 } as const satisfies Bugs;
 
-/** Of the mirroring device. */
+/** Of the mirroring device, one access at a time: `daxmirror mirror --bug` finds them. */
 const DEVICE = {
   'skip-notifier': { what: 'an invalidation does not reach the device' },
   'stale-pfn': { what: 'the device programs a page-table entry without looking whether its sequence is still good' },
   'wrong-frame': { what: "the device programs the neighbour's frame" },
   'lost-device-write': { what: 'a device store is dropped' },
+} as const satisfies Bugs;
+
+/** Of what a driver does when it is told, or races with who tells it. */
+const DRIVER = {
+  'retry-outside-lock': { what: 'the device looks whether its sequence is still good before it takes its lock, not under it' },
+  'set-seq-forgotten': { what: 'the callback of an invalidation drops entries, but does not move the sequence on' },
+  'protection-ignored': { what: 'the device does not act on invalidations that only take rights away' },
+  'drops-first-page': { what: 'an invalidation makes the device drop the first page of the range only' },
+  'write-assumed': { what: 'the device programs what it may only read as writable' },
+  'nonblock-skipped': { what: 'to an invalidation that may not block, the device says that all is done while its lock is held by another' },
+  'removed-in-callback': { what: 'the device stops mirroring from within its callback: the removal waits for the invalidation that waits for it' },
+  'kvm-retry-skipped': { what: 'a guest fault maps what it found without looking whether an invalidation came between' },
 } as const satisfies Bugs;
 
 /** Of the core: an operation changes entries, and raises no invalidation for it. */
@@ -112,12 +124,48 @@ const UNTOLD = {
   'oom-reap-untold': { what: 'the OOM reaper takes entries away and tells no mirror' },
 } as const satisfies Bugs;
 
+/** Of the core's own steps: notifiers out of order, files, faults, HMM. */
+const CORE = {
+  'begin-does-not-wait': { what: 'mmu_interval_read_begin() does not wait for invalidations in flight: the device faults in again what is about to go' },
+  'zap-ends-first': { what: 'who drops a range of entries ends the invalidation before they go' },
+  'munmap-never-ends': { what: 'munmap starts an invalidation and does not end it' },
+  'range-end-unpaired': {
+    what: 'where a listener refuses to start without blocking, those that have started never hear the end',
+    fixedIn: 'v5.13', subject: 'mm/mmu_notifiers: ensure range_end() is paired with range_start()',
+  },
+  'interval-remove-race': {
+    what: 'mmu_interval_notifier_remove() returns when the sequence has moved, with the subscription still in the tree',
+    fixedIn: 'v5.18', subject: 'mm/mmu_notifier.c: fix race in mmu_interval_notifier_remove()',
+  },
+  'truncate-frees-first': { what: 'truncate frees blocks before what maps them is gone' },
+  'layout-break-takes-copies': {
+    what: 'breaking the layout of a DAX file unmaps private copies of its pages: what was stored there is lost',
+    fixedIn: 'v5.3', subject: 'dax: dax_layout_busy_page() should not unmap cow pages',
+  },
+  'flush-first-page': {
+    what: 'write-back of a 2M entry flushes 4K of it',
+    fixedIn: 'v5.19', subject: 'dax: fix cache flush on PMD-mapped pages',
+  },
+  'insert-overwrites': {
+    what: 'a fault of a device page that is mapped already writes a new entry over the old one, with the rights of this fault alone',
+    fixedIn: 'v5.1', subject: 'mm/huge_memory.c: fix modifying of page protection by insert_pfn_pmd()',
+  },
+  'devmap-pte-special': {
+    what: 'hmm_range_fault() takes 4K pages of DAX, which are special as well as devmap, for special ones: EFAULT',
+    fixedIn: 'v5.15', subject: 'mm/hmm: bypass devmap pte when all pfn requested flags are fulfilled',
+  },
+  'private-of-other-refused': {
+    what: "hmm_range_fault() answers EFAULT for a page in another device's memory, instead of bringing it back",
+    fixedIn: 'v6.0', subject: 'mm/hmm: fault non-owner device private entries',
+  },
+} as const satisfies Bugs;
+
 function names<B extends Bugs>(bugs: B): readonly (keyof B & string)[] {
   return Object.keys(bugs);
 }
 
 /** Every switch by name, with what it does. */
-export const BUGS = { ...SEED, ...DEVICE, ...UNTOLD } as const;
+export const BUGS = { ...SEED, ...DEVICE, ...DRIVER, ...UNTOLD, ...CORE } as const;
 export const SEED_BUGS = names(SEED);
 export const DEVICE_BUGS = names(DEVICE);
 export const UNTOLD_BUGS = names(UNTOLD);

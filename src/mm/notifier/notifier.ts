@@ -13,6 +13,7 @@
  */
 import { InvariantError, invariant } from '../../errno.ts';
 import type { EventBus, NotifierEvent } from '../../events/events.ts';
+import type { BugSwitch } from '../../profile/index.ts';
 import { IntervalTree, type IntervalNode } from '../../interval.ts';
 import { WaitQueue, type Scheduler, type Sleepable } from '../../sched/index.ts';
 import type { Vpn } from '../../units.ts';
@@ -63,7 +64,15 @@ export class MmuNotifiers {
   /** what preemption points of this space's notifiers touch */
   readonly touches: string;
 
-  constructor(mmId: number, sched: Scheduler, bus: EventBus) {
+  /** bug switches, looked up once */
+  readonly #beginDoesNotWait: boolean;
+  readonly #endUnpaired: boolean;
+  readonly #removeRaces: boolean;
+
+  constructor(mmId: number, sched: Scheduler, bus: EventBus, bugs: ReadonlySet<BugSwitch> = NO_BUGS) {
+    this.#beginDoesNotWait = bugs.has('begin-does-not-wait');
+    this.#endUnpaired = bugs.has('range-end-unpaired');
+    this.#removeRaces = bugs.has('interval-remove-race');
     this.mmId = mmId;
     this.touches = `notifier ${mmId}`;
     this.#ended = new WaitQueue('mmu notifier sequence', this.touches);
@@ -177,7 +186,7 @@ export class MmuNotifiers {
   *readBegin(sub: IntervalSub): Sleepable<number> {
     if (this.#sched.concurrent) yield this.#sched.point('mmu_interval_read_begin', `${this.touches},${this.subTouches(sub.name)}`);
     const seq = sub.seq;
-    if (seq === this.#seq) yield* this.#ended.wait(this.#sched, () => this.#seq !== seq);
+    if (seq === this.#seq && !this.#beginDoesNotWait) yield* this.#ended.wait(this.#sched, () => this.#seq !== seq);
     return seq;
   }
 
@@ -203,6 +212,7 @@ export class MmuNotifiers {
     if (this.#tree.size === 0 || range.start >= range.end) return NONE;
     const overlapping: IntervalSub[] = [];
     this.#tree.overlapping(range.start, range.end, (sub) => overlapping.push(sub));
+    if (this.#removeRaces && !this.#invalidating) this.#workOff(); // who ended the last one comes to it only now
     if (overlapping.length > 0 && this.#seq % 2 === 0) this.#seq++;
     return overlapping;
   }
@@ -211,6 +221,11 @@ export class MmuNotifiers {
     this.#active--;
     if (this.#active > 0 || this.#seq % 2 === 0) return;
     this.#seq++;
+    if (!this.#removeRaces) this.#workOff();
+  }
+
+  /** What came or went while an invalidation was in flight joins or leaves. */
+  #workOff(): void {
     const deferred = this.#deferred;
     this.#deferred = [];
     for (const sub of deferred) {
@@ -235,9 +250,10 @@ export class MmuNotifiers {
     }
     if (!refused) return true;
     this.#closeIntervals();
-    for (const notifier of this.#list) notifier.end?.(range);
+    if (!this.#endUnpaired) for (const notifier of this.#list) notifier.end?.(range);
     return false;
   }
 }
 
 const NONE: readonly IntervalSub[] = [];
+const NO_BUGS: ReadonlySet<BugSwitch> = new Set();
