@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   mirror: async () => (await import('./mirror.ts')).mirrorCommand(),
   run: async () => (await import('./run.ts')).runCommand(),
   bugs: async () => (await import('./bugs.ts')).bugsCommand(),
+  fsx: async () => (await import('./fsx.ts')).fsxCommand(),
   bench: async () => (await import('./bench.ts')).benchCommand(),
   explore: async () => (await import('./explore.ts')).exploreCommand(),
 };

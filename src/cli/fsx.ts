@@ -1,0 +1,260 @@
+/** `daxmirror fsx`: the file system exerciser. Here: what may be asked for; what is told of it is fsx/report.ts. */
+import { openSync, readFileSync, writeSync, closeSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import {
+  ACCESSORS, DEFAULT_LAYOUT, DEFAULT_MIX, FILE_BYTES_MAX, LogError, LogWriter, PLACES_MAX, parseLog, runFsx, type AccessorName, type FsxResult, type Layout, type Mix, type OperationLog, type OperationName,
+} from '../fsx/index.ts';
+import { BUG_SWITCHES, PROFILES, type BugSwitch } from '../profile/index.ts';
+import { nearest } from '../scenario/index.ts';
+import { BadInput, MisplacedInput } from './badInput.ts';
+import { reportJson, reportText, type RunInfo } from './fsx/report.ts';
+import { paintFor } from './paint.ts';
+import { readText } from './run/files.ts';
+import { grouped } from './words.ts';
+
+interface FsxFlags {
+  readonly ops?: number;
+  readonly duration?: number;
+  readonly seed: number;
+  readonly accessor?: AccessorName | 'mixed';
+  readonly fs?: Layout['fs'];
+  readonly profile?: string;
+  readonly page?: Layout['page'];
+  readonly flen?: number;
+  readonly oplen: number;
+  readonly processes: number;
+  readonly files: number;
+  readonly begin: number;
+  readonly closeOpen: number;
+  readonly beside: number;
+  readonly readbdy: number;
+  readonly writebdy: number;
+  readonly truncbdy: number;
+  readonly fixedLength?: boolean;
+  readonly progress?: number;
+  readonly quiet?: boolean;
+  readonly bug?: BugSwitch;
+  readonly check?: boolean;
+  readonly recordOps?: string;
+  readonly replayOps?: string;
+  readonly json?: boolean;
+}
+
+const OPERATIONS = 100_000;
+const LOG_BYTES_MAX = 2 ** 28;
+const RECORD_CHUNK = 2 ** 16;
+const EXIT_INTERRUPTED = 130;
+
+/** The classic exerciser's switches that leave operations out. */
+const SWITCHES: readonly (readonly [flags: string, key: string, without: readonly OperationName[]])[] = [
+  ['-R, --no-mapread', 'mapread', ['mapread']],
+  ['-W, --no-mapwrite', 'mapwrite', ['mapwrite']],
+  ['-F, --no-fallocate', 'fallocate', ['fallocate']],
+  ['-H, --no-punch', 'punch', ['punch_hole']],
+  ['-z, --no-zero', 'zero', ['zero_range']],
+  ['-C, --no-collapse', 'collapse', ['collapse_range']],
+  ['-I, --no-insert', 'insert', ['insert_range']],
+  ['-J, --no-clone', 'clone', ['clone_range']],
+  ['-E, --no-copy', 'copy', ['copy_range']],
+];
+
+const HELP = `
+Reads, writes, truncates, punches, shifts and shares files at random, and loads and stores through mappings of them, by the processor,
+by a device that mirrors the process (through the modern HMM API or that of 2019), by a guest of KVM, or mixed. What the files ought to
+hold is kept beside them; every byte that is read is compared, and after every operation the size. Now and then an operation runs
+beside a mapped read, one overtaking the other; or the process is unmapped, write-protected or forked first.
+
+A log that fails is cut down to the fewest operations that still fail, and printed with the command that replays it.
+Logs are the classic exerciser's (NAME OFFSET LENGTH [DEST] SIZE [keep_size] [close_open], also 'skip'): those of real file systems replay
+here, and those recorded here there; what the classic one has not, stands in comments. dedupe_range is passed over.
+Numbers may end in k, m, b (512) or w (4), as there. Seed 0 takes one from the clock.
+
+Examples:
+  daxmirror fsx --accessor mixed --check -N 20000
+  daxmirror fsx --bug stale-pfn
+  daxmirror fsx --fs xfs --profile v6.12 --record-ops xfs.ops
+  daxmirror fsx --replay-ops xfs.ops --accessor kvm`;
+
+export function fsxCommand(): Command {
+  const command = new Command('fsx')
+    .summary('exercise a DAX file system, with a device doing the mapped accesses')
+    .description('The file system exerciser, with a device doing the mapped accesses.')
+    .addOption(new Option('-N, --ops <N>', `operations to do (default: ${grouped(OPERATIONS)}; with --duration, or a log, as many as there are)`).argParser(whole(0)))
+    .addOption(new Option('--duration <SECONDS>', 'stop after so long').argParser(whole(1)))
+    .addOption(new Option('-S, --seed <SEED>', 'of everything random').argParser(whole(0)).default(1))
+    .addOption(new Option('--accessor <WHO>', 'who loads and stores (default: modern, or as the log says)').choices([...ACCESSORS, 'mixed']))
+    .addOption(new Option('--fs <FS>', `file system (default: ${DEFAULT_LAYOUT.fs})`).choices(['ext4', 'xfs', 'xfsn']))
+    .addOption(new Option('--profile <NAME>', `which kernel (default: ${DEFAULT_LAYOUT.profile})`).choices(Object.keys(PROFILES)))
+    .addOption(new Option('--page <SIZE>', 'page table entries of any size (default), or of 4K alone').choices(['any', '4K']))
+    .addOption(new Option('--processes <N>', 'processes that map the files').argParser(whole(1, PLACES_MAX)).default(1))
+    .addOption(new Option('--files <N>', 'files').argParser(whole(1, PLACES_MAX)).default(1))
+    .addOption(new Option('-l, --flen <BYTES>', 'largest size of a file (default: 256k)').argParser(whole(1, FILE_BYTES_MAX)))
+    .addOption(new Option('-o, --oplen <BYTES>', 'longest operation').argParser(whole(1, FILE_BYTES_MAX)).default(DEFAULT_MIX.operationBytes))
+    .addOption(new Option('-O, --fixed-length', 'every operation is that long'))
+    .addOption(new Option('-b, --begin <N>', 'first operation to carry out; those before are reckoned').argParser(whole(1)).default(1))
+    .addOption(new Option('-c, --close-open <N>', 'one in N operations closes and opens its file; 0: none').argParser(whole(0)).default(DEFAULT_MIX.closeOpenEvery))
+    .addOption(new Option('--beside <N>', 'one in N operations runs beside a mapped read; 0: none').argParser(whole(0)).default(DEFAULT_MIX.besideEvery))
+    .addOption(new Option('-r, --readbdy <BYTES>', 'offsets of reads are multiples of it').argParser(whole(1)).default(1))
+    .addOption(new Option('-w, --writebdy <BYTES>', 'of writes').argParser(whole(1)).default(1))
+    .addOption(new Option('-t, --truncbdy <BYTES>', 'sizes of truncates').argParser(whole(1)).default(1))
+    .option('--check', 'run the rules that hold of every mirror after every operation, too')
+    .addOption(new Option('--bug <NAME>', 'turn a bug switch on, to see it found').argParser(bugNamed))
+    .option('--record-ops <FILE>', 'write a log of all operations')
+    .option('--replay-ops <FILE>', 'take the operations of a log; - reads it from standard input')
+    .addOption(new Option('-p, --progress <N>', 'tell of every N-th operation').argParser(whole(1)))
+    .option('-q, --quiet', 'print nothing where all is well')
+    .option('--json', 'print the result as JSON and nothing else')
+    .addHelpText('after', HELP)
+    .action(async (flags: FsxFlags & Readonly<Record<string, unknown>>) => {
+      process.exitCode = await fsx(flags, SWITCHES.flatMap(([, key, names]) => (flags[key] === false ? names : [])));
+    });
+  for (const [flags, , names] of SWITCHES) command.option(flags, `leave out ${names.join(', ')}`);
+  return command;
+}
+
+async function fsx(flags: FsxFlags, without: readonly OperationName[]): Promise<number> {
+  const log = flags.replayOps === undefined ? null : readLog(flags.replayOps);
+  const layout = layoutOf(flags, log);
+  const mix = mixOf(flags, without);
+  const { accessor, bug, recordOps } = flags;
+  if (log !== null && accessor === 'mixed') throw new BadInput('--accessor mixed is no answer to who carries out the accesses of a log');
+  const operations = flags.ops ?? (flags.duration !== undefined || log !== null ? Infinity : OPERATIONS);
+  const recorder = recordOps === undefined ? null : new Recorder(recordOps, layout);
+  const interrupt = new Interrupt(flags.duration);
+  const startMs = performance.now();
+  let result: FsxResult;
+  try {
+    result = await runFsx({
+      layout, mix, operations, begin: flags.begin, check: flags.check === true,
+      ...(bug === undefined ? {} : { bugs: [bug] }),
+      ...(log === null ? {} : { log: log.operations }),
+      ...(log === null || accessor === undefined || accessor === 'mixed' ? {} : { accessor }),
+      pause: (done) => interrupt.asked(done, flags.progress),
+      ...(recorder === null ? {} : { onOperation: (operation) => recorder.add(operation) }),
+    });
+  } finally {
+    interrupt.close();
+    recorder?.close();
+  }
+  const info: RunInfo = { layout, seed: Number(mix.seed), accessor: log === null ? mix.accessor : (accessor ?? 'as in the log'), bug: bug ?? null, check: flags.check === true, elapsedMs: performance.now() - startMs, replayed: flags.replayOps ?? null };
+  const stopped = result.interrupted && interrupt.signalled;
+  if (flags.json === true) process.stdout.write(reportJson(result, info));
+  else if (flags.quiet !== true || !result.passed || stopped) process.stdout.write(reportText(result, info, paintFor(process.stdout)));
+  if (stopped && flags.json !== true) process.stdout.write(`interrupted; to go on: daxmirror ${goOn(process.argv.slice(2), Number(mix.seed), result.operations + 1)}\n`);
+  if (!result.passed) return 1;
+  return stopped ? EXIT_INTERRUPTED : 0;
+}
+
+function layoutOf(flags: FsxFlags, log: OperationLog | null): Layout {
+  const base = log?.layout ?? { ...DEFAULT_LAYOUT, processes: flags.processes, files: flags.files };
+  const { fs = base.fs, profile = base.profile, page = base.page, flen = base.fileBytes } = flags;
+  if (log !== null && flags.flen !== undefined && flen < base.fileBytes) throw new BadInput(`--flen ${flen}: the log's files may have ${base.fileBytes} bytes`);
+  return { ...base, fs, profile, page, fileBytes: flen };
+}
+
+function mixOf(flags: FsxFlags, without: readonly OperationName[]): Mix {
+  // The only use of the clock here: who asks for seed 0 is told which one it was.
+  const seed = flags.seed === 0 ? 1 + (Date.now() % 1_000_000_007) : flags.seed;
+  return {
+    seed: BigInt(seed), accessor: flags.accessor ?? DEFAULT_MIX.accessor, operationBytes: flags.oplen, fixedLength: flags.fixedLength === true,
+    readBoundary: flags.readbdy, writeBoundary: flags.writebdy, truncateBoundary: flags.truncbdy, closeOpenEvery: flags.closeOpen, besideEvery: flags.beside, without,
+  };
+}
+
+function readLog(file: string): OperationLog {
+  const text = file === '-' ? readFileSync(0, 'utf8') : readText(file, LOG_BYTES_MAX);
+  try {
+    return parseLog(file === '-' ? 'standard input' : file, text);
+  } catch (error) {
+    throw error instanceof LogError ? new MisplacedInput(error.message) : error;
+  }
+}
+
+/** Signals and time, looked at between stretches of operations. */
+class Interrupt {
+  signalled = false;
+  readonly #deadlineMs: number;
+  #told = 0;
+  readonly #onSignal = (): void => {
+    this.signalled = true;
+  };
+
+  constructor(seconds: number | undefined) {
+    this.#deadlineMs = seconds === undefined ? Infinity : performance.now() + seconds * 1000;
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, this.#onSignal);
+  }
+
+  async asked(done: number, every: number | undefined): Promise<boolean> {
+    await setImmediate(); // signals are heard here
+    if (every !== undefined && done - this.#told >= every) process.stderr.write(`${grouped((this.#told = done))} operations\n`);
+    return this.signalled || performance.now() >= this.#deadlineMs;
+  }
+
+  close(): void {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, this.#onSignal);
+  }
+}
+
+class Recorder {
+  readonly #file: string;
+  readonly #fd: number;
+  readonly #writer = new LogWriter();
+  #text: string;
+
+  constructor(file: string, layout: Layout) {
+    this.#file = file;
+    this.#text = this.#writer.head(layout);
+    try {
+      this.#fd = openSync(file, 'w');
+    } catch (error) {
+      throw new BadInput(`${file}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+    }
+  }
+
+  add(operation: Parameters<LogWriter['lines']>[0]): void {
+    this.#text += this.#writer.lines(operation);
+    if (this.#text.length > RECORD_CHUNK) this.#flush();
+  }
+
+  close(): void {
+    this.#flush();
+    closeSync(this.#fd);
+  }
+
+  #flush(): void {
+    try {
+      writeSync(this.#fd, this.#text);
+    } catch (error) {
+      throw new BadInput(`${this.#file}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+    }
+    this.#text = '';
+  }
+}
+
+/** The command line as given, with the seed that was used, from operation `begin` on. */
+function goOn(argv: readonly string[], seed: number, begin: number): string {
+  const kept: string[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    const word = argv[i] as string;
+    if (/^(-b|--begin|-S|--seed)$/.test(word)) i++;
+    else if (!/^(-b.|--begin=|-S.|--seed=)/.test(word)) kept.push(word);
+  }
+  return [...kept, `-S ${seed}`, `-b ${begin}`].join(' ');
+}
+
+/** 4096, 0x1000, 4k */
+function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const [, digits = '', unit = ''] = /^(0x[0-9a-f]+|\d+)([bkmw]?)$/i.exec(text) ?? [];
+    const value = digits === '' ? NaN : Number(digits) * ({ b: 512, k: 1024, m: 2 ** 20, w: 4 }[unit.toLowerCase()] ?? 1);
+    if (!(value >= least && value <= most)) throw new InvalidArgumentError(most === Number.MAX_SAFE_INTEGER ? `Not a whole number from ${least} on.` : `Not a whole number from ${least} to ${most}.`);
+    return value;
+  };
+}
+
+function bugNamed(text: string): BugSwitch {
+  const bug = BUG_SWITCHES.find((known) => known === text);
+  if (bug === undefined) throw new InvalidArgumentError(`Unknown bug ${nearest(text, BUG_SWITCHES)}.`);
+  return bug;
+}

@@ -1,0 +1,63 @@
+/** What a run of the exerciser came to, for people and as JSON. */
+import { logText, type FsxFinding, type FsxResult, type Layout } from '../../fsx/index.ts';
+import type { Paint } from '../paint.ts';
+import { bytesInWords, grouped } from '../words.ts';
+
+export interface RunInfo {
+  readonly layout: Layout;
+  readonly seed: number;
+  readonly accessor: string;
+  readonly bug: string | null;
+  readonly check: boolean;
+  readonly elapsedMs: number;
+  /** the log that was replayed */
+  readonly replayed: string | null;
+}
+
+export function reportText(result: FsxResult, info: RunInfo, paint: Paint): string {
+  const { layout, seed, accessor, bug, check, replayed, elapsedMs } = info;
+  const { fs, profile, page, fileBytes, files, processes } = layout;
+  const head = [
+    `${fs} of ${profile}`, `${counted(files, 'file')} up to ${bytesInWords(fileBytes)}`, counted(processes, 'process'), `mapped accesses by ${accessor}`,
+    ...(page === 'any' ? [] : [`pages of ${page}`]), replayed === null ? `seed ${seed}` : `log ${replayed}`, ...(bug === null ? [] : [`bug ${bug}`]), ...(check ? ['rules checked'] : []),
+  ];
+  const done = `${grouped(result.operations)} operations, ${grouped(result.skipped)} of them passed over`;
+  const speed = `${(elapsedMs / 1000).toFixed(1)} s, ${grouped(Math.round(result.operations / (elapsedMs / 1000)))} a second`;
+  const lines = [paint.dim(head.join(', '))];
+  if (result.failure !== null) lines.push(...failureLines(result.failure, info, paint));
+  else lines.push(`${paint.good('✓')} ${done}, in ${speed}`, paint.dim(`  ${listed(result.counts)}`), paint.dim(`  mapped accesses: ${listed(result.accesses)}`));
+  return `${lines.join('\n')}\n`;
+}
+
+function failureLines(failure: FsxFinding, { layout, bug, check }: RunInfo, paint: Paint): string[] {
+  const { kind, what, at, shrunk, shrunkWhat, shrinkRuns, shrunkWhole, fields } = failure;
+  const command = ['daxmirror fsx', ...(bug === null ? [] : [`--bug ${bug}`]), ...(check ? ['--check'] : []), '--replay-ops -'].join(' ');
+  return [
+    `${paint.bad('✗')} operation ${grouped(at)}: ${kind}`,
+    `  ${what.split('\n').join('\n  ')}`,
+    ...(fields.length === 0 ? [] : [`  known: this kernel does so (with profile field ${fields.join(' or ')} otherwise it does not)`]),
+    `  ${shrunkWhole ? 'the fewest operations' : 'fewer operations'} that fail so, found in ${counted(shrinkRuns, 'run')}: ${shrunk.length}. ${shrunkWhat === what ? 'To replay' : 'They say'}:`,
+    ...(shrunkWhat === what ? [] : [`  ${shrunkWhat.split('\n').join('\n  ')}`, '  To replay:']),
+    `${command} <<'END'`,
+    `${logText(layout, shrunk)}END`,
+  ];
+}
+
+export function reportJson(result: FsxResult, { layout, seed, accessor, bug, check, elapsedMs, replayed }: RunInfo): string {
+  const { passed, interrupted, operations, skipped, counts, accesses, failure } = result;
+  const found = failure === null ? null : {
+    kind: failure.kind, what: failure.what, at: failure.at, fields: failure.fields,
+    shrunk: { operations: failure.shrunk.length, what: failure.shrunkWhat, runs: failure.shrinkRuns, whole: failure.shrunkWhole, log: logText(layout, failure.shrunk) },
+  };
+  return `${JSON.stringify({ passed, interrupted, seed, accessor, bug, check, replayed, layout, operations, skipped, counts, accesses, elapsedMs: Math.round(elapsedMs), failure: found }, null, 2)}\n`;
+}
+
+function counted(n: number, what: string): string {
+  if (n === 1) return `1 ${what}`;
+  return `${grouped(n)} ${what}${what.endsWith('s') ? 'es' : 's'}`;
+}
+
+function listed(counts: Readonly<Partial<Record<string, number>>>): string {
+  const entries = Object.entries(counts).toSorted(([, a = 0], [, b = 0]) => b - a);
+  return entries.length === 0 ? 'none' : entries.map(([name, n = 0]) => `${name} ${grouped(n)}`).join(', ');
+}

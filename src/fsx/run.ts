@@ -1,0 +1,238 @@
+/**
+ * Runs of the exerciser: operations made at random or taken from a log, on a machine of its own, until something is wrong or they are
+ * through. A failure is run again, and shrunk.
+ *
+ * Nothing is kept of operations that went well: where one fails, those before it are made again from the seed.
+ */
+import { MachineCore } from '../machine.ts';
+import { profileOf, type BugSwitch, type KernelProfile } from '../profile/index.ts';
+import { MiB } from '../units.ts';
+import { FsxFailure, type FailureKind } from './failure.ts';
+import { Generator, type Mix } from './generate.ts';
+import type { AccessorName, Layout, Operation, OperationName } from './operation.ts';
+import { Scene, arenaBytes } from './scene.ts';
+import { Noise } from './shadow.ts';
+import { shrink } from './shrink.ts';
+
+const RAM_PAGES = (64 * MiB) / 4096;
+/** between two questions whether to go on */
+const STRETCH = 2048;
+/** operations carried out to shrink a log, in all */
+const SHRINK_OPERATIONS_MAX = 2_000_000;
+
+export interface FsxOptions {
+  readonly layout: Layout;
+  readonly mix: Mix;
+  /** operations to do; Infinity: until `pause` says stop */
+  readonly operations: number;
+  /** taken in place of random ones, as they stand or, with `accessor`, with every access by that one */
+  readonly log?: readonly Operation[];
+  readonly accessor?: AccessorName;
+  /** the first one to be carried out, from 1; those before it are only reckoned */
+  readonly begin?: number;
+  readonly bugs?: readonly BugSwitch[];
+  /** run the rules of check/ after every operation */
+  readonly check?: boolean;
+  /** called now and then; true: stop */
+  readonly pause?: (done: number) => Promise<boolean>;
+  /** hears every operation before it is carried out, with whether it is passed over */
+  readonly onOperation?: (operation: Operation) => void;
+}
+
+export interface FsxFinding {
+  readonly kind: FailureKind;
+  readonly what: string;
+  /** which operation, from 1; one more than there are: the comparison at the end */
+  readonly at: number;
+  /** the fewest operations found that fail the same way, and what they say then */
+  readonly shrunk: readonly Operation[];
+  readonly shrunkWhat: string;
+  readonly shrinkRuns: number;
+  readonly shrunkWhole: boolean;
+  /** fields of the kernel's profile with which it does not fail once they are the other way round: what this kernel is known to do */
+  readonly fields: readonly string[];
+}
+
+export interface FsxResult {
+  readonly passed: boolean;
+  readonly interrupted: boolean;
+  /** operations begun, those passed over among them */
+  readonly operations: number;
+  readonly skipped: number;
+  readonly counts: Readonly<Partial<Record<OperationName, number>>>;
+  /** mapped accesses by who carried them out */
+  readonly accesses: Readonly<Partial<Record<AccessorName, number>>>;
+  readonly failure: FsxFinding | null;
+  /** what the files held at the end */
+  readonly contents: readonly Uint8Array[];
+}
+
+/** Throws RangeError for options out of bounds, ENOMEM where no arena can be had. */
+export async function runFsx(options: FsxOptions): Promise<FsxResult> {
+  const { layout } = options;
+  const core = await newCore(options, profileOf(layout.profile));
+  const noise = new Noise(layout.fileBytes);
+  const scene = new Scene(core, layout, noise, options.check === true);
+  const source = sourceOf(options, scene);
+  const run = new Run(options, scene, source);
+  await run.toEnd();
+  scene.close();
+  const { failure } = run;
+  return {
+    passed: failure === null,
+    interrupted: run.interrupted,
+    operations: scene.count,
+    skipped: run.skipped,
+    counts: run.counts,
+    accesses: run.accesses,
+    failure: failure === null ? null : await findingOf(options, core, noise, failure, scene.count),
+    contents: failure === null ? layoutFiles(layout).map((file) => scene.contents(file)) : [],
+  };
+}
+
+/** Runs operations on a scene of their own; null: nothing is wrong. */
+function replay(options: FsxOptions, core: MachineCore, noise: Noise, operations: readonly Operation[]): FsxFailure | null {
+  core.reset();
+  const scene = new Scene(core, options.layout, noise, options.check === true);
+  try {
+    for (const operation of operations) scene.step(operation);
+    scene.finish();
+    return null;
+  } catch (error) {
+    if (error instanceof FsxFailure) return error;
+    throw error;
+  } finally {
+    scene.close();
+  }
+}
+
+type Source = (scene: Scene) => Operation | null;
+
+function sourceOf({ layout, mix, log, accessor }: FsxOptions, { fs }: Scene): Source {
+  if (log === undefined) {
+    const generator = new Generator(layout, mix, fs.reflink);
+    return (scene) => generator.next((file) => scene.sizeOf(file));
+  }
+  return ({ count }) => {
+    const operation = log[count];
+    if (operation === undefined) return null;
+    if (accessor === undefined) return operation;
+    return { ...operation, by: accessor, beside: operation.beside === null ? null : { ...operation.beside, by: accessor } };
+  };
+}
+
+class Run {
+  readonly #options: FsxOptions;
+  readonly #scene: Scene;
+  readonly #source: Source;
+  failure: FsxFailure | null = null;
+  interrupted = false;
+  skipped = 0;
+  readonly counts: Partial<Record<OperationName, number>> = {};
+  readonly accesses: Partial<Record<AccessorName, number>> = {};
+
+  constructor(options: FsxOptions, scene: Scene, source: Source) {
+    this.#options = options;
+    this.#scene = scene;
+    this.#source = source;
+  }
+
+  async toEnd(): Promise<void> {
+    const { operations, begin = 1, pause } = this.#options;
+    const scene = this.#scene;
+    try {
+      this.#reckon(Math.min(begin - 1, operations));
+      for (let more = true; more; ) {
+        more = this.#stretch(Math.min(operations, scene.count + STRETCH));
+        if (more && pause !== undefined && (await pause(scene.count))) {
+          this.interrupted = true;
+          break;
+        }
+      }
+      scene.finish();
+    } catch (error) {
+      if (!(error instanceof FsxFailure)) throw error;
+      this.failure = error;
+    }
+  }
+
+  #reckon(upTo: number): void {
+    const scene = this.#scene;
+    if (upTo <= 0) return;
+    while (scene.count < upTo) {
+      const operation = this.#source(scene);
+      if (operation === null) break;
+      scene.simulate(operation);
+    }
+    scene.writeImages();
+  }
+
+  /** False: there is no more. */
+  #stretch(upTo: number): boolean {
+    const scene = this.#scene;
+    const { onOperation, operations } = this.#options;
+    while (scene.count < upTo) {
+      const operation = this.#source(scene);
+      if (operation === null) return false;
+      const skipped = scene.skips(operation);
+      if (skipped) this.skipped++;
+      else this.#count(operation);
+      onOperation?.(skipped === operation.skipped ? operation : { ...operation, skipped });
+      scene.step(operation);
+    }
+    return upTo < operations;
+  }
+
+  #count({ name, by }: Operation): void {
+    this.counts[name] = (this.counts[name] ?? 0) + 1;
+    if (name === 'mapread' || name === 'mapwrite' || name === 'fork') this.accesses[by] = (this.accesses[by] ?? 0) + 1;
+  }
+}
+
+async function findingOf(options: FsxOptions, core: MachineCore, noise: Noise, failure: FsxFailure, at: number): Promise<FsxFinding> {
+  const before = operationsUpTo(options, core, noise, at);
+  const fails = (operations: readonly Operation[]): FsxFailure | null => {
+    const seen = replay(options, core, noise, operations);
+    return seen?.kind === failure.kind ? seen : null;
+  };
+  const { operations: shrunk, runs, whole } = shrink(before, (operations) => fails(operations) !== null, Math.max(SHRINK_OPERATIONS_MAX, 4 * before.length));
+  const { kind, message } = failure;
+  const again = fails(shrunk);
+  const fields = again !== null && (options.bugs ?? []).length === 0 ? await fieldsBehind(options, noise, shrunk) : [];
+  return { kind, what: message, at, shrunk, shrunkWhat: again?.message ?? message, shrinkRuns: runs, shrunkWhole: whole, fields };
+}
+
+/** Which yes-or-no fields of the profile decide whether these operations fail. */
+async function fieldsBehind(options: FsxOptions, noise: Noise, operations: readonly Operation[]): Promise<string[]> {
+  const { profile } = options.layout;
+  const fields: string[] = [];
+  for (const [field, value] of Object.entries(profileOf(profile))) {
+    if (typeof value !== 'boolean') continue;
+    const core = await newCore(options, profileOf(profile, { [field]: !value }));
+    if (replay(options, core, noise, operations) === null) fields.push(field);
+  }
+  return fields;
+}
+
+async function newCore({ layout, mix, bugs = [] }: FsxOptions, profile: KernelProfile): Promise<MachineCore> {
+  return MachineCore.create({ arena: { bytes: arenaBytes(layout) }, profile, bugs, seed: mix.seed, ramPages: RAM_PAGES, levels: 4 });
+}
+
+/** Made again, without carrying anything out; those that are passed over say so. */
+function operationsUpTo(options: FsxOptions, core: MachineCore, noise: Noise, count: number): Operation[] {
+  core.reset();
+  const scene = new Scene(core, options.layout, noise, false);
+  const source = sourceOf(options, scene);
+  const operations: Operation[] = [];
+  while (scene.count < count) {
+    const operation = source(scene);
+    if (operation === null) break;
+    if (!scene.skips(operation)) operations.push(operation);
+    scene.simulate(operation);
+  }
+  return operations;
+}
+
+function layoutFiles({ files }: Layout): number[] {
+  return Array.from({ length: files }, (_, i) => i);
+}

@@ -1,0 +1,143 @@
+/**
+ * What a file ought to hold: sizes and bytes by the meaning of each operation alone, without a file system.
+ *
+ * Bytes beyond the size are zero at all times. The bytes that an operation stores follow from its number and place.
+ */
+import { Random } from '../sched/index.ts';
+import { alignUp } from '../units.ts';
+import { BLOCK_BYTES, type Operation } from './operation.ts';
+
+const NOISE_BYTES = 2 ** 18;
+/** apart far enough that two operations in a row store different bytes at the same place */
+const STRIDE = 7919;
+
+/** The bytes that operations store. */
+export class Noise {
+  readonly #bytes: Uint8Array;
+  readonly #span: number;
+
+  constructor(fileBytes: number) {
+    this.#span = Math.max(NOISE_BYTES, fileBytes);
+    this.#bytes = new Uint8Array(this.#span + fileBytes);
+    const random = new Random(0x6e6f697365n);
+    // Never zero: a byte that was stored is told from one that never was.
+    for (let i = 0; i < this.#bytes.length; i++) this.#bytes[i] = 1 + random.below(255);
+  }
+
+  /** What operation `number` stores from `offset` on; not to be written to. */
+  of(number: number, offset: number, length: number): Uint8Array {
+    const at = (number * STRIDE + offset) % this.#span;
+    return this.#bytes.subarray(at, at + length);
+  }
+}
+
+export class Shadow {
+  readonly bytes: Uint8Array;
+  readonly fileBytes: number;
+  readonly #noise: Noise;
+  size = 0;
+
+  constructor(fileBytes: number, noise: Noise) {
+    this.fileBytes = fileBytes;
+    this.#noise = noise;
+    this.bytes = new Uint8Array(alignUp(fileBytes, BLOCK_BYTES));
+  }
+
+  /** Can it not be carried out on the file as it is? The classic exerciser passes over the same. */
+  skips(operation: Operation, reflink: boolean): boolean {
+    const { name, offset, length, dest } = operation;
+    const { size, fileBytes } = this;
+    const end = offset + length;
+    switch (name) {
+      case 'read':
+      case 'mapread':
+      case 'fork':
+        return length === 0 || end > size;
+      case 'write':
+      case 'mapwrite':
+      case 'fallocate':
+        return length === 0 || end > fileBytes;
+      case 'truncate':
+        return length > fileBytes;
+      case 'punch_hole':
+        return length === 0 || offset >= size;
+      case 'zero_range':
+        return length === 0 || end > fileBytes;
+      case 'collapse_range':
+        return length === 0 || !inBlocks(offset, length) || end >= size;
+      case 'insert_range':
+        return length === 0 || !inBlocks(offset, length) || offset >= size || size + length > fileBytes;
+      case 'clone_range':
+        return !reflink || !inBlocks(offset, length, dest) || this.#skipsCopy(operation);
+      case 'copy_range':
+        return this.#skipsCopy(operation);
+      case 'dedupe_range':
+        return true; // the model has none; what it would share has the same bytes before and after
+      default:
+        return false;
+    }
+  }
+
+  #skipsCopy({ offset, length, dest }: Operation): boolean {
+    return length === 0 || offset + length > this.size || dest + length > this.fileBytes || Math.abs(dest - offset) < length;
+  }
+
+  /** What operation `number` makes of it. */
+  apply({ name, offset, length, dest, keepSize }: Operation, number: number): void {
+    const { bytes } = this;
+    const end = offset + length;
+    switch (name) {
+      case 'write':
+      case 'mapwrite':
+      case 'fork':
+        bytes.set(this.#noise.of(number, offset, length), offset);
+        this.#reach(end);
+        break;
+      case 'truncate':
+        if (length < this.size) bytes.fill(0, length, this.size);
+        this.size = length;
+        break;
+      case 'fallocate':
+        if (!keepSize) this.#reach(end);
+        break;
+      case 'zero_range':
+        bytes.fill(0, offset, end);
+        if (!keepSize) this.#reach(end);
+        break;
+      case 'punch_hole':
+        bytes.fill(0, offset, Math.min(end, this.size));
+        break;
+      case 'collapse_range':
+        bytes.copyWithin(offset, end, this.size);
+        bytes.fill(0, this.size - length, this.size);
+        this.size -= length;
+        break;
+      case 'insert_range':
+        bytes.copyWithin(end, offset, this.size);
+        bytes.fill(0, offset, end);
+        this.size += length;
+        break;
+      case 'clone_range':
+      case 'copy_range':
+        bytes.copyWithin(dest, offset, end);
+        this.#reach(dest + length);
+        break;
+      default:
+        break;
+    }
+  }
+
+  #reach(end: number): void {
+    if (end > this.size) this.size = end;
+  }
+}
+
+function inBlocks(...numbers: readonly number[]): boolean {
+  return numbers.every((n) => n % BLOCK_BYTES === 0);
+}
+
+/** The first place where `got` differs from `bytes[offset…]`, or -1. */
+export function firstDifference(bytes: Uint8Array, offset: number, got: Uint8Array, length: number): number {
+  for (let i = 0; i < length; i++) if (got[i] !== bytes[offset + i]) return i;
+  return -1;
+}

@@ -1,0 +1,46 @@
+/** `daxmirror fsx`: what it prints, its exit codes, and bad input. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { daxmirror, temporaryFolder } from '../../support/cli.ts';
+
+const folder = temporaryFolder();
+
+describe('daxmirror fsx', () => {
+  it('runs, records, and replays what it recorded', () => {
+    const file = path.join(folder, 'run.ops');
+    const run = daxmirror(['fsx', '-N', '500', '-S', '7', '-l', '64k', '--accessor', 'mixed', '--record-ops', file]);
+    expect(run).toMatchObject({ code: 0, stderr: '' });
+    expect(run.stdout).toMatch(/ext4 of v6\.1, 1 file up to 64 KiB, 1 process, mapped accesses by mixed, seed 7\n✓ 500 operations/);
+    expect(readFileSync(file, 'utf8')).toMatch(/^#! daxmirror-fsx 1 fs=ext4 .* flen=0x10000 /);
+    const again = daxmirror(['fsx', '--replay-ops', file, '--accessor', 'kvm', '--json']);
+    expect(again.code).toBe(0);
+    expect(JSON.parse(again.stdout)).toMatchObject({ passed: true, operations: 500, accessor: 'kvm', layout: { fileBytes: 0x10000 } });
+  });
+
+  it('fails with exit code 1 and the log that fails, which fails again', () => {
+    const { code, stdout } = daxmirror(['fsx', '--bug', 'lost-device-write']);
+    expect(code).toBe(1);
+    const log = /<<'END'\n(.*)END\n$/s.exec(stdout)?.[1] ?? '';
+    const file = path.join(folder, 'lost.ops');
+    writeFileSync(file, log);
+    expect(log.split('\n').filter((line) => /^[a-z]/.test(line))).toHaveLength(1);
+    expect(daxmirror(['fsx', '--bug', 'lost-device-write', '--replay-ops', file])).toMatchObject({ code: 1 });
+    expect(daxmirror(['fsx', '-q', '--replay-ops', file])).toEqual({ code: 0, stdout: '', stderr: '' });
+  });
+
+  it('a bad log is one line with its place, exit code 2', () => {
+    const file = path.join(folder, 'bad.ops');
+    writeFileSync(file, 'write 0x0 0x1 0x0\nreed 0x0 0x1 0x1\n');
+    expect(daxmirror(['fsx', '--replay-ops', file])).toEqual({ code: 2, stdout: '', stderr: `${file}:2: unknown operation 'reed' (did you mean read?)\n` });
+  });
+
+  it('unknown bugs and numbers out of bounds are refused', () => {
+    for (const [args, words] of [[['--bug', 'stale-pnf'], /did you mean stale-pfn/], [['-l', '0'], /-l, --flen/], [['--processes', '17'], /from 1 to 16/], [['--ops', 'many'], /whole number/]] as const) {
+      const outcome = daxmirror(['fsx', ...args]);
+      expect(outcome).toMatchObject({ code: 2, stdout: '' });
+      expect(outcome.stderr).toMatch(words);
+      expect(outcome.stderr).toMatch(/^daxmirror: [^\n]+\n$/);
+    }
+  });
+});
