@@ -2,11 +2,15 @@
 import { MachineCore } from '../machine.ts';
 import { profileOf, type BugSwitch } from '../profile/index.ts';
 import type { Policy, Task } from '../sched/index.ts';
-import type { Model } from './model.ts';
+import { Violation, type Model } from './model.ts';
 import { World } from './world.ts';
 
 const ARENA_BYTES = 16 * 2 ** 20;
 const RAM_PAGES = 64;
+/** steps that a task may take on end while others could run: who spins until another has done its part must let it */
+const TURN_STEPS_MAX = 64;
+/** steps of a schedule; who takes more goes round in circles */
+const STEPS_MAX = 20_000;
 
 /** A schedule as it went. */
 export interface Played {
@@ -36,6 +40,7 @@ export class Session {
   #picked: number[] = [];
   #needed = 0;
   #preemptions = 0;
+  #turn = 0;
 
   private constructor(model: Model, bug: BugSwitch | null, core: MachineCore) {
     this.model = model;
@@ -54,6 +59,7 @@ export class Session {
     this.#picked = [];
     this.#needed = 0;
     this.#preemptions = 0;
+    this.#turn = 0;
     this.#stretches.length = 0;
     const world = new World(this.#core);
     try {
@@ -83,9 +89,15 @@ export class Session {
   }
 
   #pick(policy: Policy, ready: readonly Task[], current: Task | null): number {
+    if (this.#picked.length >= STEPS_MAX) throw new Violation('livelock', `no end after ${STEPS_MAX} steps: ${ready.map((task) => `${task.name} at "${placeOf(task)}"`).join(', ')}`);
+    if (this.#turn >= TURN_STEPS_MAX && ready.length > 1 && ready[0] === current) {
+      this.#turn = 0;
+      return 1 + this.#pick(policy, ready.slice(1), null);
+    }
     const index = policy.choose(ready, current);
     const task = ready[index];
     if (task === undefined) return index;
+    this.#turn = task === current ? this.#turn + 1 : 0;
     this.steps++;
     this.#picked.push(task.id);
     if (index !== 0) this.#needed = this.#picked.length;

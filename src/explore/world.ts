@@ -147,7 +147,8 @@ export class World {
         if (fs.pgmap.covers(pfn) && fs.allocator.isFree(pfn)) throw new Violation('blocks-owned', `${device.name} reaches frame ${hex(pfn)}, a freed block, at page ${hex(vpn)}`);
       }
       if (mm.notifiers.active > 0) continue;
-      const cpu = mm.alive ? mm.pageTable.translate(vpn, 0) : -1;
+      const hasTable = mm.alive || mm.mmapLock.held === 'write'; // exit keeps it until all is unmapped
+      const cpu = hasTable ? mm.pageTable.translate(vpn, 0) : -1;
       if (cpu !== pfn) throw new Violation('mirror-coherent', `${device.name} has frame ${hex(pfn)} at page ${hex(vpn)}, where ${mm.name} has ${cpu < 0 ? 'nothing' : `frame ${hex(cpu)}`}`);
       if (device.translate(vpn, true) >= 0 && mm.pageTable.translate(vpn, 1) !== pfn) throw new Violation('mirror-coherent', `${device.name} may write page ${hex(vpn)}, and ${mm.name} may not`);
     }

@@ -1,8 +1,22 @@
 /** The models that are shipped. */
 import type { Model } from '../model.ts';
+import { exitAll } from './exitAll.ts';
+import { forkWrite } from './forkWrite.ts';
+import { fsyncWrite } from './fsyncWrite.ts';
+import { intervalRemove } from './intervalRemove.ts';
 import { leakUnbind } from './leakUnbind.ts';
+import { migrateTouch } from './migrateTouch.ts';
+import { munmapRead } from './munmapRead.ts';
+import { oomRegister } from './oomRegister.ts';
+import { pinTruncate } from './pinTruncate.ts';
 import { punchWrite } from './punchWrite.ts';
+import { reflinkWrite } from './reflinkWrite.ts';
 import { truncateFault } from './truncateFault.ts';
+import { twoDevices } from './twoDevices.ts';
+import { unbindFault } from './unbindFault.ts';
 import { validAba } from './validAba.ts';
 
-export const MODELS: readonly Model[] = [truncateFault, punchWrite, validAba, leakUnbind];
+export const MODELS: readonly Model[] = [
+  truncateFault, punchWrite, munmapRead, reflinkWrite, fsyncWrite, pinTruncate, unbindFault, forkWrite, migrateTouch, twoDevices, exitAll, oomRegister, intervalRemove,
+  validAba, leakUnbind,
+];

@@ -122,10 +122,11 @@ export class MmuNotifiers {
     const range: NotifierRange = { event: 'RELEASE', start: 0, end: endVpn, blockable: true, owner: null };
     for (const sub of this.#openIntervals(range)) yield* sub.invalidate(range, this.#seq);
     this.#closeIntervals();
-    for (const notifier of this.#list) {
-      this.#list = this.#list.filter((other) => other !== notifier);
-      if (notifier.release !== undefined) yield* notifier.release();
+    const listeners = this.#list;
+    for (const notifier of listeners) {
+      if (this.#list.includes(notifier) && notifier.release !== undefined) yield* notifier.release();
     }
+    this.#list = []; // until now they hear what others invalidate
   }
 
   // ── classic listeners ──
