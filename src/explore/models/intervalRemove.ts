@@ -11,7 +11,7 @@ export const intervalRemove: Model = {
   about: 'mmu_interval_notifier_insert() and _remove() against invalidations of the range',
   tasks: 3,
   profile: 'v6.1',
-  bugs: [],
+  bugs: ['interval-remove-race'],
   preemptions: 2,
   all: true,
   build(world) {
