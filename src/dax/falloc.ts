@@ -78,6 +78,7 @@ function preallocate(inode: Inode, offset: number, end: number): void {
   const first = Math.floor(offset / 4096);
   inode.fs.allocate(inode, first, pagesFor(end) - first);
   inode.preallocated = true;
+  inode.metadataDirty = true; // even where there were blocks: that they were asked for is written down
 }
 
 /** xfs_free_file_space(): whole pages become holes, the rest of the range within the file zeroes. */
@@ -103,12 +104,11 @@ export function* daxUnshare(inode: Inode, offset: number, length: number): Sleep
   });
 }
 
-/** dax_file_unshare(): each run of shared blocks becomes a copy of its own; what maps it goes. */
+/** dax_file_unshare(): each run of shared blocks becomes a copy of its own; what maps it goes. It looks as one who writes does: where there are no blocks, or unwritten ones, there are written ones then. */
 function* copyShared(inode: Inode, first: number, end: number): Sleepable<void> {
   const { fs } = inode;
   for (let at = first; at < end; ) {
-    const seen = fs.iomap(inode, at, end);
-    const map = seen.kind === 'mapped' ? fs.writeMap(inode, at, end, 0) : { ...seen, source: null };
+    const map = fs.writeMap(inode, at, end, 0);
     const upTo = Math.min(map.start + map.npages, end);
     if (map.source !== null) {
       yield* invalidateClean(inode, at, upTo);

@@ -259,7 +259,9 @@ export class FileSystem {
     const written = map.kind === 'unwritten' ? writtenAround(inode.extents, index, first.end, sizePages(inode), this.profile.zeroesAroundPages) : first;
     this.#write(inode, written.index, written.end);
     const made = this.iomap(inode, index, end);
-    return { kind: made.kind, start: made.start, npages: made.npages, pfn: made.pfn, fresh: true, shared: false };
+    // What was there behind is not looked at, though the new blocks may have joined it; XFS sees where written ones do.
+    const past = map.kind === 'hole' || this.xfs === null ? Math.max(upTo, written.end) : made.start + made.npages;
+    return { kind: made.kind, start: made.start, npages: Math.min(made.npages, past - made.start), pfn: made.pfn, fresh: true, shared: false };
   }
 
   /** Makes all of pages `[index, index + npages)` written blocks: holes are allocated, unwritten ones converted. ENOSPC with nothing changed. */

@@ -22,7 +22,7 @@ import { invalidateEnd, invalidateStart } from './mm.ts';
 import { numaFault } from './numa.ts';
 import {
   FAULT_FLAG_ALLOW_RETRY, FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_ACCESS, VM_EXEC, VM_FAULT_DONE_COW, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_RETRY,
-  VM_FAULT_SIGBUS, VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, VM_UFFD_MISSING, VM_WRITE, type Vma, type Vmf,
+  VM_FAULT_SIGBUS, VM_FAULT_SIGSEGV, VM_NOHUGEPAGE, VM_UFFD_MISSING, VM_WRITE, type Vma, type VmOps, type Vmf,
 } from './vma.ts';
 import { swapFault } from './migrate/swapFault.ts';
 import { copyHugePage, dropPage, fitsHugePage, hugeAnonymousFault, mostMappings, reuseHugePage } from './thp/index.ts';
@@ -83,7 +83,13 @@ function quickAbsent(vmf: Vmf, level: number): number {
     const result = ops.quickFault(vmf, LEVEL_PMD);
     if (result !== VM_FAULT_FALLBACK) return result;
   }
+  prepareCopy(vmf);
   return ops.quickFault(vmf, LEVEL_PTE);
+}
+
+/** do_cow_fault(): a write to a private mapping makes the area one with pages of its own, even if it then finds no page to copy. */
+function prepareCopy({ vma, flags }: Vmf): void {
+  if ((flags & FAULT_FLAG_WRITE) !== 0 && !vma.isShared) prepareAnonVma(vma);
 }
 
 function quickPresent(vmf: Vmf, pt: PageTable): number {
@@ -156,7 +162,11 @@ function* handlePteFault(vmf: Vmf): Sleepable<number> {
   const write = (vmf.flags & FAULT_FLAG_WRITE) !== 0;
   pt.look(vmf.vpn);
   if (pt.level > LEVEL_PTE && !pt.none) return 0; // a huge leaf came meanwhile
-  if (pt.none) return vma.ops === null ? anonymousFault(vmf, write) : yield* vma.ops.fault(vmf);
+  if (pt.none && vma.ops === null) return anonymousFault(vmf, write);
+  if (pt.none) {
+    prepareCopy(vmf);
+    return yield* (vma.ops as VmOps).fault(vmf);
+  }
   if (isSwapEntry(LEVEL_PTE, pt.lo, pt.hi)) return yield* swapFault(vmf);
   if (isProtNone(pt.lo)) return (vma.flags & VM_ACCESS) === 0 ? VM_FAULT_SIGSEGV : numaFault(vmf);
   if (!isWritable(pt.lo) && (vmf.flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE)) !== 0) return yield* wpPage(vmf);

@@ -1,7 +1,7 @@
 /**
  * The page cache of one file: its pages in RAM, in folios of 2^order pages (mm/filemap.c, include/linux/pagemap.h).
  *
- * Guarantee: a folio that is in the cache is up to date, and holds one reference on its block for that; entries that map it hold
+ * Guarantee: a folio that is in the cache has the file's bytes (`filled` false: zeroes, that a fault around it passes over), and holds one reference on its block for that; entries that map it hold
  * their own. A folio that is split leaves a folio of one page for each, unless it lies beyond the end of the file.
  */
 import { LEVEL_PTE } from '../../abi.ts';
@@ -24,6 +24,8 @@ export interface Folio {
   dirty: boolean;
   /** the next read of it reads further ahead */
   readahead: boolean;
+  /** its bytes are what the file has; a page that fallocate(2) took from memory is not filled before somebody wants it */
+  filled: boolean;
 }
 
 export class PageCache {
@@ -58,7 +60,7 @@ export class PageCache {
   }
 
   #enter(index: number, order: number, pfn: Pfn): Folio {
-    const folio = { index, order, pfn, dirty: false, readahead: false };
+    const folio = { index, order, pfn, dirty: false, readahead: false, filled: true };
     this.platform.records.setOwner(pfn, PAGE_CACHE, this.id, index);
     for (let i = 0; i < 2 ** order; i++) this.#folios.set(index + i, folio);
     return folio;
@@ -122,7 +124,7 @@ export class PageCache {
         continue;
       }
       records.setOwner(pfn, PAGE_CACHE, this.id, folio.index + i);
-      this.#folios.set(folio.index + i, { index: folio.index + i, order: 0, pfn, dirty: folio.dirty, readahead: false });
+      this.#folios.set(folio.index + i, { index: folio.index + i, order: 0, pfn, dirty: folio.dirty, readahead: false, filled: folio.filled });
     }
   }
 

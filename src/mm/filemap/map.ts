@@ -26,7 +26,7 @@ export function mapAround(cache: PageCache, vmf: Vmf, endIndex: number, notifies
   for (let at = start; at < end; at++) {
     const index = vma.pgoffOf(at);
     const folio = index < endIndex ? cache.get(index) : undefined;
-    if (folio === undefined || folio.readahead || isPoisoned(cache, folio, index) || lockedPage(cache, folio, index) >= 0) continue;
+    if (folio === undefined || folio.readahead || !folio.filled || isPoisoned(cache, folio, index) || lockedPage(cache, folio, index) >= 0) continue;
     if (mapWhole(vmf, folio, false, notifies)) return true;
     if (!pt.slot(at, LEVEL_PTE)) return false;
     if (pt.level !== LEVEL_PTE) return true; // a huge leaf is there

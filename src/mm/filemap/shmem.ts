@@ -115,6 +115,7 @@ function shmemFault(file: ShmemFile, vmf: Vmf): number {
   if (there !== undefined && lockedPage(cache, there, vmf.pgoff) >= 0) return FAULT_SLEEPS;
   const folio = there ?? newHuge(file, vmf) ?? file.read(vmf.pgoff, 0);
   if (folio === null) return VM_FAULT_OOM;
+  folio.filled = true;
   const pfn = folio.pfn + (vmf.pgoff - folio.index);
   if ((cache.platform.records.flags(pfn) & PAGE_POISONED) !== 0) return VM_FAULT_HWPOISON;
   return write && !vmf.vma.isShared ? installCow(vmf, pfn) : mapFound(vmf, folio, false);
@@ -175,6 +176,7 @@ function* shmemWrite(file: ShmemFile, offset: number, source: Uint8Array): Sleep
       if (done > 0) return done;
       throw new HmmError('ENOSPC', 'write', `no memory for ${file.inode.name}`);
     }
+    folio.filled = true;
     done += n;
     file.size = Math.max(file.size, offset + done);
   }
@@ -207,7 +209,10 @@ function* shmemFallocate(file: ShmemFile, mode: FallocMode, offset: number, leng
   }
   if (mode !== 'alloc' && mode !== 'keep') throw new HmmError('EOPNOTSUPP', 'fallocate', `shmem does not ${mode}`);
   for (let i = Math.floor(offset / 4096); i < pagesFor(end); i++) {
-    if (file.cache.get(i) === undefined && file.read(i, 0) === null) throw new HmmError('ENOSPC', 'fallocate', `no memory for ${file.inode.name}`);
+    const there = file.cache.get(i);
+    const folio = there ?? file.read(i, 0);
+    if (folio === null) throw new HmmError('ENOSPC', 'fallocate', `no memory for ${file.inode.name}`);
+    folio.filled = there !== undefined; // the second time it is filled
   }
   if (mode === 'alloc') file.size = Math.max(file.size, end);
 }
