@@ -169,13 +169,14 @@ export function* daxFsync(inode: Inode, index = 0, end = FILE_PAGES_MAX): Sleepa
  * its idle count. The caller holds rwsem and invalidate_lock for writing; the latter is dropped while it waits.
  */
 export function* breakLayouts(inode: Inode, untold: UntoldBug | null = null): Sleepable<void> {
-  const { sched, records } = inode.fs.platform;
+  const { sched, records, bugs } = inode.fs.platform;
   for (;;) {
     const busy = yield* unmapAll(inode, untold);
     if (busy < 0) {
       requireChangeable(inode, 'truncate');
       return;
     }
+    if (bugs.has('wait-interruptible')) return;
     inode.invalidateLock.writeUnlock(sched);
     try {
       yield* new WaitQueue(`a pinned page of ${inode.name}`, '*').wait(sched, () => records.refs(busy) <= 1);

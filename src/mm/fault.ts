@@ -152,6 +152,7 @@ function* faultHugeLeaf(vmf: Vmf, level: number): Sleepable<number> {
     if ((result & VM_FAULT_FALLBACK) === 0) return result;
   }
   const npages = pagesOfLevel(level);
+  if (level === LEVEL_PUD && vma.mm.platform.bugs.has('pud-not-split')) return VM_FAULT_FALLBACK;
   yield* splitHuge(vma, alignDown(vmf.vpn, npages), npages);
   return VM_FAULT_FALLBACK;
 }

@@ -103,7 +103,8 @@ function* moveWhole({ vma, old, dest, npages }: Step): Sleepable<boolean> {
   if (level === LEVEL_PTE) return whole && moveTable(pt, LEVEL_PMD, old, dest);
   if (whole && moveTable(pt, LEVEL_PMD, old, dest)) return true;
   if (!isLeafEntry(level, lo) && !isSwapEntry(level, lo, hi)) return false;
-  if (!vma.mm.platform.profile.mremapKnowsDevmap && isLeafEntry(level, lo) && framePfn(lo, hi) >= DEVICE_BASE_PFN) {
+  const { profile, bugs } = vma.mm.platform;
+  if ((!profile.mremapKnowsDevmap || bugs.has('mremap-pmd-as-table')) && isLeafEntry(level, lo) && framePfn(lo, hi) >= DEVICE_BASE_PFN) {
     throw new KernelCrash('mremap takes a huge device entry for a page table, and locks what is no lock');
   }
   yield* splitHuge(vma, alignDown(old, PMD_PAGES), PMD_PAGES);

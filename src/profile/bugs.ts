@@ -142,6 +142,15 @@ const CORE = {
     what: 'breaking the layout of a DAX file unmaps private copies of its pages: what was stored there is lost',
     fixedIn: 'v5.3', subject: 'dax: dax_layout_busy_page() should not unmap cow pages',
   },
+  'wait-interruptible': { what: 'a signal ends the wait for pinned pages of a DAX file, and its blocks are taken under who pinned them' },
+  'mremap-pmd-as-table': {
+    what: 'mremap takes a 2M entry of a DAX file for a table of 4K ones (CVE-2020-10757)',
+    fixedIn: 'v5.8', subject: 'mm: Fix mremap not considering huge pmd devmap',
+  },
+  'pud-not-split': {
+    what: 'a store to a 1G page that falls back to smaller ones finds it still there, again and again',
+    fixedIn: 'v5.19', subject: 'mm: split huge PUD on wp_huge_pud fallback',
+  },
   'flush-first-page': {
     what: 'write-back of a 2M entry flushes 4K of it',
     fixedIn: 'v5.19', subject: 'dax: fix cache flush on PMD-mapped pages',

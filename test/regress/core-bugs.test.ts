@@ -2,10 +2,10 @@
 import { describe, expect, test } from 'vitest';
 import { Checker, type Finding, type WatchedMirror } from '../../dist/check/index.js';
 import { daxFsync, daxPunch, daxTruncate } from '../../dist/dax/index.js';
-import { Deadlock, HmmError } from '../../dist/errno.js';
+import { Deadlock, HmmError, Livelock } from '../../dist/errno.js';
 import type { MachineEvent } from '../../dist/events/events.js';
 import { Kvm } from '../../dist/kvm/index.js';
-import { insertDevicePfn, madviseDontneed, mprotect, munmap, oomReap, type IntervalSub, type NotifierRange } from '../../dist/mm/index.js';
+import { insertDevicePfn, madviseDontneed, mprotect, munmap, oomReap, pinUserPages, type IntervalSub, type NotifierRange } from '../../dist/mm/index.js';
 import type { BugSwitch } from '../../dist/profile/index.js';
 import { operationsFor, parseScenario, runScenario, type ScenarioRecord } from '../../dist/scenario/index.js';
 import { ScheduleError, exploreSchedules, type Sleepable } from '../../dist/sched/index.js';
@@ -224,10 +224,45 @@ describe('files', () => {
     expect(rig.touch(a, 'r')).toBe(on ? 1 : 77);
   });
 
+  test.each(switched('wait-interruptible'))('bug %s: truncate of a page that somebody has pinned', async (bug, on) => {
+    const rig = await machine(bug);
+    const fs = rig.fileSystem(2048);
+    const file = rig.file({ npages: 8, fs });
+    const a = rig.map(file, { npages: 8, smallPages: true });
+    const { pfns } = rig.run(pinUserPages(rig.mm, a, 1, { write: true, longterm: false }));
+    const pfn = pfns[0] as number;
+    if (on) rig.run(daxTruncate(file, 0));
+    else expect(() => rig.run(daxTruncate(file, 0))).toThrow(Deadlock);
+    expect([rig.platform.records.refs(pfn) > 1, fs.allocator.isFree(pfn)]).toEqual([true, on]);
+  });
+
+  test.each(switched('mremap-pmd-as-table'))('bug %s: a part of a 2M entry moves', async (bug, on) => {
+    const lines = ['fs ext4', 'open f ext4:f', 'pwrite f 0 4M 1', 'map a 4M f', 'touch a r', 'remap b a+1M 64K 64K'];
+    const record = await scenario(lines, bug);
+    if (!on) expect(record).toMatchObject({ result: 'ok', klog: [] });
+    else expect(record).toMatchObject({ result: 'crash', klog: ['kernel crash: mremap takes a huge device entry for a page table, and locks what is no lock'] });
+  });
+
+  test.each(switched('pud-not-split'))('bug %s: a private store under a 1G entry', async (bug, on) => {
+    const rig = await makeMachine({ profile: 'lab', bugs: bug === null ? [] : [bug], arenaBytes: 2 ** 26 });
+    const fs = rig.fileSystem(3 * 2 ** 18);
+    const file = rig.file({ npages: 2 ** 18, extentPages: 262144, hole: true, fs });
+    fs.allocateWritten(file, 0, 2 ** 18);
+    const a = rig.map(file, { npages: 2 ** 18, shared: false, at: 2 ** 20 });
+    rig.touch(a, 'r');
+    expect(rig.entry(a).level).toBe(2);
+    if (on) expect(() => rig.touch(a, 'w')).toThrow(Livelock);
+    else expect(rig.touch(a, 'w', 9)).toBe(9);
+  });
+
   test.each(switched('flush-first-page'))('bug %s: all that a 2M entry says is dirty is flushed', async (bug, on) => {
     expect(await flushed(bug)).toBe(on ? 1 : 512);
   });
 });
+
+function scenario(lines: readonly string[], bug: BugSwitch | null): Promise<ScenarioRecord> {
+  return runScenario(parseScenario('bug.scn', lines.join('\n'), operationsFor('modern')), { profile: 'v6.12', bugs: bug === null ? [] : [bug] });
+}
 
 /** Pages that fsync flushes of a file whose one entry is dirty. */
 async function flushed(bug: BugSwitch | null): Promise<number> {
@@ -259,7 +294,7 @@ test.each(switched('insert-overwrites'))('bug %s: a read fault of a 2M page that
 describe('hmm_range_fault() that refuses what the CPU can have', () => {
   type Op = ScenarioRecord['ops'][number];
   async function last(lines: readonly string[], bug: BugSwitch | null): Promise<Op> {
-    const { result, ops } = await runScenario(parseScenario('refuses.scn', lines.join('\n'), operationsFor('modern')), { profile: 'v6.12', bugs: bug === null ? [] : [bug] });
+    const { result, ops } = await scenario(lines, bug);
     expect(result).toBe('ok');
     return ops.at(-1) as Op;
   }
