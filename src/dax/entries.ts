@@ -151,6 +151,7 @@ export class DaxEntries {
 
   /** Visits the entries that touch `[index, end)`, ascending; `onlyDirty` those that are dirty. The visitor may change them. */
   forEach(index: number, end: number, visit: (base: number, level: number, entry: number) => void, onlyDirty = false): void {
+    if (onlyDirty ? this.#dirty.size === 0 : this.empty) return;
     const keys = onlyDirty ? [...this.#dirty] : [...this.#nodes.keys(), ...[...this.#giant.keys()].map((number) => -1 - number)];
     const inRange = keys.filter((key) => overlaps(key, index, end)).sort((a, b) => firstPage(a) - firstPage(b));
     for (const key of inRange) {
