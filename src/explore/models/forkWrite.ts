@@ -7,7 +7,7 @@ export const forkWrite: Model = {
   about: 'fork(2) against a device that writes the page that is to be shared',
   tasks: 2,
   profile: 'v6.1',
-  bugs: ['stale-pfn', 'skip-notifier', 'fork-untold'],
+  bugs: ['stale-pfn', 'skip-notifier', 'fork-untold', 'protection-ignored'],
   preemptions: 3,
   all: true,
   build(world) {

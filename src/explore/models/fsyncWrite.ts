@@ -10,7 +10,7 @@ export const fsyncWrite: Model = {
   about: 'fsync(2) of a DAX file against a device that writes it',
   tasks: 2,
   profile: 'v6.1',
-  bugs: ['stale-pfn', 'skip-notifier', 'writeback-untold'],
+  bugs: ['stale-pfn', 'skip-notifier', 'writeback-untold', 'protection-ignored'],
   preemptions: 3,
   all: false,
   build(world) {

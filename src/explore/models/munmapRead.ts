@@ -7,7 +7,7 @@ export const munmapRead: Model = {
   about: 'munmap(2) of anonymous memory against a device that reads it twice',
   tasks: 2,
   profile: 'v6.1',
-  bugs: ['stale-pfn', 'skip-notifier', 'munmap-untold'],
+  bugs: ['stale-pfn', 'skip-notifier', 'munmap-untold', 'munmap-never-ends'],
   preemptions: 3,
   all: true,
   build(world) {

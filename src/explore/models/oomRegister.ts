@@ -10,7 +10,7 @@ export const oomRegister: Model = {
   about: 'the OOM reaper (not blockable) against a device on the 2019 API that registers and reads',
   tasks: 2,
   profile: 'v6.1',
-  bugs: ['mirror-eagain-lost', 'nonblock-count-leak', 'stale-pfn', 'skip-notifier', 'oom-reap-untold'],
+  bugs: ['mirror-eagain-lost', 'nonblock-count-leak', 'stale-pfn', 'skip-notifier', 'oom-reap-untold', 'nonblock-skipped'],
   preemptions: 3,
   all: false,
   build(world) {

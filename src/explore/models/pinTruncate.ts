@@ -9,7 +9,7 @@ export const pinTruncate: Model = {
   about: 'truncate(2) against DMA to a page that is pinned meanwhile, and a device that faults it',
   tasks: 3,
   profile: 'v6.1',
-  bugs: ['stale-pfn', 'skip-notifier', 'truncate-untold'],
+  bugs: ['stale-pfn', 'skip-notifier', 'truncate-untold', 'truncate-frees-first'],
   preemptions: 2,
   all: false,
   build(world) {

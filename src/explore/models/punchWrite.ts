@@ -7,7 +7,7 @@ export const punchWrite: Model = {
   about: 'fallocate(2) with PUNCH_HOLE against a device that writes the page',
   tasks: 2,
   profile: 'v6.1',
-  bugs: ['stale-pfn', 'skip-notifier'],
+  bugs: ['stale-pfn', 'skip-notifier', 'punch-untold', 'begin-does-not-wait'],
   preemptions: 3,
   all: true,
   build(world) {

@@ -7,7 +7,7 @@ export const truncateFault: Model = {
   about: 'truncate(2) against a device that faults the page',
   tasks: 2,
   profile: 'v6.1',
-  bugs: ['stale-pfn', 'skip-notifier'],
+  bugs: ['stale-pfn', 'skip-notifier', 'set-seq-forgotten', 'retry-outside-lock', 'truncate-frees-first'],
   preemptions: 3,
   all: true,
   build(world) {
