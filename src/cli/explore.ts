@@ -87,7 +87,10 @@ async function search(models: readonly Model[], bug: BugSwitch | null, options: 
   }
   const found = reports.some(({ finding }) => finding !== null);
   if (json) process.stdout.write(jsonText({ reports, resume: interrupted }));
-  else if (interrupted !== null) process.stdout.write(`interrupted; to go on: daxmirror explore ${interrupted}\n`);
+  else if (interrupted !== null) {
+    const left = models.slice(reports.length).map((model) => ` ${model.name}`).join('');
+    process.stdout.write(`interrupted; to go on: daxmirror explore ${interrupted}\n${left === '' ? '' : `not begun: daxmirror explore${left}${bug === null ? '' : ` --bug ${bug}`}\n`}`);
+  }
   return found ? 1 : interrupted === null ? 0 : 130;
 }
 

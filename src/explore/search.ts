@@ -78,12 +78,13 @@ export class Search {
   get resume(): string {
     const { model, bug } = this.session;
     const phase = this.phases.at(-1);
-    const { random = 0, pct } = this.#options;
+    const { random = 0, pct, preemptions, all } = this.#options;
     if (phase === undefined || this.#exploration === null) {
       const named = `${model.name}${bug === null ? '' : ` --bug ${bug}`}`;
       return `${named} --random ${Math.max(1, random - (phase?.schedules ?? 0))} --seed ${this.#seed}${pct === undefined ? '' : ` --pct ${pct}`}`;
     }
-    return `--resume ${encodeReplay('r1', [model.name, bug ?? '-', phase.phase], this.#exploration.position)}`;
+    const bounds = `${preemptions === undefined ? '' : ` --preemptions ${preemptions}`}${all === true ? ' --all' : ''}`;
+    return `--resume ${encodeReplay('r1', [model.name, bug ?? '-', phase.phase], this.#exploration.position)}${bounds}`;
   }
 
   /** Yields after each schedule; over at the first finding, which has been shrunk. */

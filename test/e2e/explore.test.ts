@@ -50,7 +50,7 @@ test('Ctrl-C shows how to go on, and it does', async () => {
   });
   const code = await new Promise((resolve) => child.on('close', resolve));
   expect(code).toBe(130);
-  const resume = /interrupted; to go on: daxmirror explore --resume (r1:valid-aba:-:\w+:\S*)\n$/.exec(out)?.[1];
+  const resume = /interrupted; to go on: daxmirror explore --resume (r1:valid-aba:-:\w+:\S*) --all\n$/.exec(out)?.[1];
   expect(resume, out).toBeDefined();
   const wrong = daxmirror(['explore', '--resume', resume!.slice(0, -3)]);
   expect(wrong).toMatchObject({ code: 2, stderr: expect.stringMatching(/--resume: column \d+: it is cut/) });
