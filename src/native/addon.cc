@@ -5,6 +5,7 @@
 #include <napi.h>
 #include "args.h"
 #include "flush.h"
+#include "guest.h"
 #include "host.h"
 #include "mapping.h"
 #include "peers.h"
@@ -34,6 +35,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   exports["flushInstruction"] = instruction != nullptr ? Napi::Value(Napi::String::New(env, instruction)) : env.Null();
   exportMapping(env, exports);
   exportHost(env, exports);
+  exportGuest(env, exports);
   exportPeers(env, exports);
   return exports;
 }

@@ -48,7 +48,7 @@
     {
       'target_name': 'daxmirror',
       'dependencies': ['abi', 'peers', 'kernel_like'],
-      'sources': ['addon.cc', 'args.cc', 'mapping.cc', 'sigbus.cc', 'flush.cc', 'host.cc', 'peers.cc'],
+      'sources': ['addon.cc', 'args.cc', 'mapping.cc', 'sigbus.cc', 'flush.cc', 'host.cc', 'guest.cc', 'peers.cc'],
       'cflags!': ['-fno-exceptions'],
       'cflags_cc!': ['-fno-exceptions'],
       'defines': ['NAPI_CPP_EXCEPTIONS'],

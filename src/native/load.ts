@@ -112,6 +112,12 @@ export interface Native {
   hostPagemapRead(handle: NativeHandle, npages: number): number;
   /** Errors: EBADF. */
   hostPagemapFree(handle: NativeHandle): void;
+
+  /**
+   * Memory calls on the running kernel, in a child process: `steps` are six Int32 words each (call, page, npages, and three of its own),
+   * pages counted from address `base`. What the child said of each step, as text: src/native/guest.cc. Errors: ENOSYS (no Linux), EOPNOTSUPP (pages that are not 4K), EAGAIN, ENOMEM.
+   */
+  runMemoryOps(base: number, npages: number, steps: Uint8Array): string;
 }
 
 export interface LoadNativeOptions {
