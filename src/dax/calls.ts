@@ -1,6 +1,6 @@
 /** The system calls on a DAX file, as the port that mm and its users see (mm/file.ts). */
 import { HmmError } from '../errno.ts';
-import { mappedPieces, type Inode, type Mappable } from '../fs/index.ts';
+import { lookAtAllHoles, mappedPieces, type Inode, type Mappable } from '../fs/index.ts';
 import type { FallocMode, FileCalls } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { daxClone, type CloneRange } from './clone.ts';
@@ -23,6 +23,7 @@ export function daxCalls(inode: Inode): FileCalls {
     },
     extents() {
       requireAnswers(inode, 'fiemap');
+      lookAtAllHoles(inode);
       return mappedPieces(inode);
     },
   };

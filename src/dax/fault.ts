@@ -10,7 +10,7 @@
  */
 import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PMD_PAGES, PUD_PAGES } from '../abi.ts';
 import { HmmError } from '../errno.ts';
-import { sizePages, upToSharing, type Inode, type WriteMap } from '../fs/index.ts';
+import { lookAtHole, sizePages, upToSharing, type Inode, type WriteMap } from '../fs/index.ts';
 import {
   FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NEEDDSYNC, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_SYNC,
   splitHuge, insertDevicePfn, insertZeroPage, installCow, type Vmf, type VmOps,
@@ -179,6 +179,7 @@ function blocksFor(inode: Inode, index: number, npages: number, write: boolean):
   if (fs.gone) return blocksWithoutDevice(inode, index, npages, write);
   if (!write) {
     const map = fs.iomap(inode, index, index + npages);
+    if (map.kind === 'hole') lookAtHole(inode, index);
     return { ...(inode.reflinked && fs.platform.profile.sharedReadUnmaps ? upToSharing(fs, map, index) : map), source: null };
   }
   try {

@@ -8,7 +8,7 @@
  * Lengths and offsets are bytes. Check, then commit.
  */
 import { HmmError } from '../errno.ts';
-import { FILE_PAGES_MAX, cancelCopies, type Inode, type Iomap } from '../fs/index.ts';
+import { FILE_PAGES_MAX, cancelCopies, lookAtHole, type Inode, type Iomap } from '../fs/index.ts';
 import { unmapMappingRange } from '../mm/index.ts';
 import type { UntoldBug } from '../profile/index.ts';
 import { WaitQueue, type Sleepable } from '../sched/index.ts';
@@ -35,6 +35,7 @@ export function* daxRead(inode: Inode, offset: number, target: Uint8Array): Slee
       const n = Math.min(length - done, (map.start + map.npages - index) * 4096 - within);
       if (map.kind === 'mapped' && inode.fs.gone && done > 0) return done;
       if (map.kind === 'mapped') requireBlocks(inode, 'read');
+      if (map.kind === 'hole') lookAtHole(inode, index);
       if (map.kind === 'mapped') arena.content.read((map.pfn + (index - map.start)) * 4096 + within, target, done, n);
       else target.fill(0, done, done + n);
       done += n;

@@ -6,7 +6,7 @@
  * and for a collapse forgets the range, before it refuses; later kernels break the layout first on both. Check, then commit.
  */
 import { HmmError } from '../errno.ts';
-import { FILE_PAGES_MAX, cancelCopies, sizePages, type Inode } from '../fs/index.ts';
+import { FILE_PAGES_MAX, cancelCopies, forgetHoles, sizePages, type Inode } from '../fs/index.ts';
 import { unmapMappingRange } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { entriesOf } from './entries.ts';
@@ -41,6 +41,7 @@ export function* daxCollapse(inode: Inode, offset: number, length: number): Slee
       yield* dropPageCache(inode, first);
       fs.freeBlocks(inode, first, first + npages);
     }
+    forgetHoles(inode, first, FILE_PAGES_MAX);
     inode.extents.shiftLeft(first + npages, npages);
     fs.setSize(inode, inode.size - length);
     if (!xfs) return;
@@ -74,6 +75,7 @@ export function* daxInsert(inode: Inode, offset: number, length: number): Sleepa
       yield* dropPageCache(inode, first);
       fs.setSize(inode, inode.size + length);
     }
+    forgetHoles(inode, first, FILE_PAGES_MAX);
     inode.extents.shiftRight(first, npages);
     inode.metadataDirty = true;
   });

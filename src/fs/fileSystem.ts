@@ -15,6 +15,7 @@ import { ExtentMap, FILE_PAGES_MAX } from './extents.ts';
 import { sizePages, type ExtentPages, type Inode } from './inode.ts';
 import { Mappings } from './mappings.ts';
 import { KeptBlocks } from './kept.ts';
+import { forgetHoles, lookAtHole } from './knownHoles.ts';
 import { hintedSpan, placeBlocks } from './place.ts';
 import { forgetKept, type Ext4Memory } from './placeExt4.ts';
 import type { FsProfile } from './profile.ts';
@@ -251,7 +252,7 @@ export class FileSystem {
     const end = index + npages;
     const map = this.iomap(inode, index, end);
     if (map.kind === 'mapped') return map;
-    const upTo = Math.min(map.start + map.npages, end);
+    const upTo = Math.min(map.start + map.npages, end, map.kind === 'hole' ? lookAtHole(inode, index) : end);
     if (map.kind === 'hole') this.#fillFirst(inode, index, upTo);
     // New blocks may lie in several pieces: only the first is written now, so that the next is found to be fresh in its turn.
     const piece = this.iomap(inode, index, upTo);
@@ -259,8 +260,9 @@ export class FileSystem {
     const written = map.kind === 'unwritten' ? writtenAround(inode.extents, index, first.end, sizePages(inode), this.profile.zeroesAroundPages) : first;
     this.#write(inode, written.index, written.end);
     const made = this.iomap(inode, index, end);
-    // What was there behind is not looked at, though the new blocks may have joined it; XFS sees where written ones do.
-    const past = map.kind === 'hole' || this.xfs === null ? Math.max(upTo, written.end) : made.start + made.npages;
+    // What was there behind is not looked at, though the new blocks may have joined it, with exceptions.
+    const joins = map.kind === 'hole' ? this.xfs === null && this.platform.profile.filledHoleJoins : this.xfs !== null;
+    const past = joins ? made.start + made.npages : Math.max(upTo, written.end);
     return { kind: made.kind, start: made.start, npages: Math.min(made.npages, past - made.start), pfn: made.pfn, fresh: true, shared: false };
   }
 
@@ -286,6 +288,7 @@ export class FileSystem {
   freeBlocks(inode: Inode, index: number, end: number): void {
     forgetKept(this, inode);
     if (index >= end) return;
+    forgetHoles(inode, index, end);
     // From the end on, as XFS takes extents out.
     for (const piece of inode.extents.punch(index, Math.min(end, FILE_PAGES_MAX) - index).reverse()) {
       for (const run of inode.reflinked ? this.sharing.release(piece.pfn, piece.npages) : [piece]) {

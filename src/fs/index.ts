@@ -1,5 +1,6 @@
 /** The fs room: inodes, extents, allocation. Data paths of DAX files are dax's. */
 export * from './inode.ts';
+export * from './knownHoles.ts';
 export * from './mappings.ts';
 export * from './profile.ts';
 export * from './fileSystem.ts';

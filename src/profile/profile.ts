@@ -127,6 +127,10 @@ export interface KernelProfile {
   readonly fallocateBreaksFirst: boolean;
   /** XFS gives the blocks of a deleted file back in the background: before the next ones are taken */
   readonly evictsLater: boolean;
+  /** ext4 does not know of a hole that it has just punched: what it knows of holes beside it ends there */
+  readonly punchForgetsHole: boolean;
+  /** ext4: who has a hole filled sees the blocks behind it, too, that the new ones go on with */
+  readonly filledHoleJoins: boolean;
   /** XFS maps files with DAX that share blocks; without it such a file system has no reflink */
   readonly daxReflink: boolean;
   /** any fault of a block that files share, not only a write, unmaps it in that file first */
@@ -203,6 +207,8 @@ const V6_1: KernelProfile = {
   daxMirror: 'mirrored',
   fallocateBreaksFirst: false,
   evictsLater: true,
+  punchForgetsHole: true,
+  filledHoleJoins: false,
   daxReflink: true,
   sharedReadUnmaps: false,
   sharedWriteUnmaps: false,
@@ -213,6 +219,8 @@ const V6_1: KernelProfile = {
 
 const V6_12: KernelProfile = {
   ...V6_1,
+  punchForgetsHole: false,
+  filledHoleJoins: true,
   name: 'v6.12',
   devmapBit: 57,
   readFaultDirties: false,
