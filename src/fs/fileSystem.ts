@@ -220,7 +220,10 @@ export class FileSystem {
       const unitEnd = alignUp(capped, hintPages);
       if (inode.extents.next(unitEnd) === null) allocEnd = unitEnd;
     }
-    return { ...this.allocateRun(inode, index, allocEnd - index), source: null };
+    const run = this.allocateRun(inode, index, allocEnd - index);
+    // What others share begins in the middle of it: up to there, and no further.
+    const npages = upTo < end ? Math.min(run.npages, upTo - run.start) : run.npages;
+    return { ...run, npages, source: null };
   }
 
   /** The bytes of a write to `[index, end)` are in the blocks of `map`; `done` false: there are none. */

@@ -137,6 +137,16 @@ describe('files that share blocks', () => {
     }
   });
 
+  test('a write that begins in blocks of its own and goes on into shared ones of the same extent copies those', async () => {
+    const { rig, f, g } = await files();
+    rig.run(daxWrite(f, 0, new Uint8Array(8 * PAGE).fill(1)));
+    rig.run(daxClone(f, g, { from: 4 * PAGE, length: 4 * PAGE, to: 0 }));
+    expect(f.extents.count).toBe(1);
+    expect(rig.run(daxWrite(f, 2 * PAGE, new Uint8Array(4 * PAGE).fill(9)))).toBe(4 * PAGE);
+    const first = (inode: Inode): number[] => Array.from({ length: inode.size / PAGE }, (_, page) => contents(rig, inode)[page * PAGE] as number);
+    expect([first(f), first(g)]).toEqual([[1, 1, 9, 9, 9, 9, 1, 1], [1, 1, 1, 1]]);
+  });
+
   test('refusals leave both as they were', async () => {
     const { rig, f, g } = await files();
     rig.run(daxWrite(f, 0, new Uint8Array(3 * PAGE + 100).fill(1)));
