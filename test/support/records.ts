@@ -1,11 +1,11 @@
 /**
  * A profile against what a real kernel answered: one folder a kernel, one record a scenario (scenarios/); KERNEL.json says which
- * kernel. The contract of src/scenario/compare.ts must agree, operation by operation. A folder's PENDING lists what does not yet.
+ * kernel. The contract of src/scenario/compare.ts must agree, operation by operation.
  *
  * The guarantee is checked in the same runs: whatever is done, a mirror that had everything has been told. Where the recorded kernel itself
  * breaks it the check finds that, and names the profile's field; nothing else is found.
  */
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { afterAll, expect, test } from 'vitest';
 import { Checker, findingText, type Finding } from '../../dist/check/index.js';
 import {
@@ -25,11 +25,9 @@ export function holdAgainstRecords(set: string, profile: string, breaches: reado
   const all = { operations: 0, agree: 0, detail: 0 };
   const broken = new Set<string>();
   const folder = new URL(`${set}/`, FOLDER);
-  const pendingFile = new URL('PENDING', folder);
-  const pending = new Set(existsSync(pendingFile) ? readFileSync(pendingFile, 'utf8').split('\n').filter((name) => name !== '') : []);
   const names = readdirSync(folder).filter((file) => file.endsWith('.json') && file !== 'KERNEL.json').map((file) => file.replace(/\.json$/, ''));
 
-  test.each(names.filter((name) => !pending.has(name)))('%s', async (name) => {
+  test.each(names)('%s', async (name) => {
     const want = recordOf(folder, name);
     const { got, cpuMs, findings } = await answer(name, profile, want);
     const comparison = compareRecords(want, got);
@@ -42,10 +40,6 @@ export function holdAgainstRecords(set: string, profile: string, breaches: reado
     expect(cpuMs).toBeLessThan(SCENARIO_MS_MAX);
     expect(findings.filter(({ knownBy }) => knownBy === null).map(findingText), 'breaches of the guarantee').toEqual([]);
     for (const { knownBy } of findings) if (knownBy !== null) broken.add(knownBy);
-  });
-
-  test('what is pending is recorded', () => {
-    expect([...pending].filter((name) => !names.includes(name))).toEqual([]);
   });
 
   afterAll(() => {
