@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 /**
@@ -9,6 +10,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: ['**/node_modules/**', 'dist/**', 'test/oracle/**'],
     pool: 'forks',
+    maxWorkers: availableParallelism(), // vitest's own choice leaves one core idle, which is half of two
     testTimeout: 30_000,
     hookTimeout: 60_000,
     allowOnly: process.env['CI'] === undefined,
