@@ -75,19 +75,35 @@ export function compareAnswers(want: Answer, got: Answer, frames: Renaming): { r
   return { contract, detail: detail.filter((key) => !contract.includes(key)) };
 }
 
-/** Which frame of the one side is which of the other: one to one, for a whole record. */
+/** Which frame of the one side is which of the other: one to one within a kind, for a whole record. */
 export class Renaming {
-  readonly #there = new Map<string, string>();
-  readonly #back = new Map<string, string>();
+  readonly #kinds = new Map<string, { readonly there: Map<number, number>; readonly back: Map<number, number>; readonly runs: Pairing[] }>();
 
-  /** Takes two frames for one; false where that contradicts an earlier pair. */
-  pair(want: string, got: string): boolean {
-    if ((this.#there.get(want) ?? got) !== got || (this.#back.get(got) ?? want) !== want) return false;
-    this.#there.set(want, got);
-    this.#back.set(got, want);
+  /** Takes `npages` frames from `want` on for those from `got` on; false where that contradicts an earlier pair. */
+  pair(kind: string, want: number, got: number, npages: number): boolean {
+    let names = this.#kinds.get(kind);
+    if (names === undefined) this.#kinds.set(kind, (names = { there: new Map(), back: new Map(), runs: [] }));
+    const { there, back, runs } = names;
+    if (runs.some((run) => run.by === got - want && want >= run.start && want + npages <= run.end)) return true;
+    for (let i = 0; i < npages; i++) {
+      if ((there.get(want + i) ?? got + i) !== got + i || (back.get(got + i) ?? want + i) !== want + i) return false;
+      there.set(want + i, got + i);
+      back.set(got + i, want + i);
+    }
+    if (npages >= RUN_PAGES_MIN) runs.push({ start: want, end: want + npages, by: got - want });
     return true;
   }
 }
+
+/** Frames [start, end) of the one side are those `by` further on the other. */
+interface Pairing {
+  readonly start: number;
+  readonly end: number;
+  readonly by: number;
+}
+
+/** Shorter runs are as quickly gone through as found. */
+const RUN_PAGES_MIN = 64;
 
 /** A row of pages alike; `at` is the first frame, in pages, and moves on with them. */
 interface Row {
@@ -119,10 +135,7 @@ function rowsAgree(want: readonly Row[] | null, got: readonly Row[] | null, fram
 
 function framesAgree(a: Row, b: Row, from: number, to: number, frames: Renaming): boolean {
   if (a.at === null || b.at === null) return a.at === b.at;
-  for (let page = from; page < to; page++) {
-    if (!frames.pair(`${a.kind}:${a.at + page - a.start}`, `${b.kind}:${b.at + page - b.start}`)) return false;
-  }
-  return true;
+  return frames.pair(a.kind, a.at + from - a.start, b.at + from - b.start, to - from);
 }
 
 /** Runs of walked pages, which follow each other. Null where there are none to compare. */
