@@ -4,7 +4,7 @@
  * A must whose rows were not run is not judged; one whose rows ran and have no number (a peer is missing, a row was refused) is not known
  * to hold, and says why.
  */
-import { GiB, MiB } from '../units.ts';
+import { GiB, LEVEL_SIZES, MiB } from '../units.ts';
 import type { Row } from './report.ts';
 import type { QuietSpread } from './spread.ts';
 
@@ -23,13 +23,27 @@ export interface Must {
   readonly atMost?: number;
 }
 
+/** One bound for 4K, 2M and 1G pages: `name` with the page size in place of `#`. */
+function bySize(name: string, bound: Omit<Must, 'workload'>): Must[] {
+  return LEVEL_SIZES.map((pageSize) => ({ workload: name.replace('#', pageSize), ...bound }));
+}
+
 export const MUSTS: readonly Must[] = [
+  { workload: 'fill 4K, 2 MiB, 4 KiB of words', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 2.5 },
   { workload: 'fill 4K, 1 GiB, 512 KiB window', quantity: { kind: 'speed over', peer: 'plain' }, atLeast: 3 },
   { workload: 'fill 4K, 1 GiB, 512 KiB window', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 1.6 },
+  { workload: 'fill 4K, 64 GiB, 128 MiB of words', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 1.2 },
+  { workload: 'fill 2M, 2 MiB, 4 KiB of words', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 2.2 },
+  { workload: 'fill 1G, 2 MiB, 4 KiB of words', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 2.2 },
   { workload: 'fill 2M, 1 GiB, 512 KiB window', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 2.2 },
   { workload: 'fill 1G, 1 GiB, 512 KiB window', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 2.2 },
   { workload: 'fill 2M, 64 GiB, 128 MiB of words', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 1.15 },
   { workload: 'fill 1G, 64 GiB, 128 MiB of words', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 1.15 },
+  ...bySize('fill #, 1 GiB, 512 KiB window, 2019 snapshot', { quantity: { kind: 'speed over', peer: 'hmm2019' }, atLeast: 8 }),
+  ...bySize('fill #, 1 GiB, 512 KiB window, 2019 fault', { quantity: { kind: 'speed over', peer: 'hmm2019' }, atLeast: 11 }),
+  ...bySize('translate #, 1 GiB, one a call', { quantity: { kind: 'time against', peer: 'N-API' }, atMost: 0.3 }),
+  ...bySize('translate #, 1 GiB, batch of 4096', { quantity: { kind: 'time against', peer: 'C++ batch' }, atMost: 1.15 }),
+  ...bySize('translate #, 64 GiB, batch of 4096', { quantity: { kind: 'time against', peer: 'C++ batch' }, atMost: 1.15 }),
   { workload: 'fault 4K, one call a page', quantity: { kind: 'per second' }, atLeast: 300e3 },
   { workload: 'fault 4K, one call over 2 MiB', quantity: { kind: 'per second' }, atLeast: 1e6 },
   { workload: 'fault 2M, one call a leaf', quantity: { kind: 'per second' }, atLeast: 150e3 },

@@ -67,6 +67,15 @@ export interface BenchContext {
   readonly nativeReason: string | null;
 }
 
+/** A point on a curve of cost against size: workloads of one curve differ in `at` only, and reports plot them together. */
+export interface Size {
+  /** what they share: 'fill 4K, 512 KiB window' */
+  readonly curve: string;
+  readonly at: number;
+  /** what `at` counts: 'bytes', 'VMAs', 'mirrors' */
+  readonly of: string;
+}
+
 export interface Workload {
   /** unique, and what musts name it by */
   readonly name: string;
@@ -75,6 +84,8 @@ export interface Workload {
   readonly pageSize: PageSize | null;
   /** part of `--quick` */
   readonly quick: boolean;
+  /** where it stands on a curve; none: it is alone */
+  readonly size?: Size;
   /** Throws HmmError (ENOMEM) where the machine is too small for it. */
   setup(context: BenchContext): Promise<Work>;
 }
@@ -83,7 +94,7 @@ export interface Workload {
 export const TABLES = {
   walk: 'walk alone: every entry of the range is looked at, no word written',
   fill: 'walk + fill: a pfn word for every page of the range',
-  translate: 'one address to its frame, pages picked at random in 1 GiB',
+  translate: 'one address to its frame, pages picked at random',
   populate: 'page tables filled with leaves',
   fault: 'DAX faults through hmm_range_fault: warm tables, allocated extents, no content touched',
   machine: 'machines: made while others live, and reset after 64 KiB were touched',

@@ -8,7 +8,7 @@
 import { LEVEL_PTE, REQ_NPAGES, REQ_VPN, STOP_DONE_ALL, WALK_FAULT, WALK_NO_FILL, WALK_PGMAP, WALK_ZERO_OK } from '../../abi.ts';
 import { WASM_BUILDS, type WasmBuild } from '../../arena/index.ts';
 import { modernEncoding, type WalkEncoding } from '../../hmm/index.ts';
-import { LEVEL_SIZES, GiB, KiB, MiB, PAGE_SIZES, type PageSize } from '../../units.ts';
+import { LEVEL_SIZES, GiB, KiB, MiB, PAGE_SIZES, TiB, type PageSize } from '../../units.ts';
 import type { Native, WalkPeer, WalkPeers } from '../../native/load.ts';
 import { Ground, type WalkRequest } from '../ground.ts';
 import { ownFunction } from '../loop.ts';
@@ -67,12 +67,13 @@ function fills(pageSize: PageSize, range: number, window: number, quick: boolean
 
 export function walkName({ pageSize, range, window, api, fault }: WalkSpec): string {
   const words = (range / 4096) * 8;
-  const where = window === 0 ? '' : window === words ? `, ${bytes(window)} of words` : `, ${bytes(window)} window`;
-  return `${window === 0 ? 'walk' : 'fill'} ${pageSize}, ${bytes(range)}${where}${api === '2019' ? `, 2019 ${fault ? 'fault' : 'snapshot'}` : ''}`;
+  const where = window === 0 ? '' : window === words ? `, ${bytesName(window)} of words` : `, ${bytesName(window)} window`;
+  return `${window === 0 ? 'walk' : 'fill'} ${pageSize}, ${bytesName(range)}${where}${api === '2019' ? `, 2019 ${fault ? 'fault' : 'snapshot'}` : ''}`;
 }
 
-function bytes(n: number): string {
-  return n >= GiB ? `${n / GiB} GiB` : n >= MiB ? `${n / MiB} MiB` : `${n / KiB} KiB`;
+/** 'GiB' and so on: as names of workloads have sizes. */
+export function bytesName(n: number): string {
+  return n >= TiB ? `${n / TiB} TiB` : n >= GiB ? `${n / GiB} GiB` : n >= MiB ? `${n / MiB} MiB` : `${n / KiB} KiB`;
 }
 
 /** The words of the 2019 API are the driver's own: here with the flags in the low bits and the frame above them, as GPU drivers had it. */

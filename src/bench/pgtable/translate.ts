@@ -1,31 +1,66 @@
 /**
  * One address to its frame: a call each, and a batch through the arena. What an embedder pays for a TLB miss.
  *
- * Pages are drawn at random from 1 GiB, the same for everyone. The single rows hold what a call from JavaScript costs in it; the row
+ * Pages are drawn at random from the range, the same for everyone. The single rows hold what a call from JavaScript costs in it; the row
  * 'no call' is the same loop without one. Frames are compared before anything is timed: the walker's with those mapped, everyone else's
  * with the walker's.
  */
 import { ACCESS_READ, REQ_ACCESS, REQ_CAPACITY, REQ_IN, REQ_LEVELS, REQ_OUT, REQ_ROOT } from '../../abi.ts';
-import { WASM_BUILDS, type Window } from '../../arena/index.ts';
+import { WASM_BUILDS, type WasmBuild, type Window } from '../../arena/index.ts';
 import { HmmError } from '../../errno.ts';
 import { Random } from '../../sched/index.ts';
 import { GiB, LEVEL_SIZES, type PageSize } from '../../units.ts';
 import { Ground } from '../ground.ts';
-import { missingReason } from '../hmm/walks.ts';
+import { bytesName, missingReason } from '../hmm/walks.ts';
 import { ownFunction } from '../loop.ts';
 import type { BenchContext, Contender, Work, Workload } from '../workload.ts';
 
-const RANGE_PAGES = GiB / 4096;
 const ADDRESSES = 4096;
 const SEED = 1n;
 
-export const translateWorkloads: readonly Workload[] = LEVEL_SIZES.flatMap((pageSize): Workload[] => [
-  { name: `translate ${pageSize}, one a call`, table: 'translate', pageSize, quick: true, setup: (context) => singleWork(pageSize, context) },
-  { name: `translate ${pageSize}, batch of ${ADDRESSES}`, table: 'translate', pageSize, quick: true, setup: (context) => batchWork(pageSize, context) },
-]);
+export interface TranslateSpec {
+  readonly pageSize: PageSize;
+  /** bytes from which pages are drawn */
+  readonly range: number;
+  /** all in one call; else a call each */
+  readonly batch: boolean;
+  readonly builds: readonly WasmBuild[];
+  readonly quick: boolean;
+}
 
-async function grounds(pageSize: PageSize): Promise<Ground[]> {
-  return Promise.all(WASM_BUILDS.map((build) => Ground.create({ build, pageSize, npages: RANGE_PAGES, windowPages: 0 })));
+const ONE_GIB = { range: GiB, builds: WASM_BUILDS, quick: true } as const;
+/** Many GiB: more tables than caches hold, and each address in another GiB than the last. */
+const MANY_GIB = { range: 64 * GiB, builds: ['shared'], quick: false } as const;
+
+export const TRANSLATES: readonly TranslateSpec[] = [
+  ...LEVEL_SIZES.flatMap((pageSize) => [false, true].map((batch) => ({ ...ONE_GIB, pageSize, batch }))),
+  ...LEVEL_SIZES.flatMap((pageSize) => [false, true].map((batch) => ({ ...MANY_GIB, pageSize, batch }))),
+];
+
+export const translateWorkloads: readonly Workload[] = TRANSLATES.map((spec) => ({
+  name: translateName(spec),
+  table: 'translate',
+  pageSize: spec.pageSize,
+  quick: spec.quick,
+  size: { curve: `translate ${spec.pageSize}, ${howOf(spec)}`, at: spec.range, of: 'bytes' },
+  setup: (context) => translateWork(spec, context),
+}));
+
+export function translateName(spec: TranslateSpec): string {
+  return `translate ${spec.pageSize}, ${bytesName(spec.range)}, ${howOf(spec)}`;
+}
+
+function howOf({ batch }: TranslateSpec): string {
+  return batch ? `batch of ${ADDRESSES}` : 'one a call';
+}
+
+/** Throws ENOMEM. */
+export function translateWork(spec: TranslateSpec, context: BenchContext): Promise<Work> {
+  return spec.batch ? batchWork(spec, context) : singleWork(spec, context);
+}
+
+async function grounds({ pageSize, range, builds }: TranslateSpec): Promise<Ground[]> {
+  return Promise.all(builds.map((build) => Ground.create({ build, pageSize, npages: range / 4096, windowPages: 0 })));
 }
 
 /** Page numbers, picked evenly from the ground. */
@@ -55,8 +90,9 @@ function translateLoop(label: string, vpns: Float64Array, call: string, given: R
   };
 }
 
-async function singleWork(pageSize: PageSize, context: BenchContext): Promise<Work> {
-  const all = await grounds(pageSize);
+async function singleWork(spec: TranslateSpec, context: BenchContext): Promise<Work> {
+  const all = await grounds(spec);
+  const label = translateName(spec);
   const first = all[0] as Ground;
   const vpns = addressesOf(first);
   const walkerOn = (ground: Ground, name: string): Contender => {
@@ -65,14 +101,14 @@ async function singleWork(pageSize: PageSize, context: BenchContext): Promise<Wo
     return {
       name,
       check: () => wrongFrame(ground, vpns, (i) => translate(root, levels, vpns[i] as number, ACCESS_READ)),
-      run: translateLoop(`${pageSize} ${name}`, vpns, 'translate(root, levels, vpn, 0)', { translate, root, levels }),
+      run: translateLoop(`${label} ${name}`, vpns, 'translate(root, levels, vpn, 0)', { translate, root, levels }),
     };
   };
   const { table } = first;
   const library: Contender = {
     name: 'PageTable.translate',
     check: () => wrongFrame(first, vpns, (i) => table.translate(vpns[i] as number, ACCESS_READ)),
-    run: translateLoop(`${pageSize} PageTable`, vpns, 'table.translate(vpn, 0)', { table }),
+    run: translateLoop(`${label} PageTable`, vpns, 'table.translate(vpn, 0)', { table }),
   };
   return {
     unit: 'address',
@@ -81,8 +117,8 @@ async function singleWork(pageSize: PageSize, context: BenchContext): Promise<Wo
       ...all.map((ground, i) => walkerOn(ground, i === 0 ? 'walker' : `walker ${ground.arena.build}`)),
       { ...walkerOn(first, 'null'), isNull: true },
       library,
-      napiOn(`${pageSize} N-API`, first, vpns, context),
-      { name: 'no call', run: translateLoop(`${pageSize} no call`, vpns, 'vpn', {}) },
+      napiOn(`${label} N-API`, first, vpns, context),
+      { name: 'no call', run: translateLoop(`${label} no call`, vpns, 'vpn', {}) },
     ],
     against: ['N-API'],
     model: { ...lookedAt(first), tableBytes: table.frames * 4096 },
@@ -103,11 +139,11 @@ function lookedAt(ground: Ground): { leaves: number; entries: number } {
   return { leaves: 1, entries: ground.table.levels - ground.table.level };
 }
 
-async function batchWork(pageSize: PageSize, context: BenchContext): Promise<Work> {
-  const all = await grounds(pageSize);
+async function batchWork(spec: TranslateSpec, context: BenchContext): Promise<Work> {
+  const all = await grounds(spec);
   const first = all[0] as Ground;
   const vpns = addressesOf(first);
-  const batches = all.map((ground) => new Batch(pageSize, ground, vpns));
+  const batches = all.map((ground) => new Batch(translateName(spec), ground, vpns));
   const own = batches[0] as Batch;
   return {
     unit: 'address',
@@ -125,15 +161,15 @@ async function batchWork(pageSize: PageSize, context: BenchContext): Promise<Wor
 /** Addresses and frames in the arena, and the request over them. */
 class Batch {
   readonly build: string;
-  readonly #pageSize: PageSize;
+  readonly #label: string;
   readonly #ground: Ground;
   readonly #vpns: Float64Array;
   readonly #in: Window;
   readonly #out: Window;
 
-  constructor(pageSize: PageSize, ground: Ground, vpns: Float64Array) {
+  constructor(label: string, ground: Ground, vpns: Float64Array) {
     const { arena, table, request } = ground;
-    this.#pageSize = pageSize;
+    this.#label = label;
     this.build = arena.build;
     this.#ground = ground;
     this.#vpns = vpns;
@@ -150,7 +186,7 @@ class Batch {
     const { arena, request } = this.#ground;
     const { translateBatch } = arena.walker;
     const run = ownFunction<(...args: readonly unknown[]) => (times: number) => void>(
-      `${this.#pageSize} batch ${name}`,
+      `${this.#label} ${name}`,
       ['translateBatch', 'request'],
       'return (times) => { for (let t = 0; t < times; t++) translateBatch(request); }',
     )(translateBatch, request);

@@ -3,8 +3,8 @@
  */
 import { describe, expect, test } from 'vitest';
 import {
-  DEVMAP_BIT_NONE, HDR_TABLES_CHANGED, LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PGMAP_DYING, PGMAP_LIVE, REQ_BUDGET, REQ_DEFAULT, REQ_DEVMAP_BIT,
-  REQ_FLAGS_MASK, REQ_LEVELS, REQ_MODE, REQ_NONE_WORD, REQ_NPAGES, REQ_ORDER_SHIFT, REQ_OUT, REQ_PFN_SHIFT, REQ_PGMAP, REQ_REQ_FAULT, REQ_REQ_WRITE,
+  DEVMAP_BIT_NONE, HDR_TABLES_CHANGED, LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PGMAP_DYING, PGMAP_LIVE, REQ_ACCESS, REQ_BUDGET, REQ_CAPACITY, REQ_DEFAULT, REQ_DEVMAP_BIT,
+  REQ_FLAGS_MASK, REQ_IN, REQ_LEVELS, REQ_MODE, REQ_NONE_WORD, REQ_NPAGES, REQ_ORDER_SHIFT, REQ_OUT, REQ_PFN_SHIFT, REQ_PGMAP, REQ_REQ_FAULT, REQ_REQ_WRITE,
   REQ_ROOT, REQ_VALID_WORD, REQ_VPN, REQ_WRITE_WORD, REQ_ZERO_PFN, STOP_BAD, STOP_BUDGET, STOP_DONE_ALL, STOP_DYING, STOP_END, STOP_ENTRY, STOP_HOLE,
   STOP_LAST, STOP_LEVEL, STOP_NEEDS_FAULT, STOP_NEEDS_WRITE, STOP_NONPRESENT, STOP_REASON, STOP_SLOT, STOP_SPECIAL, STOP_STEPS, STOP_VPN,
   WALK_ACCESSED, WALK_FAULT, WALK_NO_FILL, WALK_PER_PAGE, WALK_PGMAP, WALK_STOP_AT_HOLES, WALK_ZERO_OK,
@@ -72,6 +72,20 @@ class Space {
       level: arena.get32(r + STOP_LEVEL), entry: arena.get64(r + STOP_ENTRY), slot: arena.get32(r + STOP_SLOT), pgmap: arena.get32(r + REQ_PGMAP),
       steps: arena.get32(r + STOP_STEPS),
     };
+  }
+
+  /** translateBatch() of `vpns`: their frames, or -STOP_*; held against the count it returns. */
+  batch(vpns: readonly number[], access: number): number[] {
+    const { arena } = this;
+    const r = arena.req;
+    for (const [field, value] of [
+      [REQ_ROOT, this.root], [REQ_LEVELS, 4], [REQ_ACCESS, access], [REQ_CAPACITY, vpns.length], [REQ_IN, arena.free], [REQ_OUT, arena.free],
+    ] as const) arena.set32(r + field, value);
+    vpns.forEach((vpn, i) => arena.setF(arena.free + i * 8, vpn));
+    const found = arena.wasm.translateBatch(r) >>> 0;
+    const answers = vpns.map((_, i) => arena.getF(arena.free + i * 8));
+    expect(found).toBe(answers.filter((answer) => answer >= 0).length);
+    return answers;
   }
 
   word(i: number): bigint {
@@ -146,6 +160,24 @@ describe.each(BUILDS)('%s: a walk', (build) => {
     expect(s.walk(512, 1).reason).toBe(STOP_DONE_ALL);
     expect(s.word(0)).toBe(512n | VALID | (9n << 56n));
     expect(s.arena.wasm.translate(s.root, 4, 515, 0)).toBe(515);
+  });
+
+  test('a batch answers as single calls do, from one GiB to the next and back', () => {
+    const s = new Space(build).ptes(0, 600, 7n, P).set(2 ** 18, LEVEL_PMD, (1024n << 12n) | P | PSE).set(2 ** 19, LEVEL_PUD, (2n ** 20n << 12n) | P | PSE | RW);
+    s.set(3 * 2 ** 18, LEVEL_PUD, PROTNONE | PSE).set(5 * 2 ** 27, 3, P | PSE);
+    const vpns = [5, 599, 2 ** 18 + 9, 2 ** 19 + 77, 2 ** 19 + 300, 2 ** 18 + 512, 6, 601, 3 * 2 ** 18, 5 * 2 ** 27, 2 ** 30, 511, 2 ** 35];
+    for (const access of [0, 1]) {
+      const batch = s.batch(vpns, access);
+      expect(batch).toEqual(vpns.map((vpn) => s.arena.wasm.translate(s.root, 4, vpn, access)));
+      if (access === 0) expect(batch).toEqual([12, 606, 1033, 2 ** 20 + 77, 2 ** 20 + 300, -STOP_HOLE, 13, -STOP_HOLE, -STOP_NONPRESENT, -STOP_BAD, -STOP_HOLE, 518, -STOP_HOLE]);
+    }
+  });
+
+  test('what is no page number is bad, and those beside it are not', () => {
+    const s = new Space(build).ptes(0, 8, 7n, P);
+    const none = [-1, 2 ** 52, 2 ** 53 + 2, Infinity, -Infinity, NaN];
+    for (const vpn of none) expect(s.arena.wasm.translate(s.root, 4, vpn, 0)).toBe(-STOP_BAD);
+    expect(s.batch([1, ...none, 2], 0)).toEqual([8, ...none.map(() => -STOP_BAD), 9]);
   });
 
   test('a special entry stops it, unless devmap or an allowed zero page', () => {
