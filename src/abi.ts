@@ -7,7 +7,7 @@
  * wide masks as one literal, bits above 52 as bit numbers; no annotations, `as const`, enums, objects, bigints.
  * A test compiles this file with asc and compares every exported global with the value seen here.
  */
-export const ABI_VERSION = 1;
+export const ABI_VERSION = 2;
 export const ARENA_MAGIC = 0x4d524441; // "ADRM", little endian
 
 // ── x86-64 paging ────────────────────────────────────────────────────────────────────────────────
@@ -46,7 +46,7 @@ export const HEADER = NULL_GUARD_SIZE;
 export const HEADER_SIZE = 4096;
 export const HDR_MAGIC = HEADER;
 export const HDR_ABI_VERSION = HEADER + 4;
-export const HDR_SEQUENCE = HEADER + 8; // u32, odd while the owner changes tables
+export const HDR_SEQUENCE = HEADER + 8; // u32, odd while the owner takes contents away or puts others in their place
 export const HDR_FRAME_NEXT = HEADER + 16; // u32 offset: the first frame never handed out
 export const HDR_FRAME_LIMIT = HEADER + 20; // u32 offset: where the blocks begin; frames end below
 export const HDR_FRAME_FREE = HEADER + 24; // u32 offset: head of the list of freed frames, 0 = empty
@@ -57,6 +57,10 @@ export const HDR_FAIL_AFTER = HEADER + 40; // u32: n > 0 lets n - 1 allocations 
 export const HDR_DIRECTORY = HEADER + 44; // u32 offset: root node of the content directory, 0 = empty
 export const HDR_PGMAP_COUNT = HEADER + 48; // u32
 export const HDR_TABLES_CHANGED = HEADER + 52; // u32: entries written since the arena was made, mod 2^32
+export const HDR_GENERATION = HEADER + 56; // u32: what a share handle is good for; another after each reset
+export const HDR_DOORBELL = HEADER + 60; // u32: requests of Workers since the machine was made, mod 2^32; what the owner waits on
+export const HDR_CLAIMS = HEADER + 64; // u32: Workers that have attached since then
+export const HDR_SHARE_IDS = HEADER + 68; // u32: tables that were shared since the arena was made
 
 // dev_pagemap ranges, sorted by base: what the walker needs to know of them.
 export const PGMAP_TABLE = HEADER + HEADER_SIZE;
@@ -113,7 +117,29 @@ export const STOP_STEPS = 240; // u32: entries looked at
 export const STOP_LEAVES = 244; // u32[3]: leaves passed (or mapped, or installed), by level
 export const STOP_CHANGED = 256; // u32: entries changed (protect, zap, harvest, install); of a collecting zap, records written
 export const STOP_FREED = 260; // u32: table frames freed
+// a Worker's block only: who has it, and its request to the owner
+export const CALL_CLAIM = 264; // u32: 0 = free, else a number that no other Worker ever had
+export const CALL_THREAD = 268; // u32: id of its thread
+export const CALL_BUSY = 272; // u32: 1 while the Worker writes to the arena (its block, its window)
+export const CALL_STATE = 276; // u32: CALL_IDLE ...; what the Worker waits on
+export const CALL_SHARE = 280; // u32: which table (offset of its SHARE_ block)
+export const CALL_FLAGS = 284; // u32: CALL_WRITE; answer: the errno, 0 = done
+export const CALL_VPN = 288; // f64: first page; answer, as u64: the address the error is about, or all ones
+export const CALL_NPAGES = 296; // f64; answer, as u32: bytes of text
+export const CALL_READS = 304; // u32: translations, walks and reads made, mod 2^32
+export const CALL_RETRIES = 308; // u32: of these, done again because the owner was faster
+export const CALL_WINDOW = 312; // u32: arena offset of CALL_WINDOW_BYTES for the words of its walks
+export const CALL_TEXT = 316; // u32: arena offset of CALL_TEXT_BYTES for what an error says
 export const REQ_SCRATCH = 320; // to REQUEST_STRIDE: the WASM's own, what its loops keep in memory
+
+// CALL_STATE
+export const CALL_IDLE = 0;
+export const CALL_POSTED = 1;
+export const CALL_TAKEN = 2;
+export const CALL_ANSWERED = 3;
+export const CALL_WRITE = 1; // the pages are wanted writable
+export const CALL_WINDOW_BYTES = 524288; // 65,536 words
+export const CALL_TEXT_BYTES = 1024;
 
 // Walk modes
 export const WALK_FAULT = 1; // someone may ask for a page: holes are looked at with the requests
@@ -166,5 +192,17 @@ export const CONTENT_LINEAR = 1;
 export const CONTENT_SPARSE = 2;
 export const CONTENT_TAG_MASK = 3;
 
+// ── Tables that Workers may walk: how far the owner is with them ─────────────────────────────────
+export const SHARES = REQUESTS + 32768; // REQUEST_STRIDE * REQUEST_MAX
+export const SHARE_STRIDE = 512;
+export const SHARE_MAX = 64;
+export const SHARE_SEQUENCE = 0; // u32: odd while an entry of the table changes
+export const SHARE_ID = 4; // u32: 0 = free, else a number that no other table ever had
+export const SHARE_STARTED = 8; // u32: invalidations of the space begun, mod 2^32
+export const SHARE_ENDED = 12; // u32: and ended
+export const SHARE_RING = 64; // the last SHARE_RING_MAX of them, that of number n (from 0) at n mod SHARE_RING_MAX: f64 first page, f64 end
+export const SHARE_RING_MAX = 16;
+export const SHARE_RING_STRIDE = 16;
+
 // ── Frames begin here ────────────────────────────────────────────────────────────────────────────
-export const FRAMES = REQUESTS + 32768; // REQUEST_STRIDE * REQUEST_MAX
+export const FRAMES = SHARES + 32768; // SHARE_STRIDE * SHARE_MAX

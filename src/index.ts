@@ -1,6 +1,12 @@
 /** daxmirror: page tables, DAX files, pagemaps, notifiers and the devices that mirror them. The public names, by hand. */
 export { createMachine, Machine } from './api/machine.ts';
 export type { DaxDeviceOptions, DeviceMemoryOptions, MachineOptions, PmemOptions, Usage } from './api/machine.ts';
+export { Attachment, attach } from './api/attach.ts';
+export type { AttachOptions } from './api/attach.ts';
+export { SharedTable } from './api/sharedTable.ts';
+export type { ReadState, WalkedWords } from './api/sharedTable.ts';
+export type { ShareOptions, TendedWorker } from './api/sharing.ts';
+export type { PlaceState, ShareHandle } from './share/index.ts';
 export { AddressSpace } from './api/addressSpace.ts';
 export type { Advice, AreaInfo, LeafInfo, Mappable, Mapping, MmapOptions, MremapOptions, PoisonNotice } from './api/addressSpace.ts';
 export { Pins } from './api/pins.ts';

@@ -14,6 +14,8 @@ import { checkBytes, checkOneOf, describe } from './checks.ts';
 import { Driver } from './driver.ts';
 import { loadNativeState, type NativeState } from './native.ts';
 import { DaxDevice, Pmem } from './pmem.ts';
+import { Sharing, type ShareOptions, type TendedWorker } from './sharing.ts';
+import type { PlaceState, ShareHandle } from '../share/index.ts';
 
 export interface MachineOptions {
   /** bytes of the arena, 16 MiB to 4 GiB (default 4 GiB: reserved, not committed) */
@@ -109,6 +111,7 @@ export class Machine implements Disposable {
   #driver: Driver;
   #devices = 0;
   #spaces = 0;
+  #sharing: Sharing | null = null;
 
   /** @internal made by `createMachine` */
   constructor(core: MachineCore, native: NativeState) {
@@ -222,11 +225,40 @@ export class Machine implements Disposable {
     return offset === 0 ? null : offset;
   }
 
+  /**
+   * What Workers need to read this machine: every process of now, and the devices named. Post it, and `attach()` there. Calling it again is how
+   * newer processes are shared. Throws EOPNOTSUPP for an arena that is not shared memory, EBUSY while an invalidation is in flight,
+   * ENOSPC for more than 64 tables, ENOMEM.
+   */
+  share(options: ShareOptions = {}): ShareHandle {
+    this.#driver.check('share');
+    this.#sharing ??= new Sharing(this.#driver);
+    return this.#sharing.share(options);
+  }
+
+  /** Answers the requests of Workers that wait now, and returns how many. To be called now and then where the event loop is not reached. */
+  serve(): number {
+    return this.#sharing?.serve() ?? 0;
+  }
+
+  /** Answers a Worker's requests whenever the event loop is idle, until it ends; then its place is free again, whatever it died of. */
+  tend(worker: TendedWorker): void {
+    this.#driver.check('tend');
+    this.#sharing ??= new Sharing(this.#driver);
+    this.#sharing.tend(worker);
+  }
+
+  /** The places for Workers: which thread has each, what it read, how often it had to read again. */
+  get workers(): readonly PlaceState[] {
+    return this.#sharing?.states ?? [];
+  }
+
   /** As just created, at a cost in proportion to what was used; observers stay. Everything made from it before is dead (ENXIO). */
   reset(): void {
     this.#driver.end();
     this.#core.reset();
     this.#driver = new Driver(this.#core);
+    this.#sharing = null;
     this.#devices = 0;
     this.#spaces = 0;
   }

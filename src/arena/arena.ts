@@ -12,14 +12,14 @@
  */
 import {
   ABI_VERSION, ARENA_MAGIC, FRAMES, HDR_ABI_VERSION, HDR_CLEAN_END, HDR_CLEAN_START, HDR_DIRECTORY, HDR_FAIL_AFTER, HDR_FRAMES_USED, HDR_FRAME_FREE,
-  HDR_FRAME_LIMIT, HDR_FRAME_NEXT, HDR_MAGIC, HDR_PGMAP_COUNT, HDR_SEQUENCE, HDR_TABLES_CHANGED, HEADER, HEADER_SIZE, NULL_GUARD_SIZE, PAGE_SIZE,
-  REQUESTS, REQUEST_STRIDE, SECTION_SIZE,
+  HDR_FRAME_LIMIT, HDR_FRAME_NEXT, HDR_MAGIC, HDR_PGMAP_COUNT, HDR_TABLES_CHANGED, HEADER, HEADER_SIZE, NULL_GUARD_SIZE, PAGE_SIZE,
+  REQUESTS, REQUEST_STRIDE, SECTION_SIZE, HDR_CLAIMS, HDR_GENERATION, HDR_SHARE_IDS,
 } from '../abi.ts';
 import { HmmError, invariant } from '../errno.ts';
 import { GiB, KiB, MiB, alignDown } from '../units.ts';
 import { Blocks, Sections } from './blocks.ts';
 import { Content } from './content.ts';
-import { compileBuild, instantiate, type ArenaMemory, type ModuleBytes, type Walker, type WasmBuild } from './wasm.ts';
+import { compileBuild, instantiate, type ArenaMemory, type ModuleBytes, type Walker, type WalkerModule, type WasmBuild } from './wasm.ts';
 
 export const ARENA_MIN_BYTES = 16 * MiB;
 export const ARENA_MAX_BYTES = 4 * GiB;
@@ -52,6 +52,8 @@ export interface Window {
 export class Arena {
   readonly memory: ArenaMemory;
   readonly build: WasmBuild;
+  /** the module, compiled: what other threads make a walker of their own of */
+  readonly module: WalkerModule;
   readonly bytes: number;
   readonly walker: Walker;
   readonly u8: Uint8Array;
@@ -68,8 +70,9 @@ export class Arena {
   #sections: Sections;
   #blocks: Blocks;
 
-  private constructor(memory: ArenaMemory, walker: Walker, build: WasmBuild, wantedBytes: number, clean: boolean) {
+  private constructor(memory: ArenaMemory, module: WalkerModule, walker: Walker, build: WasmBuild, wantedBytes: number, clean: boolean) {
     this.memory = memory;
+    this.module = module;
     this.walker = walker;
     this.build = build;
     this.wantedBytes = wantedBytes;
@@ -86,7 +89,10 @@ export class Arena {
     this.content = new Content(this);
     this.#sections = this.#newSections();
     this.#blocks = new Blocks(this.#sections);
+    // Numbers that tell this arena from the one that lay in the same memory before go on from there.
+    const numbers = [HDR_GENERATION, HDR_CLAIMS, HDR_SHARE_IDS].map((field) => [field, this.u32[field >>> 2] as number] as const);
     this.u8.fill(0, NULL_GUARD_SIZE, FRAMES);
+    for (const [field, value] of numbers) this.#set(field, value + 1);
     this.#set(HDR_CLEAN_START, clean ? FRAMES : 0);
     this.#set(HDR_CLEAN_END, clean ? this.#limit : 0);
     this.#initControl();
@@ -102,7 +108,7 @@ export class Arena {
     const module = await compileBuild(build, options.wasm);
     const memory = options.memory ?? reserve(wanted, build === 'shared');
     const walker = await instantiate(module, memory);
-    return new Arena(memory, walker, build, wanted, options.memory === undefined);
+    return new Arena(memory, module, walker, build, wanted, options.memory === undefined);
   }
 
   /** Request block of worker `worker` (0 is the owner's), as an arena offset. */
@@ -190,7 +196,7 @@ export class Arena {
   #initControl(): void {
     this.#set(HDR_MAGIC, ARENA_MAGIC);
     this.#set(HDR_ABI_VERSION, ABI_VERSION);
-    for (const field of [HDR_SEQUENCE, HDR_FRAME_FREE, HDR_FRAMES_USED, HDR_FAIL_AFTER, HDR_DIRECTORY, HDR_PGMAP_COUNT, HDR_TABLES_CHANGED]) this.#set(field, 0);
+    for (const field of [HDR_FRAME_FREE, HDR_FRAMES_USED, HDR_FAIL_AFTER, HDR_DIRECTORY, HDR_PGMAP_COUNT, HDR_TABLES_CHANGED]) this.#set(field, 0);
     this.#set(HDR_FRAME_NEXT, FRAMES);
     this.#set(HDR_FRAME_LIMIT, this.#limit);
     invariant(HEADER + HEADER_SIZE > HDR_TABLES_CHANGED, 'the arena header is too small');

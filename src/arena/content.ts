@@ -7,7 +7,7 @@
  * nothing.
  */
 import {
-  CHUNKS_PER_SECTION, CHUNK_SHIFT, CHUNK_SIZE, CONTENT_LINEAR, CONTENT_SPARSE, CONTENT_TAG_MASK, DIRECTORY_ENTRIES, HDR_DIRECTORY, SECTION_SIZE,
+  CHUNKS_PER_SECTION, CHUNK_SHIFT, CHUNK_SIZE, CONTENT_LINEAR, CONTENT_SPARSE, CONTENT_TAG_MASK, DIRECTORY_ENTRIES, HDR_DIRECTORY, HDR_SEQUENCE, SECTION_SIZE,
 } from '../abi.ts';
 import { invariant } from '../errno.ts';
 
@@ -79,6 +79,13 @@ export class Content {
    */
   attach(paddr: number, offset: number, nbytes: number): boolean {
     invariant(paddr % CHUNK_SIZE === 0 && offset % CHUNK_SIZE === 0 && nbytes % CHUNK_SIZE === 0, 'attached content is not in whole chunks');
+    this.#changing();
+    const done = this.#attach(paddr, offset, nbytes);
+    this.#changing();
+    return done;
+  }
+
+  #attach(paddr: number, offset: number, nbytes: number): boolean {
     for (let at = 0; at < nbytes; ) {
       const here = paddr + at;
       const section = Math.floor(here / SECTION_SIZE);
@@ -106,6 +113,7 @@ export class Content {
   /** Undoes attach: the range reads zeroes again. The arena bytes stay the caller's. */
   detach(paddr: number, nbytes: number): void {
     const { u32 } = this.#memory;
+    this.#changing();
     for (let at = 0; at < nbytes; at += CHUNK_SIZE) {
       const section = Math.floor((paddr + at) / SECTION_SIZE);
       const slot = this.#find(section);
@@ -114,6 +122,7 @@ export class Content {
       if ((word & CONTENT_TAG_MASK) === CONTENT_LINEAR) u32[slot >>> 2] = 0;
       else if (word !== 0) u32[((word - CONTENT_SPARSE) >>> 2) + ((paddr + at - section * SECTION_SIZE) >>> CHUNK_SHIFT)] = 0;
     }
+    this.#changing();
     this.#section = -1;
   }
 
@@ -187,6 +196,11 @@ export class Content {
   }
 
   // ── inside ──
+
+  /** Before and after places are taken away: Workers take nothing of what they read meanwhile. */
+  #changing(): void {
+    Atomics.add(this.#memory.u32, HDR_SEQUENCE >>> 2, 1);
+  }
 
   #reserve(paddr: number, length: number): boolean {
     for (let at = alignedDown(paddr); at < paddr + length; at += CHUNK_SIZE) if (this.offsetOf(at) === 0 && !this.ensure(at)) return false;

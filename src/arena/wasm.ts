@@ -97,6 +97,21 @@ export async function instantiate(module: WalkerModule, memory: ArenaMemory): Pr
   } catch (error) {
     throw new HmmError('ENOEXEC', 'arena', `the WASM module does not fit this arena: ${(error as Error).message}`);
   }
+  return walkerOf(instance);
+}
+
+/** The same at once, of a module that another thread has compiled. Throws ENOEXEC. */
+export function instantiateNow(module: WalkerModule, memory: ArenaMemory): Walker {
+  let instance: WebAssembly.Instance;
+  try {
+    instance = new WebAssembly.Instance(module as WebAssembly.Module, { env: { memory: memory as WebAssembly.Memory } });
+  } catch (error) {
+    throw new HmmError('ENOEXEC', 'attach', `the WASM module does not fit this arena: ${(error as Error).message}`);
+  }
+  return walkerOf(instance);
+}
+
+function walkerOf(instance: WebAssembly.Instance): Walker {
   const walker = instance.exports as unknown as Partial<Walker>;
   if (typeof walker.abiVersion !== 'function' || typeof walker.walk !== 'function') throw new HmmError('ENOEXEC', 'arena', 'the WASM module is not a daxmirror walker');
   const version = walker.abiVersion();

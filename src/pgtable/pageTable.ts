@@ -6,7 +6,7 @@
  */
 import {
   HDR_TABLES_CHANGED, REQ_AND, REQ_IN, REQ_LEVEL, REQ_LEVELS, REQ_MODE, REQ_NPAGES,
-  REQ_OR, REQ_OR_IF_DIRTY, REQ_PFN, REQ_PFN_SHIFT, REQ_ROOT, REQ_VALID_WORD, REQ_VPN, REQ_WRITE_WORD, REQ_NONE_WORD,
+  REQ_OR, REQ_OR_IF_DIRTY, REQ_PFN, REQ_PFN_SHIFT, REQ_ROOT, REQ_VALID_WORD, REQ_VPN, REQ_WRITE_WORD, REQ_NONE_WORD, SHARE_ID, SHARE_SEQUENCE,
   STOP_CHANGED, STOP_DONE_ALL, STOP_LEAVES, STOP_LEVEL, STOP_NO_MEMORY, STOP_PARTIAL, STOP_REASON, STOP_VPN, WALK_FREE_TABLES,
 } from '../abi.ts';
 import type { Arena } from '../arena/index.ts';
@@ -35,6 +35,8 @@ export class PageTable {
   lo = 0;
   hi = 0;
   readonly #req: number;
+  /** arena offset of what Workers read of this table's changes (SHARE_*), or 0: it is not shared */
+  #share = 0;
   /** the page that was found last, and the arena's count of changed entries then */
   #foundFor: Vpn = -1;
   #changesThen = 0;
@@ -71,7 +73,9 @@ export class PageTable {
       this.#load();
       return true;
     }
+    if (this.#share !== 0) this.#changing();
     const found = this.arena.walker.slot(this.root, this.levels, vpn, level) >>> 0;
+    if (this.#share !== 0) this.#changing();
     if (found === 0) return false;
     this.#found(vpn, found);
     return true;
@@ -84,12 +88,16 @@ export class PageTable {
 
   /** Writes the entry found last, in one 64-bit store. */
   set(pfn: Pfn, flagsLo: number, flagsHi: number): void {
+    if (this.#share !== 0) this.#changing();
     this.arena.walker.setEntry(this.offset, pfn, flagsLo, flagsHi);
+    if (this.#share !== 0) this.#changing();
   }
 
   /** Writes the entry found last, both halves as they are. */
   setRaw(lo: number, hi: number): void {
+    if (this.#share !== 0) this.#changing();
     this.arena.walker.setRaw(this.offset, lo, hi);
+    if (this.#share !== 0) this.#changing();
   }
 
   /** The frame of the 4 KiB page `vpn`, or -STOP_* where a walk with `access` (ACCESS_*) ends. */
@@ -105,7 +113,10 @@ export class PageTable {
     u32[(r + REQ_LEVEL) >>> 2] = level;
     u32[(r + REQ_OR) >>> 2] = flagsLo;
     u32[(r + REQ_OR + 4) >>> 2] = flagsHi;
-    return this.arena.walker.map(r) >>> 0;
+    if (this.#share !== 0) this.#changing();
+    const done = this.arena.walker.map(r) >>> 0;
+    if (this.#share !== 0) this.#changing();
+    return done;
   }
 
   /** STOP_* of the last map, zap, protect or install. */
@@ -121,7 +132,9 @@ export class PageTable {
     for (let at = vpn; at < end; ) {
       const upTo = callEnd(at, end);
       const r = this.#begin(at, upTo - at, freeTables ? WALK_FREE_TABLES : 0);
+      if (this.#share !== 0) this.#changing();
       this.arena.walker.zap(r);
+      if (this.#share !== 0) this.#changing();
       const reason = this.stopReason;
       cleared += this.arena.u32[(r + STOP_CHANGED) >>> 2] as number;
       if (reason === STOP_DONE_ALL) {
@@ -154,7 +167,9 @@ export class PageTable {
       u32[(r + REQ_OR + 4) >>> 2] = 0;
       u32[(r + REQ_OR_IF_DIRTY) >>> 2] = options.setIfDirty ?? 0;
       u32[(r + REQ_OR_IF_DIRTY + 4) >>> 2] = 0;
+      if (this.#share !== 0) this.#changing();
       this.arena.walker.protect(r);
+      if (this.#share !== 0) this.#changing();
       changed += u32[(r + STOP_CHANGED) >>> 2] as number;
       const reason = this.stopReason;
       if (reason === STOP_DONE_ALL) {
@@ -177,7 +192,10 @@ export class PageTable {
 
   /** Replaces the huge leaf over `vpn` at `level` by a table of leaves one level lower. False when there is no frame. */
   split(vpn: Vpn, level: number): boolean {
-    return this.arena.walker.split(this.root, this.levels, vpn, level) !== STOP_NO_MEMORY;
+    if (this.#share !== 0) this.#changing();
+    const reason = this.arena.walker.split(this.root, this.levels, vpn, level);
+    if (this.#share !== 0) this.#changing();
+    return reason !== STOP_NO_MEMORY;
   }
 
   /**
@@ -195,7 +213,10 @@ export class PageTable {
     u64[(r + REQ_NONE_WORD) >>> 3] = words.none;
     u32[(r + REQ_OR) >>> 2] = flagsLo;
     u32[(r + REQ_OR + 4) >>> 2] = 0;
-    return this.arena.walker.install(r) >>> 0;
+    if (this.#share !== 0) this.#changing();
+    const done = this.arena.walker.install(r) >>> 0;
+    if (this.#share !== 0) this.#changing();
+    return done;
   }
 
   /** Leaves of `level` that the last install made. */
@@ -204,7 +225,10 @@ export class PageTable {
   }
 
   freeTables(vpn: Vpn, npages: number): number {
-    return this.arena.walker.freeTables(this.root, this.levels, vpn, npages) >>> 0;
+    if (this.#share !== 0) this.#changing();
+    const freed = this.arena.walker.freeTables(this.root, this.levels, vpn, npages) >>> 0;
+    if (this.#share !== 0) this.#changing();
+    return freed;
   }
 
   /** Table frames in use, the top one included. */
@@ -214,7 +238,21 @@ export class PageTable {
 
   /** Gives all frames back; the handle is dead. Leaves are not looked at. */
   destroy(): void {
+    if (this.#share !== 0) Atomics.store(this.arena.i32, (this.#share + SHARE_ID) >>> 2, 0); // before a frame of it can be another's
+    this.#share = 0;
     this.arena.walker.freeSpace(this.root, this.levels);
+  }
+
+  /**
+   * Lets Workers walk it: from now on the sequence of `share` (SHARE_* of abi.ts) is odd while an entry changes, and its id 0 once the
+   * table is gone. A table that is not shared pays one predictable branch a change.
+   */
+  set share(share: number) {
+    this.#share = share;
+  }
+
+  get share(): number {
+    return this.#share;
   }
 
   /** Fills in what every range call needs and returns the request's offset. */
@@ -228,6 +266,11 @@ export class PageTable {
     u32[(r + REQ_LEVELS) >>> 2] = this.levels;
     u32[(r + REQ_MODE) >>> 2] = mode;
     return r;
+  }
+
+  /** Before and after each change of a shared table: Workers take nothing of what they read meanwhile. */
+  #changing(): void {
+    Atomics.add(this.arena.i32, (this.#share + SHARE_SEQUENCE) >>> 2, 1);
   }
 
   #found(vpn: Vpn, found: number): void {

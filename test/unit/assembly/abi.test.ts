@@ -17,7 +17,7 @@ const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 /** Fields of 8 bytes in a request block; the others have 4. */
 const WIDE = new Set([
   'REQ_VPN', 'REQ_PFN', 'REQ_VALID_WORD', 'REQ_WRITE_WORD', 'REQ_NONE_WORD', 'REQ_REQ_FAULT', 'REQ_REQ_WRITE', 'REQ_FLAGS_MASK', 'REQ_DEFAULT', 'REQ_ZERO_PFN',
-  'REQ_AND', 'REQ_OR', 'REQ_OR_IF_DIRTY', 'STOP_VPN', 'STOP_END', 'STOP_LAST', 'STOP_ENTRY',
+  'REQ_AND', 'REQ_OR', 'REQ_OR_IF_DIRTY', 'STOP_VPN', 'STOP_END', 'STOP_LAST', 'STOP_ENTRY', 'CALL_VPN', 'CALL_NPAGES',
 ]);
 
 /** Every export of `source`, a module beside assembly/'s, as WASM globals. */
@@ -71,7 +71,8 @@ describe('src/abi.ts', () => {
 
   test('the request block does not overlap itself, and regions follow each other', () => {
     const answers = ['VPN', 'END', 'LAST', 'ENTRY', 'REASON', 'LEVEL', 'SLOT', 'DONE', 'STEPS', 'LEAVES', 'CHANGED', 'FREED'].map((name) => `STOP_${name}`);
-    const isField = (name: string): boolean => (name.startsWith('REQ_') && name !== 'REQ_SCRATCH') || answers.includes(name);
+    const calls = ['CLAIM', 'THREAD', 'BUSY', 'STATE', 'SHARE', 'FLAGS', 'VPN', 'NPAGES', 'READS', 'RETRIES', 'WINDOW', 'TEXT'].map((name) => `CALL_${name}`);
+    const isField = (name: string): boolean => (name.startsWith('REQ_') && name !== 'REQ_SCRATCH') || answers.includes(name) || calls.includes(name);
     const fields = Object.entries(abi).filter(([name]) => isField(name)).sort((a, b) => a[1] - b[1]);
     expect(fields.length).toBeGreaterThan(35);
     let end = 0;
@@ -83,7 +84,9 @@ describe('src/abi.ts', () => {
     }
     expect(end).toBeLessThanOrEqual(abi.REQ_SCRATCH);
     expect(abi.REQUESTS).toBe(abi.PGMAP_TABLE + abi.PGMAP_STRIDE * abi.PGMAP_MAX);
-    expect(abi.FRAMES).toBe(abi.REQUESTS + abi.REQUEST_STRIDE * abi.REQUEST_MAX);
+    expect(abi.SHARES).toBe(abi.REQUESTS + abi.REQUEST_STRIDE * abi.REQUEST_MAX);
+    expect(abi.SHARE_RING + abi.SHARE_RING_MAX * abi.SHARE_RING_STRIDE).toBeLessThanOrEqual(abi.SHARE_STRIDE);
+    expect(abi.FRAMES).toBe(abi.SHARES + abi.SHARE_STRIDE * abi.SHARE_MAX);
     expect(abi.FRAMES % abi.PAGE_SIZE).toBe(0);
   });
 });

@@ -3,7 +3,7 @@
  * compared as they go, no frame lost at the end. A failing sequence prints its seed.
  */
 import { describe, expect, test } from 'vitest';
-import { ACCESS_MARK, ACCESS_READ, ACCESS_WRITE, HDR_FAIL_AFTER, HDR_FRAMES_USED, STOP_NO_MEMORY } from '../../../src/abi.ts';
+import { ACCESS_MARK, ACCESS_READ, ACCESS_WRITE, FRAMES, HDR_FAIL_AFTER, HDR_FRAMES_USED, STOP_NO_MEMORY } from '../../../src/abi.ts';
 import { Chance } from '../../support/chance.ts';
 import { A, D, NaiveSpace, P, PROTNONE, PSE, RW, SPECIAL, pagesOf } from '../../support/naiveSpace.ts';
 import { NaiveTables, type InstallWords, type Record } from '../../support/naiveTables.ts';
@@ -282,7 +282,7 @@ describe.each(BUILDS)('%s: frames', (build) => {
       expect(arena.u8.subarray(frame, frame + 4096).every((byte) => byte === 0)).toBe(true);
       arena.u8.fill(0xff, frame, frame + 4096);
     }
-    expect(frames).toHaveLength((256 * 1024 - 135168) / 4096);
+    expect(frames).toHaveLength((256 * 1024 - FRAMES) / 4096);
     for (const frame of frames) arena.wasm.frameFree(frame);
     expect(arena.get32(HDR_FRAMES_USED)).toBe(0);
     const again = arena.wasm.frameAlloc();

@@ -31,6 +31,7 @@ export const TIERS: readonly (readonly string[])[] = [
   ['dax', 'hmm', 'kvm'],
   ['dmirror'],
   ['machine'],
+  ['share'],
   ['api'],
   ['check', 'scenario', 'fsx', 'explore', 'trace', 'memtrace', 'costs', 'bench'],
   ['index'],
