@@ -5,6 +5,8 @@ export * from './spread.ts';
 export * from './probe.ts';
 export * from './measure.ts';
 export * from './report.ts';
+export * from './lines.ts';
+export * from './compare.ts';
 export * from './musts.ts';
 export * from './suite.ts';
 export * from './run.ts';

@@ -34,10 +34,14 @@ export interface MeasureOptions {
   readonly probe?: Probe;
   /** in search of quiet rounds there are up to so many times as many (default 1) */
   readonly search?: number;
+  /** Is its time over? Asked after each round from the third on: then there are no more, and rows say how many there were. */
+  readonly isOver?: () => boolean;
 }
 
 /** Fewer say too little about a median. */
 export const ROUNDS_MIN = 9;
+/** What has so many rounds when its time is over has them, and says how many. */
+const ROUNDS_LEAST = 3;
 
 /** Repetitions are bounded, so that an empty contender ends too. */
 const TIMES_MAX = 2 ** 26;
@@ -57,7 +61,7 @@ interface Lane {
 
 /** Checks, warms and times the contenders of `work`, in the order in which they are listed. */
 export async function measure(work: Work, options: MeasureOptions): Promise<Outcome[]> {
-  const { clock, sampleNs = 2e6, probe = QUIET, search = 1 } = options;
+  const { clock, sampleNs = 2e6, probe = QUIET, search = 1, isOver = () => false } = options;
   const rounds = work.rounds ?? options.rounds;
   const stopped = new Map<Contender, Outcome>();
   const lanes: Lane[] = [];
@@ -69,6 +73,7 @@ export async function measure(work: Work, options: MeasureOptions): Promise<Outc
   for (const lane of lanes) await warmUp(work, lane, clock, sampleNs);
   const roundsMax = rounds < ROUNDS_MIN ? rounds : search * rounds;
   for (let round = 0; round < rounds || (round < roundsMax && !isEnough(work, lanes, probe)); round++) {
+    if (round >= ROUNDS_LEAST && isOver()) break;
     for (let i = 0; i < lanes.length; i++) {
       const lane = lanes[(i + round) % lanes.length] as Lane; // nobody always follows the same neighbour
       const probeNs = probe.run();

@@ -1,7 +1,7 @@
 /**
- * The report: what `daxmirror bench --json` prints, and what tables are made from. Plain data, JSON as it stands.
+ * The report: what `daxmirror bench --json` prints line by line (lines.ts), and what tables and plots are made from. Plain data, JSON as it stands.
  *
- * A change of meaning or of a field's name is a new REPORT_VERSION; new fields are not.
+ * A change of meaning or of a field's name is a new REPORT_VERSION; new fields are not. schema/bench.json says the same to others.
  */
 import { arch, cpus, platform, release, totalmem } from 'node:os';
 import type { PageSize } from '../units.ts';
@@ -9,13 +9,16 @@ import type { Clock } from './clock.ts';
 import { ROUNDS_MIN, type Measured, type Outcome } from './measure.ts';
 import { judge, type Judgement } from './musts.ts';
 import { quietSpread, ratioSpread, type QuietSpread } from './spread.ts';
-import { TABLES, TABLE_NAMES, type BenchContext, type Model, type TableName, type Work, type Workload } from './workload.ts';
+import { TABLES, TABLE_NAMES, type BenchContext, type Model, type Size, type TableName, type Work, type Workload } from './workload.ts';
 
 export const REPORT_SCHEMA = 'daxmirror-bench';
-export const REPORT_VERSION = 1;
+export const REPORT_VERSION = 2;
 
 export interface Row {
+  readonly table: TableName;
   readonly workload: string;
+  /** where the workload stands on a curve of cost against size */
+  readonly size: Size | null;
   readonly pageSize: PageSize | null;
   readonly contender: string;
   /** the base once more: its ratio is noise */
@@ -48,7 +51,8 @@ export interface Table {
   readonly rows: readonly Row[];
 }
 
-export interface Report {
+/** What a report begins with: known before anything is measured. */
+export interface Head {
   readonly schema: typeof REPORT_SCHEMA;
   readonly version: typeof REPORT_VERSION;
   readonly quick: boolean;
@@ -58,9 +62,14 @@ export interface Report {
   readonly clocks: readonly { readonly kind: Clock['kind']; readonly resolutionNs: number }[];
   /** why there are no native peers; null when there are */
   readonly nativeReason: string | null;
+}
+
+export interface Report extends Head {
   readonly tables: readonly Table[];
   /** of the workloads that were run */
   readonly musts: readonly Judgement[];
+  /** false: the run ended before its last workload */
+  readonly isWhole: boolean;
 }
 
 export interface Host {
@@ -91,7 +100,9 @@ export function rowsOf(workload: Workload, work: Work, outcomes: readonly Outcom
   return outcomes.map((outcome): Row => {
     const { contender } = outcome;
     const common = {
+      table: workload.table,
       workload: workload.name,
+      size: workload.size ?? null,
       pageSize: workload.pageSize,
       contender: contender.name,
       isNull: contender.isNull === true,
@@ -102,16 +113,21 @@ export function rowsOf(workload: Workload, work: Work, outcomes: readonly Outcom
       sizes: contender === base ? sizes : {},
     };
     if (outcome.status !== 'measured') return { ...common, status: outcome.status, reason: outcome.reason, ns: null, ratios: {}, gbPerSecond: null, rounds: 0 };
-    const ns = quietSpread(outcome, ROUNDS_MIN);
+    const ns = quietSpread(outcome, roundsWanted(work));
     const output = work.outputBytesPerRun === undefined ? null : work.outputBytesPerRun / (ns.median * work.unitsPerRun);
     return { ...common, status: 'measured', reason: null, ns, ratios: ratiosOf(outcome, work, outcomes), gbPerSecond: output, rounds: outcome.ns.length };
   });
 }
 
+/** Of quiet rounds, to be believed. */
+function roundsWanted({ rounds = ROUNDS_MIN }: Work): number {
+  return Math.min(rounds, ROUNDS_MIN);
+}
+
 /** One row in place of all: the workload could not be set up. */
 export function refusedRow(workload: Workload, reason: string, clock: Clock): Row {
   return {
-    workload: workload.name, pageSize: workload.pageSize, contender: 'walker', isNull: false, status: 'refused', reason, unit: 'run', against: [], ns: null, ratios: {},
+    table: workload.table, workload: workload.name, size: workload.size ?? null, pageSize: workload.pageSize, contender: 'walker', isNull: false, status: 'refused', reason, unit: 'run', against: [], ns: null, ratios: {},
     gbPerSecond: null, rounds: 0, clock: clock.kind, model: null, sizes: {},
   };
 }
@@ -120,13 +136,11 @@ export function refusedRow(workload: Workload, reason: string, clock: Clock): Ro
 function ratiosOf(own: Measured, work: Work, outcomes: readonly Outcome[]): Record<string, QuietSpread> {
   const names = new Set([work.contenders[0]?.name ?? '', ...work.against]);
   const ratios: Record<string, QuietSpread> = {};
-  for (const other of outcomes) if (other.status === 'measured' && names.has(other.contender.name)) ratios[other.contender.name] = ratioSpread(own, other, ROUNDS_MIN);
+  for (const other of outcomes) if (other.status === 'measured' && names.has(other.contender.name)) ratios[other.contender.name] = ratioSpread(own, other, roundsWanted(work));
   return ratios;
 }
 
-export function reportOf(rows: readonly { readonly table: TableName; readonly row: Row }[], quick: boolean, clocks: readonly Clock[], context: BenchContext): Report {
-  const tables = TABLE_NAMES.map((name) => ({ name, title: TABLES[name], rows: rows.filter(({ table }) => table === name).map(({ row }) => row) }));
-  const musts = judge(rows.map(({ row }) => row));
+export function headOf(quick: boolean, clocks: readonly Clock[], { nativeReason }: BenchContext): Head {
   return {
     schema: REPORT_SCHEMA,
     version: REPORT_VERSION,
@@ -134,8 +148,12 @@ export function reportOf(rows: readonly { readonly table: TableName; readonly ro
     date: new Date().toISOString(),
     host: hostOf(),
     clocks: clocks.map(({ kind, resolutionNs }) => ({ kind, resolutionNs })),
-    nativeReason: context.nativeReason,
-    tables: tables.filter((table) => table.rows.length > 0),
-    musts,
+    nativeReason,
   };
+}
+
+/** Rows by table, and the musts judged by them. */
+export function reportOf(head: Head, rows: readonly Row[], isWhole: boolean): Report {
+  const tables = TABLE_NAMES.map((name) => ({ name, title: TABLES[name], rows: rows.filter((row) => row.table === name) }));
+  return { ...head, tables: tables.filter((table) => table.rows.length > 0), musts: judge(rows), isWhole };
 }

@@ -1,24 +1,32 @@
-/** Median and extremes: what rounds come to. One absolute time says nothing, so there is no mean and no single value. */
+/** Median, quartiles and extremes: what rounds come to. One absolute time says nothing, so there is no mean and no single value. */
 
 export interface Spread {
   readonly median: number;
   readonly min: number;
   readonly max: number;
+  /** the quartiles: half of the rounds lie between them */
+  readonly lower: number;
+  readonly upper: number;
 }
 
 /** Of at least one value. */
 export function spreadOf(values: readonly number[]): Spread {
   if (values.length === 0) throw new RangeError('spreadOf: no values');
   const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >>> 1;
-  const median = sorted.length % 2 === 1 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
-  return { median, min: sorted[0] as number, max: sorted.at(-1) as number };
+  return { median: at(sorted, 0.5), min: at(sorted, 0), max: at(sorted, 1), lower: at(sorted, 0.25), upper: at(sorted, 0.75) };
+}
+
+/** The value `part` of the way through, between its neighbours where it falls between two. */
+function at(sorted: readonly number[], part: number): number {
+  const place = part * (sorted.length - 1);
+  const below = sorted[Math.floor(place)] as number;
+  return below + (place % 1) * ((sorted[Math.ceil(place)] as number) - below);
 }
 
 /** A spread, and the rounds it is made of. */
 export interface QuietSpread extends Spread {
   readonly rounds: number;
-  /** false: too few rounds were quiet, so that all are in it */
+  /** false: too few rounds were quiet, or its time was over too early, and all there are are in it */
   readonly isQuiet: boolean;
 }
 
@@ -31,7 +39,7 @@ export interface Rounds {
 /** Of the quiet rounds where there are `wanted` of them, else of all. */
 export function quietSpread({ ns, quiet }: Rounds, wanted: number): QuietSpread {
   const chosen = ns.filter((_, round) => quiet[round] === true);
-  const isQuiet = chosen.length >= Math.min(wanted, ns.length);
+  const isQuiet = chosen.length >= wanted;
   const values = isQuiet ? chosen : ns;
   return { ...spreadOf(values), rounds: values.length, isQuiet };
 }

@@ -2,6 +2,7 @@
 import { execFileSync, spawnSync, type SpawnSyncReturns } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { readReport } from '../../dist/bench/lines.js';
 import type { Report, Row } from '../../dist/bench/report.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -15,12 +16,12 @@ describe('bench --quick --json', () => {
   let rows: readonly Row[];
 
   beforeAll(() => {
-    report = JSON.parse(execFileSync(process.execPath, [MAIN, 'bench', '--quick', '--json'], { encoding: 'utf8', timeout: 110_000 })) as Report;
+    report = readReport(execFileSync(process.execPath, [MAIN, 'bench', '--quick', '--json'], { encoding: 'utf8', timeout: 110_000 }), 'stdout');
     rows = report.tables.flatMap((table) => table.rows);
   }, 120_000);
 
   it('names its schema and says what it ran on', () => {
-    expect(report).toMatchObject({ schema: 'daxmirror-bench', version: 1, quick: true });
+    expect(report).toMatchObject({ schema: 'daxmirror-bench', version: 2, quick: true, isWhole: true });
     expect(report.tables.map(({ name }) => name)).toEqual(['walk', 'fill', 'translate']);
     expect(report.host).toMatchObject({ node: process.versions.node, cpus: expect.any(Number) });
     expect(report.clocks.length).toBeGreaterThan(0);
@@ -96,8 +97,14 @@ describe('bench', () => {
 
   it.each([
     [['--quik'], /unknown option '--quik'/],
-    [['now'], /too many arguments/],
-    [['--only', 'walks'], /'walks' is invalid\. Allowed choices are walk, fill, /],
+    [['now'], /no workload has 'now' .*in its name; --list prints them/],
+    [['fil 4K'], /no workload has 'fil 4K' \(did you mean fill 4K/],
+    [['--only', 'walks'], /--only: no table is called 'walks' \(did you mean walk\?\); there are walk, fill, /],
+    [['--from', '/nowhere'], /\/nowhere: cannot be read \(ENOENT\)/],
+    [['--compare', MAIN], /main\.js:1: is not JSON, so no line of daxmirror bench --json/],
+    [['--html', '/nowhere/x.html', '--only', 'scheduler'], /--html \/nowhere\/x\.html: cannot be written \(ENOENT\)/],
+    [['--json', '--markdown'], /'--json' cannot be used with option '--markdown'/],
+    [['--from', MAIN, '--quick'], /--from shows a report as it is/],
     [['--only'], /argument missing/],
     [['--quick', '--only', 'fault'], /--quick has nothing in: fault/],
   ])('refuses %j in one line, exit code 2', (args, message) => {

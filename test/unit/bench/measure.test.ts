@@ -128,6 +128,14 @@ describe('rounds in which the core is shared', () => {
     }
   });
 
+  it('end with the time that there is, but not before the third', async () => {
+    for (const [overAfter, rounds] of [[0, 3], [5, 5], [100, 9]] as const) {
+      const clock = new FakeClock();
+      const [a] = await measure(work([costing(clock, 'a', 5e6)]), { clock, rounds: 9, isOver: () => clock.at >= overAfter * 5e6 });
+      expect(measured(a), `over after ${overAfter}`).toHaveLength(rounds);
+    }
+  });
+
   it('do not make what runs once run again', async () => {
     const clock = new FakeClock();
     expect(measured((await measure(work([costing(clock, 'a', 5e6)], { rounds: 1 }), { clock, rounds: 9, probe: shared(0, 99), search: 3 }))[0])).toHaveLength(1);
@@ -135,15 +143,16 @@ describe('rounds in which the core is shared', () => {
 
   it('are left out of a spread while enough are left, else all are in it and it says so', () => {
     const ns = [1, 1, 1, 9, 9];
-    expect(quietSpread({ ns, quiet: [true, true, true, false, false] }, 3)).toEqual({ median: 1, min: 1, max: 1, rounds: 3, isQuiet: true });
-    expect(quietSpread({ ns, quiet: [true, true, false, false, true] }, 4)).toEqual({ median: 1, min: 1, max: 9, rounds: 5, isQuiet: false });
-    expect(quietSpread({ ns: [4], quiet: [true] }, 9)).toMatchObject({ rounds: 1, isQuiet: true });
+    expect(quietSpread({ ns, quiet: [true, true, true, false, false] }, 3)).toEqual({ median: 1, min: 1, max: 1, lower: 1, upper: 1, rounds: 3, isQuiet: true });
+    expect(quietSpread({ ns, quiet: [true, true, false, false, true] }, 4)).toEqual({ median: 1, min: 1, max: 9, lower: 1, upper: 9, rounds: 5, isQuiet: false });
+    expect(quietSpread({ ns: [4], quiet: [true] }, 1)).toMatchObject({ rounds: 1, isQuiet: true });
+    expect(quietSpread({ ns: [4, 4, 4], quiet: [true, true, true] }, 9)).toMatchObject({ rounds: 3, isQuiet: false });
   });
 
   it('are left out of a ratio where either was disturbed', () => {
     const of = { ns: [2, 20, 2, 2], quiet: [true, false, true, true] };
     const to = { ns: [1, 1, 10, 1], quiet: [true, true, false, true] };
-    expect(ratioSpread(of, to, 2)).toEqual({ median: 2, min: 2, max: 2, rounds: 2, isQuiet: true });
+    expect(ratioSpread(of, to, 2)).toEqual({ median: 2, min: 2, max: 2, lower: 2, upper: 2, rounds: 2, isQuiet: true });
   });
 
   it('the probe knows a loop that takes longer than undisturbed ones, and is not fooled by a few that were too fast', () => {
@@ -218,9 +227,10 @@ describe('clocks', () => {
 });
 
 describe('spread', () => {
-  it('is the median and the extremes', () => {
-    expect(spreadOf([5, 1, 3])).toEqual({ median: 3, min: 1, max: 5 });
-    expect(spreadOf([4, 1, 3, 2])).toEqual({ median: 2.5, min: 1, max: 4 });
+  it('is the median, the quartiles and the extremes', () => {
+    expect(spreadOf([5, 1, 3])).toEqual({ median: 3, min: 1, max: 5, lower: 2, upper: 4 });
+    expect(spreadOf([4, 1, 3, 2])).toEqual({ median: 2.5, min: 1, max: 4, lower: 1.75, upper: 3.25 });
+    expect(spreadOf([7])).toEqual({ median: 7, min: 7, max: 7, lower: 7, upper: 7 });
     expect(() => spreadOf([])).toThrow(RangeError);
   });
 

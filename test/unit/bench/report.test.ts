@@ -61,7 +61,7 @@ describe('runBench', () => {
 
   it('says what it ran on and is JSON as it stands', async () => {
     const report = await reportOf(workload('fill 4K, small', LIST));
-    expect(report).toMatchObject({ schema: 'daxmirror-bench', version: 1, quick: false, nativeReason: NO_ADDON.reason, clocks: [{ kind: 'wall time' }] });
+    expect(report).toMatchObject({ schema: 'daxmirror-bench', version: 2, quick: false, nativeReason: NO_ADDON.reason, clocks: [{ kind: 'wall time' }] });
     expect(Date.parse(report.date)).not.toBeNaN();
     expect(JSON.parse(JSON.stringify(report))).toEqual(report);
   });
@@ -98,15 +98,21 @@ describe('runBench', () => {
     expect((await runBench({ workloads, native: NO_ADDON, rounds: 9, quick: true })).tables.map(({ name }) => name)).toEqual(['fill']);
   });
 
+  it('gives a workload the rounds that its share of the time allows, and says that they are few', async () => {
+    const report = await runBench({ workloads: [workload('slow', LIST)], native: NO_ADDON, rounds: 9, seconds: 1e-6 });
+    expect(report.tables[0]?.rows[0]).toMatchObject({ status: 'measured', rounds: 3, ns: { rounds: 3, isQuiet: false } });
+  });
+
   it('refuses unknown options and too few rounds', async () => {
     await expect(runBench({ round: 9 } as never)).rejects.toThrow(/unknown option 'round'/);
+    for (const seconds of [0, -1, NaN]) await expect(runBench({ seconds, native: NO_ADDON, workloads: [] })).rejects.toThrow(RangeError);
     for (const rounds of [8, 9.5, NaN]) await expect(runBench({ rounds, native: NO_ADDON, workloads: [] })).rejects.toThrow(RangeError);
   });
 });
 
-const ALL = { rounds: 9, isQuiet: true } as const;
+const ALL = { rounds: 9, isQuiet: true, lower: 0.5, upper: 3 } as const;
 const ROW: Row = {
-  workload: 'w', pageSize: '4K', contender: 'walker', isNull: false, status: 'measured', reason: null, unit: 'page', ns: { median: 2000, min: 1000, max: 3000, ...ALL }, against: ['avx2', 'plain'],
+  table: 'fill', workload: 'w', size: null, pageSize: '4K', contender: 'walker', isNull: false, status: 'measured', reason: null, unit: 'page', ns: { median: 2000, min: 1000, max: 3000, ...ALL }, against: ['avx2', 'plain'],
   ratios: { avx2: { median: 1.5, min: 1, max: 2, ...ALL }, plain: { median: 0.25, min: 0.2, max: 0.3, ...ALL } }, gbPerSecond: null, rounds: 9, clock: 'wall time', model: null, sizes: { rssBytes: 500 },
 };
 
@@ -145,8 +151,8 @@ describe('musts', () => {
 });
 
 const EMPTY: Report = {
-  schema: 'daxmirror-bench', version: 1, quick: true, date: '2019-01-29T00:00:00.000Z', host: { cpu: 'c', cpus: 1, memoryBytes: 2 ** 30, system: 's', node: '20', v8: '11' }, clocks: [],
-  nativeReason: null, tables: [], musts: [],
+  schema: 'daxmirror-bench', version: 2, quick: true, date: '2019-01-29T00:00:00.000Z', host: { cpu: 'c', cpus: 1, memoryBytes: 2 ** 30, system: 's', node: '20', v8: '11' }, clocks: [],
+  nativeReason: null, tables: [], musts: [], isWhole: true,
 };
 
 describe('the tables', () => {
@@ -154,10 +160,10 @@ describe('the tables', () => {
     const report = await reportOf(workload('fill 4K, small', LIST), { ...workload('fill 2M, small', LIST), pageSize: '2M' });
     const text = benchText(report);
     const line = (who: string): string => text.split('\n').find((one) => new RegExp(`^(fill 4K, small)? +${who} `).test(one)) ?? '';
-    expect(text).toMatch(/workload +who +wall ns\/page +GB\/s +time\/avx2 +time\/plain +\| modelled: +leaves +table bytes +entries/);
-    expect(line('walker')).toMatch(/fill 4K, small +walker +~?[\d.,]+ \([\d.,]+\.\.[\d.,]+\) +[\d.,]+ +~?[\d.,]+ \([\d.,]+\.\.[\d.,]+\) +\| +512 +16 KiB +511/);
-    expect(line('mainline')).toMatch(/mainline +refused: differs at word 5 +\|\s*$/);
-    expect(line('avx2')).toMatch(/avx2 +missing: this CPU cannot run it +\|\s*$/);
+    expect(text).toMatch(/workload +who +wall ns\/page +GB\/s +time\/avx2 +time\/plain +modelled: +leaves +table bytes +entries/);
+    expect(line('walker')).toMatch(/fill 4K, small +walker +~?[\d.,]+ \([\d.,]+\.\.[\d.,]+\) +[\d.,]+ +~?[\d.,]+ \([\d.,]+\.\.[\d.,]+\) +512 +16 KiB +511/);
+    expect(line('mainline')).toMatch(/mainline +refused: differs at word 5\s*$/);
+    expect(line('avx2')).toMatch(/avx2 +missing: this CPU cannot run it\s*$/);
     expect(text).toMatch(/side by side +4K +2M +1G/);
     expect(text).toMatch(/^fill, small +~?[\d.,]+ ns\/page +~?[\d.,]+ ns\/page\s*$/m);
     expect(text).toContain('none: not built: npm run build:native');
@@ -171,7 +177,7 @@ describe('the tables', () => {
   });
 
   it('mark what is made of rounds in which the core was shared', () => {
-    const shared = { median: 1.5, min: 1, max: 2, rounds: 27, isQuiet: false };
+    const shared = { median: 1.5, min: 1, max: 2, lower: 1, upper: 2, rounds: 27, isQuiet: false };
     const rows: Row[] = [{ ...ROW, ns: { ...shared, isQuiet: true }, ratios: { avx2: shared, plain: shared } }];
     const text = benchText({ ...EMPTY, tables: [{ name: 'fill', title: 't', rows }], musts: judge(rows, [{ workload: 'w', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 1.4 }]) });
     expect(text).toMatch(/w +walker +1\.50 \(1\.00\.\.2\.00\) +~1\.50 \(/);
