@@ -98,8 +98,8 @@ export class SharedTable {
   }
 
   /**
-   * Bytes at `addr`, those of each page as they were while it was mapped; pages that are not there are asked for, or with `fault: false`
-   * EFAULT. Words of 8 bytes are whole, as memory has it; more is not promised against who writes meanwhile.
+   * Bytes at `addr`, read while their page was mapped there, page by page; pages that are not there are asked for, or with `fault: false`
+   * EFAULT. Of bytes that somebody writes meanwhile some may be old and some new, as on any machine. Throws EBUSY, ENXIO, and as `fault`.
    */
   read(addr: bigint, length: number, options: { fault?: boolean } = {}): Uint8Array {
     checkOptions('read', options, ['fault']);

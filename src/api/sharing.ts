@@ -59,7 +59,7 @@ export class Sharing {
     if (!Number.isInteger(workers) || workers < 1 || workers > WORKERS_MAX) throw new RangeError(`share: workers ${describe(workers)} is not a whole number from 1 to ${WORKERS_MAX}`);
     for (const mirror of mirrors) if (!(mirror instanceof Mirror)) throw new TypeError(`share: mirrors has ${describe(mirror)}, which is no Mirror`);
     const { core } = this.#driver;
-    const { arena, profile, ram } = core.platform;
+    const { arena, profile, ram, bugs } = core.platform;
     this.#places.grow(workers);
     for (const mm of core.mms) if (mm.alive) this.#tables.share(mm.name, 'process', mm.pageTable, mm.notifiers);
     for (const mirror of mirrors) {
@@ -74,7 +74,7 @@ export class Sharing {
       module: arena.module,
       workers: this.#places.count,
       constants: { devmapBit: profile.devmapBit, orderShift: profile.hmmOrderShift, zeroPfn: ram.zeroPfn },
-      skipsRetry: false,
+      skipsRetry: bugs.has('worker-skips-retry'),
       tables: this.#tables.entries,
     };
   }

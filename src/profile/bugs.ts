@@ -95,6 +95,7 @@ const DRIVER = {
   'nonblock-skipped': { what: 'to an invalidation that may not block, the device says that all is done while its lock is held by another' },
   'removed-in-callback': { what: 'the device stops mirroring from within its callback: the removal waits for the invalidation that waits for it' },
   'kvm-retry-skipped': { what: 'a guest fault maps what it found without looking whether an invalidation came between' },
+  'worker-skips-retry': { what: 'a Worker takes what it read for good without looking whether the owner changed the table meanwhile' },
 } as const satisfies Bugs;
 
 /** Of the core: an operation changes entries, and raises no invalidation for it. */

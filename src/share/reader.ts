@@ -121,6 +121,7 @@ export class TableReader {
     const { share } = this.entry;
     const at = (share + SHARE_STARTED) >>> 2;
     this.#place.counted();
+    if (this.#skipsRetry) return false;
     if (!this.#isThere()) return true;
     const begun = (Atomics.load(i32, at) - seq) | 0;
     if (begun === 0) return false;
@@ -146,7 +147,7 @@ export class TableReader {
         const seq = this.begin();
         this.#prepare();
         for (let at = start; at < start + npages; ) at = this.#walkPiece(at, start, start + npages);
-        if (this.#skipsRetry || !this.retry(seq, start, start + npages)) return seq;
+        if (!this.retry(seq, start, start + npages)) return seq;
         place.retried();
         this.#check('walk');
       }
@@ -167,7 +168,6 @@ export class TableReader {
     if (offset === 0) target.fill(0, at, at + length);
     else target.set(u8.subarray(offset, offset + length), at);
     this.#place.counted();
-    if (this.#skipsRetry) return true;
     return contents % 2 === 0 && Atomics.load(i32, HDR_SEQUENCE >>> 2) === contents && !this.retry(seq, vpn, vpn + 1);
   }
 
