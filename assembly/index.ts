@@ -4,7 +4,7 @@
  */
 import { ABI_VERSION } from '../src/abi';
 
-export { contentOffset } from './content';
+export { contentOffset, zero } from './content';
 export { harvest, protect, split, zap } from './change';
 export { descend } from './descend';
 export { frameAlloc, frameFree } from './frames';

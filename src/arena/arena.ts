@@ -67,8 +67,8 @@ export class Arena {
   readonly #limit: number;
   /** a byte a unit: 1 once a block lay there */
   readonly #taken: Uint8Array;
-  #sections: Sections;
-  #blocks: Blocks;
+  readonly #sections: Sections;
+  readonly #blocks: Blocks;
 
   private constructor(memory: ArenaMemory, module: WalkerModule, walker: Walker, build: WasmBuild, wantedBytes: number, clean: boolean) {
     this.memory = memory;
@@ -147,6 +147,11 @@ export class Arena {
     this.#blocks.freeRun(offset, Math.ceil(nbytes / SECTION_SIZE));
   }
 
+  /** Makes bytes zero. */
+  zero(offset: number, nbytes: number): void {
+    this.walker.zero(offset, nbytes);
+  }
+
   /** An array for `nwords` pfn words, aligned to the power of two of its size up to 2 MiB. Throws ENOMEM. */
   window(nwords: number): Window {
     const nbytes = Math.max(64, nwords * 8);
@@ -184,9 +189,9 @@ export class Arena {
 
   /** Everything is handed back: as just created, but for the zeroing, which waits until memory is handed out again. */
   reset(): void {
-    this.u8.fill(0, REQUESTS, REQUESTS + REQUEST_STRIDE);
-    this.#sections = this.#newSections();
-    this.#blocks = new Blocks(this.#sections);
+    this.zero(REQUESTS, REQUEST_STRIDE);
+    this.#blocks.reset();
+    this.#sections.reset();
     this.content.reset();
     this.#initControl();
   }
@@ -228,7 +233,7 @@ export class Arena {
     for (let at = offset; at < end; ) {
       const unit = at >>> CLEAN_SHIFT;
       const next = Math.min(end, (unit + 1) * 2 ** CLEAN_SHIFT);
-      if (zeroed && (this.#taken[unit] === 1 || at < cleanStart)) this.u8.fill(0, at, next);
+      if (zeroed && (this.#taken[unit] === 1 || at < cleanStart)) this.zero(at, next - at);
       this.#taken[unit] = 1;
       at = next;
     }

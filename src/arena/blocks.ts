@@ -129,6 +129,9 @@ export class Blocks {
   // wholly free, kept for reuse
   readonly #spareSections: Section[] = [];
   readonly #sparePages: Uint8Array[] = [];
+  /** what trees of both kinds are then */
+  readonly #wholeSection = wholeTree(PAGES_HEIGHT, PAGE_ORDER);
+  readonly #wholePage = wholeTree(PAGE_ORDER, 0);
 
   constructor(port: SectionPort) {
     this.#port = port;
@@ -214,7 +217,11 @@ export class Blocks {
   /** Gives everything back to the port; as just created. */
   reset(): void {
     for (const [s, section] of this.#sections) {
-      for (const [page, units] of section.pages) this.#mendPage(section, page, units);
+      for (const [page, units] of section.pages) {
+        units.set(this.#wholePage);
+        this.#mendPage(section, page, units);
+      }
+      section.tree.set(this.#wholeSection);
       this.#dropSection(section, s);
     }
     for (const [offset, nsections] of this.#runs) this.#port.giveSections(offset, nsections);
@@ -240,7 +247,7 @@ export class Blocks {
   #addSection(): boolean {
     const offset = this.#port.takeSections(1);
     if (offset === 0) return false;
-    const section = this.#spareSections.pop() ?? { offset, tree: wholeTree(PAGES_HEIGHT, PAGE_ORDER), pages: new Map<number, Uint8Array>() };
+    const section = this.#spareSections.pop() ?? { offset, tree: this.#wholeSection.slice(), pages: new Map<number, Uint8Array>() };
     const s = offset / SECTION_SIZE;
     section.offset = offset;
     this.#sections.set(s, section);
@@ -256,7 +263,7 @@ export class Blocks {
   }
 
   #cutPage(section: Section, page: number): Uint8Array {
-    const units = this.#sparePages.pop() ?? wholeTree(PAGE_ORDER, 0);
+    const units = this.#sparePages.pop() ?? this.#wholePage.slice();
     section.pages.set(page, units);
     return units;
   }

@@ -20,6 +20,7 @@ export interface ContentMemory {
   /** a zeroed block, or 0 */
   blockAlloc(nbytes: number): number;
   blockFree(offset: number, nbytes: number): void;
+  zero(offset: number, nbytes: number): void;
 }
 
 const CHUNK_TABLE_BYTES = CHUNKS_PER_SECTION * 4;
@@ -152,11 +153,10 @@ export class Content {
 
   /** Makes `length` bytes at `paddr` zero; what has no backing already is. */
   zero(paddr: number, length: number): void {
-    const { u8 } = this.#memory;
     for (let done = 0; done < length; ) {
       const n = Math.min(length - done, CHUNK_SIZE - ((paddr + done) % CHUNK_SIZE));
       const offset = this.offsetOf(paddr + done);
-      if (offset !== 0) u8.fill(0, offset, offset + n);
+      if (offset !== 0) this.#memory.zero(offset, n);
       done += n;
     }
   }

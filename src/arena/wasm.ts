@@ -34,6 +34,7 @@ export interface Walker {
   tableCount(root: number, levels: number): number;
   freeSpace(root: number, levels: number): number;
   contentOffset(paddr: number): number;
+  zero(offset: number, nbytes: number): void;
 }
 
 /** WebAssembly.Memory, as far as it is used: declared here because not every TypeScript set-up knows the WebAssembly names. */

@@ -19,7 +19,7 @@ export class AnonVma {
 }
 
 export class AnonVmas {
-  readonly #all = new Map<number, AnonVma>();
+  #all = new Map<number, AnonVma>();
   #next = 1;
 
   create(): AnonVma {
@@ -43,8 +43,9 @@ export class AnonVmas {
     return this.#all.size;
   }
 
+  /** A new map: a cleared one would lead from its old table to the new, and hold what is in there for as long as the old one lives. */
   reset(): void {
-    this.#all.clear();
+    this.#all = new Map();
     this.#next = 1;
   }
 }

@@ -31,6 +31,13 @@ interface Gib {
   readonly made: number[];
 }
 
+/** The first or the last 1 GiB as it is when all is free, less what lies outside: kept, so that a reset need not work it out again. */
+interface Clipped {
+  readonly g: number;
+  readonly tree: Uint8Array;
+  readonly sections: readonly (readonly [number, Uint8Array])[];
+}
+
 export class Buddy {
   readonly basePfn: number;
   readonly npages: number;
@@ -43,6 +50,7 @@ export class Buddy {
   readonly #topLeaf: number;
   readonly #gibs: (Gib | null)[];
   readonly #made: number[] = [];
+  readonly #clipped: Clipped[] = [];
   readonly #spareGibs: Gib[] = [];
   readonly #spareTrees: Uint8Array[] = [];
 
@@ -167,7 +175,12 @@ export class Buddy {
       this.#setGib(g, ORDER_MAX + 1);
     }
     this.#made.length = 0;
-    this.#clip();
+    for (const { g, tree, sections } of this.#clipped) {
+      const gib = this.#newGib(g);
+      gib.tree.set(tree);
+      for (const [s, section] of sections) this.#newSection(gib, s).set(section);
+      this.#setGib(g, tree[1]!);
+    }
     this.#freePages = this.npages;
   }
 
@@ -191,16 +204,28 @@ export class Buddy {
   }
 
   #makeGib(g: number): Gib {
-    const gib = this.#spareGibs.pop() ?? { tree: new Uint8Array(2 * LEAVES), sections: new Array<Uint8Array | null>(LEAVES).fill(null), made: [] };
+    const gib = this.#newGib(g);
     fillFree(gib.tree, SECTION_ORDER, SECTION_ORDER);
+    return gib;
+  }
+
+  #makeSection(gib: Gib, s: number): Uint8Array {
+    const tree = this.#newSection(gib, s);
+    fillFree(tree, SECTION_ORDER, 0);
+    return tree;
+  }
+
+  /** Of any content. */
+  #newGib(g: number): Gib {
+    const gib = this.#spareGibs.pop() ?? { tree: new Uint8Array(2 * LEAVES), sections: new Array<Uint8Array | null>(LEAVES).fill(null), made: [] };
     this.#gibs[g] = gib;
     this.#made.push(g);
     return gib;
   }
 
-  #makeSection(gib: Gib, s: number): Uint8Array {
+  /** Of any content. */
+  #newSection(gib: Gib, s: number): Uint8Array {
     const tree = this.#spareTrees.pop() ?? new Uint8Array(2 * LEAVES);
-    fillFree(tree, SECTION_ORDER, 0);
     gib.sections[s] = tree;
     gib.made.push(s);
     return tree;
@@ -232,6 +257,7 @@ export class Buddy {
     }
     buildUp(gib.tree, SECTION_ORDER, SECTION_ORDER);
     this.#setGib(g, gib.tree[1]!);
+    this.#clipped.push({ g, tree: gib.tree.slice(), sections: gib.made.map((s) => [s, gib.sections[s]!.slice()] as const) });
   }
 }
 

@@ -2,7 +2,7 @@
  * From pages of files to the file: a page record names its page cache (or hugetlb file) by number, and its place in it.
  */
 export class FileOwners {
-  readonly #all = new Map<number, object>();
+  #all = new Map<number, object>();
   #next = 1;
 
   /** The number by which page records call `owner`. */
@@ -21,7 +21,7 @@ export class FileOwners {
   }
 
   reset(): void {
-    this.#all.clear();
+    this.#all = new Map(); // see AnonVmas.reset
     this.#next = 1;
   }
 }

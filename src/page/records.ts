@@ -154,7 +154,7 @@ export class PageRecords {
   clear(pfn: Pfn, npages = 1): void {
     for (let done = 0; done < npages; done += PMD_PAGES) {
       const at = this.#find(pfn + done);
-      if (at !== 0) this.#arena.u32.fill(0, at >>> 2, (at >>> 2) + Math.min(npages, PMD_PAGES) * RECORD_WORDS);
+      if (at !== 0) this.#arena.zero(at, Math.min(npages, PMD_PAGES) * RECORD_BYTES);
     }
   }
 

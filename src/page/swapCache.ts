@@ -15,8 +15,8 @@ interface Slot {
 
 export class SwapCache {
   readonly #ram: Ram;
-  readonly #slots = new Map<number, Slot>();
-  readonly #byPage = new Map<Pfn, number>();
+  #slots = new Map<number, Slot>();
+  #byPage = new Map<Pfn, number>();
   #next = 1;
 
   constructor(ram: Ram) {
@@ -61,8 +61,8 @@ export class SwapCache {
   }
 
   reset(): void {
-    this.#slots.clear();
-    this.#byPage.clear();
+    this.#slots = new Map(); // see AnonVmas.reset
+    this.#byPage = new Map();
     this.#next = 1;
   }
 

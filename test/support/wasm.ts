@@ -33,6 +33,7 @@ export interface Exports {
   tableCount(root: number, levels: number): number;
   freeSpace(root: number, levels: number): number;
   contentOffset(paddr: number): number;
+  zero(offset: number, nbytes: number): void;
 }
 
 export interface Pgmap {

@@ -99,7 +99,7 @@ describe.each(BUILDS)('%s build', (build) => {
     expect(WebAssembly.Module.exports(module).filter(({ kind }) => kind !== 'function')).toEqual([]);
     expect(WebAssembly.Module.exports(module).map(({ name }) => name).sort()).toEqual([
       'abiVersion', 'contentOffset', 'descend', 'frameAlloc', 'frameFree', 'freeSpace', 'freeTables', 'harvest', 'install', 'map', 'nextEntry', 'protect',
-      'setEntry', 'setRaw', 'slot', 'split', 'tableCount', 'translate', 'translateBatch', 'walk', 'zap',
+      'setEntry', 'setRaw', 'slot', 'split', 'tableCount', 'translate', 'translateBatch', 'walk', 'zap', 'zero',
     ]);
   });
 
