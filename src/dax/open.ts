@@ -1,4 +1,5 @@
 /** How a DAX file is mapped: the port that mm sees. */
+import { Beside } from '../beside.ts';
 import type { Inode } from '../fs/index.ts';
 import { VM_HUGEPAGE, type MappedFile } from '../mm/index.ts';
 import { daxCalls } from './calls.ts';
@@ -21,7 +22,7 @@ export function openDaxFile(inode: Inode, writable: boolean): MappedFile {
 }
 
 /** Areas of one file merge only when they have the same handlers: one set an inode. */
-const handlers = new WeakMap<Inode, ReturnType<typeof daxVmOps>>();
+const handlers = new Beside<Inode, ReturnType<typeof daxVmOps>>();
 
 function opsOf(inode: Inode): ReturnType<typeof daxVmOps> {
   let ops = handlers.get(inode);

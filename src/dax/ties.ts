@@ -5,13 +5,14 @@
  * page, and nothing is kept here. Else: the file that was tied last; *shared*, with a count, once a fault told of sharing; or nobody,
  * as soon as one of several plain owners lets go. Poison goes by this, and finds what it says.
  */
+import { Beside } from '../beside.ts';
 import { KernelCrash } from '../errno.ts';
 import type { FileSystem, Inode } from '../fs/index.ts';
 import type { Pfn } from '../units.ts';
 
 type Tie = { readonly inode: Inode; readonly index: number } | { readonly sharers: number } | 'nobody';
 
-const ties = new WeakMap<FileSystem, Map<Pfn, Tie>>();
+const ties = new Beside<FileSystem, Map<Pfn, Tie>>();
 
 function tiesOf(fs: FileSystem): Map<Pfn, Tie> {
   let map = ties.get(fs);

@@ -15,7 +15,7 @@ import { PAGE_SHIFT } from '../abi.ts';
 import { HmmError } from '../errno.ts';
 import {
   RANGE_DEFAULT_TIMEOUT_MS, hmmMirrorRegister, hmmMirrorUnregister, hmmRangeFault2019, hmmRangeRegister, hmmRangeUnregister, hmmRangeWaitUntilValid, newRange2019,
-  type HmmUpdate, type PfnFormat, type Range2019, type RangeErrno,
+  type HmmMirror, type HmmMirrorOps, type HmmUpdate, type PfnFormat, type Range2019, type RangeErrno,
 } from '../hmm/index.ts';
 import type { NotifierRange } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
@@ -47,66 +47,94 @@ const PFN_MASK = 0xffff_ffff_ffff_f000n;
 
 /** Starts mirroring through hmm_mirror. Throws EINVAL when the process has exited. */
 export function attachLegacy(device: DeviceMirror): MirrorPort {
-  const { mm } = device;
-  let spare: Scratch | null = null;
-  const mirror = hmmMirrorRegister(mm, device.name, {
-    syncCpuDevicePagetables: (update) => device.invalidate(rangeOf(update), () => {}),
-    *release() {
-      yield* device.invalidate({ event: 'RELEASE', start: 0, end: mm.pageTable.endVpn, blockable: true, owner: null }, () => {
-        device.attached = false;
-      });
-    },
-  });
-  if (typeof mirror === 'string') throw new HmmError(mirror, 'hmm_mirror_register', `process ${mm.name} has exited`);
-  return {
-    *fill(start, end, write) {
-      let npages = 0;
-      let retries = 0;
-      const leaves: [number, number, number] = [0, 0, 0];
-      for (let at = start; at < end; ) {
-        const upTo = Math.min(end, at - (at % WINDOW_PAGES) + WINDOW_PAGES);
-        const part = yield* fillWindow(at, upTo, write);
-        npages += part.npages;
-        retries += part.retries;
-        for (const level of [0, 1, 2] as const) leaves[level] += part.leaves[level];
-        at = upTo;
-      }
-      return { npages, retries, leaves };
-    },
-    *detach() {
-      yield* hmmMirrorUnregister(mirror);
-      spare?.free();
-      spare = null;
-    },
-  };
+  return new LegacyPort(device);
+}
 
-  function* fillWindow(start: Vpn, end: Vpn, write: boolean): Sleepable<FillResult> {
-    const scratch = takeScratch(end - start);
+/** What the mirror of a device is told. */
+class LegacyOps implements HmmMirrorOps {
+  readonly #device: DeviceMirror;
+
+  constructor(device: DeviceMirror) {
+    this.#device = device;
+  }
+
+  syncCpuDevicePagetables(update: HmmUpdate): Sleepable<boolean> {
+    return this.#device.invalidate(rangeOf(update), () => {});
+  }
+
+  *release(): Sleepable<void> {
+    const device = this.#device;
+    yield* device.invalidate({ event: 'RELEASE', start: 0, end: device.mm.pageTable.endVpn, blockable: true, owner: null }, () => {
+      device.attached = false;
+    });
+  }
+}
+
+class LegacyPort implements MirrorPort {
+  readonly #device: DeviceMirror;
+  readonly #mirror: HmmMirror;
+  #spare: Scratch | null = null;
+
+  constructor(device: DeviceMirror) {
+    const { mm } = device;
+    const mirror = hmmMirrorRegister(mm, device.name, new LegacyOps(device));
+    if (typeof mirror === 'string') throw new HmmError(mirror, 'hmm_mirror_register', `process ${mm.name} has exited`);
+    this.#device = device;
+    this.#mirror = mirror;
+  }
+
+  *fill(start: Vpn, end: Vpn, write: boolean): Sleepable<FillResult> {
+    let npages = 0;
+    let retries = 0;
+    const leaves: [number, number, number] = [0, 0, 0];
+    for (let at = start; at < end; ) {
+      const upTo = Math.min(end, at - (at % WINDOW_PAGES) + WINDOW_PAGES);
+      const part = yield* this.#fillWindow(at, upTo, write);
+      npages += part.npages;
+      retries += part.retries;
+      for (const level of [0, 1, 2] as const) leaves[level] += part.leaves[level];
+      at = upTo;
+    }
+    return { npages, retries, leaves };
+  }
+
+  *detach(): Sleepable<void> {
+    yield* hmmMirrorUnregister(this.#mirror);
+    this.#spare?.free();
+    this.#spare = null;
+  }
+
+  *#fillWindow(start: Vpn, end: Vpn, write: boolean): Sleepable<FillResult> {
+    const device = this.#device;
+    const { mm } = device;
+    const scratch = this.#takeScratch(end - start);
     const { range } = scratch;
     range.defaultFlags = write ? VALID | WRITE : VALID;
     try {
       const refused = hmmRangeRegister(range, mm, start, end);
       if (refused !== null) throw new HmmError(refused, 'device fault', `process ${mm.name} has exited`, addrOf(start));
-      return yield* fillRange(range, write);
+      return yield* this.#fillRange(range, write);
     } finally {
       hmmRangeUnregister(range);
-      if (spare === null && range.words.length === SPARE_PAGES && device.attached) spare = scratch;
+      if (this.#spare === null && range.words.length === SPARE_PAGES && device.attached) this.#spare = scratch;
       else scratch.free();
     }
   }
 
   /** A range that nobody else uses, and its words. Throws ENOMEM. */
-  function takeScratch(npages: number): Scratch {
-    const kept = spare;
+  #takeScratch(npages: number): Scratch {
+    const kept = this.#spare;
     if (kept !== null && npages <= SPARE_PAGES) {
-      spare = null;
+      this.#spare = null;
       return kept;
     }
-    const window = mm.platform.arena.window(Math.max(npages, SPARE_PAGES));
+    const window = this.#device.platform.arena.window(Math.max(npages, SPARE_PAGES));
     return { range: newRange2019({ ...LEGACY_FORMAT, words: window.words, out: window.offset }), free: window.free };
   }
 
-  function* fillRange(range: Range2019, write: boolean): Sleepable<FillResult> {
+  *#fillRange(range: Range2019, write: boolean): Sleepable<FillResult> {
+    const device = this.#device;
+    const { mm } = device;
     const { sched, bugs } = mm.platform;
     const { start, end } = range;
     const words: InstallWords = { offset: range.out, pfnShift: PAGE_SHIFT, pfnMask: PFN_MASK, valid: VALID, write: WRITE, none: NONE };
@@ -115,7 +143,7 @@ export function attachLegacy(device: DeviceMirror): MirrorPort {
       const settled = sched.nowNs <= deadlineNs && (yield* hmmRangeWaitUntilValid(range));
       if (!mm.alive) throw new HmmError('EFAULT', 'device fault', `process ${mm.name} has exited`, addrOf(start));
       if (!settled) throw new HmmError('EBUSY', 'device fault', 'the range did not settle within a second', addrOf(start));
-      const answer = yield* faultLocked(range);
+      const answer = yield* this.#faultLocked(range);
       if (answer === 'EAGAIN' || answer === 'EBUSY' || answer === 0) continue;
       if (typeof answer === 'string') throw new HmmError(answer, 'device fault', `the page cannot be had for ${write ? 'writing' : 'reading'}`, addrOf(start));
       if (!device.lock.tryWrite(sched)) yield* device.lock.write(sched);
@@ -129,7 +157,8 @@ export function attachLegacy(device: DeviceMirror): MirrorPort {
     }
   }
 
-  function* faultLocked(range: Range2019): Sleepable<number | RangeErrno> {
+  *#faultLocked(range: Range2019): Sleepable<number | RangeErrno> {
+    const { mm } = this.#device;
     const { sched } = mm.platform;
     if (!mm.mmapLock.tryRead(sched)) yield* mm.mmapLock.read(sched);
     let dropped = false;

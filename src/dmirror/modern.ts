@@ -4,6 +4,7 @@
  */
 import { HmmError } from '../errno.ts';
 import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, HMM_PFN_VALID, HMM_PFN_WRITE, hmmRangeFault, modernPfnMask, type HmmErrno, type HmmRange } from '../hmm/index.ts';
+import type { IntervalSub } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { addrOf, type Vpn } from '../units.ts';
 import type { DeviceMirror, FillResult, MirrorPort } from './device.ts';
@@ -15,38 +16,53 @@ const TIMEOUT_NS = 1_000_000_000;
 
 /** Starts mirroring through an interval notifier. */
 export function attachModern(device: DeviceMirror): MirrorPort {
-  const { mm } = device;
-  const sub = mm.notifiers.insert(device.name, 0, mm.pageTable.endVpn, (range, seq) =>
-    device.invalidate(range, () => {
-      if (!mm.platform.bugs.has('set-seq-forgotten')) mm.notifiers.setSeq(sub, seq);
-      if (range.event === 'RELEASE') device.attached = false;
-    }),
-  );
-  return {
-    *fill(start, end, write) {
-      let result: FillResult = { npages: 0, retries: 0, leaves: [0, 0, 0] };
-      for (let at = start; at < end; ) {
-        const upTo = Math.min(end, at - (at % WINDOW_PAGES) + WINDOW_PAGES);
-        result = plus(result, yield* fillWindow(at, upTo, write));
-        at = upTo;
-      }
-      return result;
-    },
-    *detach() {
-      yield* mm.notifiers.remove(sub);
-    },
-  };
+  return new ModernPort(device);
+}
 
-  function* fillWindow(start: Vpn, end: Vpn, write: boolean): Sleepable<FillResult> {
-    const window = mm.platform.arena.window(end - start);
+/** A class, and no functions within a function: of those each device would have its own, with a shape of its own. */
+class ModernPort implements MirrorPort {
+  readonly #device: DeviceMirror;
+  readonly #sub: IntervalSub;
+
+  constructor(device: DeviceMirror) {
+    const { mm } = device;
+    const sub = mm.notifiers.insert(device.name, 0, mm.pageTable.endVpn, (range, seq) =>
+      device.invalidate(range, () => {
+        if (!mm.platform.bugs.has('set-seq-forgotten')) mm.notifiers.setSeq(sub, seq);
+        if (range.event === 'RELEASE') device.attached = false;
+      }),
+    );
+    this.#device = device;
+    this.#sub = sub;
+  }
+
+  *fill(start: Vpn, end: Vpn, write: boolean): Sleepable<FillResult> {
+    let result: FillResult = { npages: 0, retries: 0, leaves: [0, 0, 0] };
+    for (let at = start; at < end; ) {
+      const upTo = Math.min(end, at - (at % WINDOW_PAGES) + WINDOW_PAGES);
+      result = plus(result, yield* this.#fillWindow(at, upTo, write));
+      at = upTo;
+    }
+    return result;
+  }
+
+  *detach(): Sleepable<void> {
+    yield* this.#device.mm.notifiers.remove(this.#sub);
+  }
+
+  *#fillWindow(start: Vpn, end: Vpn, write: boolean): Sleepable<FillResult> {
+    const window = this.#device.platform.arena.window(end - start);
     try {
-      return yield* fillWords(start, end, write, window);
+      return yield* this.#fillWords(start, end, write, window);
     } finally {
       window.free();
     }
   }
 
-  function* fillWords(start: Vpn, end: Vpn, write: boolean, window: { words: BigUint64Array; offset: number }): Sleepable<FillResult> {
+  *#fillWords(start: Vpn, end: Vpn, write: boolean, window: { words: BigUint64Array; offset: number }): Sleepable<FillResult> {
+    const device = this.#device;
+    const sub = this.#sub;
+    const { mm } = device;
     const { sched, profile, bugs } = mm.platform;
     const deadlineNs = sched.nowNs + TIMEOUT_NS;
     const range: HmmRange = {
@@ -64,7 +80,7 @@ export function attachModern(device: DeviceMirror): MirrorPort {
     for (let retries = 0; ; retries++) {
       if (sched.nowNs > deadlineNs) throw new HmmError('EBUSY', 'device fault', 'the range did not settle within a second', addrOf(start));
       range.seq = yield* mm.notifiers.readBegin(sub);
-      const answer = yield* walkLocked(range);
+      const answer = yield* this.#walkLocked(range);
       if (answer === 'EBUSY') continue;
       if (answer !== null) throw new HmmError(answer, 'device fault', `the page cannot be had for ${write ? 'writing' : 'reading'}`, addrOf(start));
       const early = bugs.has('retry-outside-lock');
@@ -83,7 +99,8 @@ export function attachModern(device: DeviceMirror): MirrorPort {
     }
   }
 
-  function* walkLocked(range: HmmRange): Sleepable<HmmErrno | null> {
+  *#walkLocked(range: HmmRange): Sleepable<HmmErrno | null> {
+    const { mm } = this.#device;
     const { sched } = mm.platform;
     if (!mm.mmapLock.tryRead(sched)) yield* mm.mmapLock.read(sched);
     try {

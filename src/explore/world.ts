@@ -4,7 +4,7 @@
  * What is watched is held to the guarantee before every step: no entry of a device leads to a freed block; outside an invalidation it
  * points where the CPU's does, with no more rights. At the end the checker looks at everything (check/).
  */
-import { Checker } from '../check/index.ts';
+import { Checker, type WatchedMirror } from '../check/index.ts';
 import { openDaxDevice, openDaxFile, type DaxDevice } from '../dax/index.ts';
 import { DeviceMirror, attachLegacy, attachModern } from '../dmirror/index.ts';
 import { HmmError } from '../errno.ts';
@@ -12,9 +12,30 @@ import type { FileSystem, FsName, Inode } from '../fs/index.ts';
 import type { MachineCore } from '../machine.ts';
 import type { Platform } from '../memremap/index.ts';
 import { VM_READ, VM_WRITE, cpuLoad, cpuStore, mmap, type Mm } from '../mm/index.ts';
+import type { PageTable } from '../pgtable/index.ts';
 import type { Policy, Sleepable, Task } from '../sched/index.ts';
 import { hex, type Vpn } from '../units.ts';
 import { Violation } from './model.ts';
+
+/** A device's whole table, for the checker. A class: an object written down with a getter gets a shape of its own each time. */
+class WatchedDevice implements WatchedMirror {
+  readonly name: string;
+  readonly mm: Mm;
+  readonly table: PageTable;
+  readonly #device: DeviceMirror;
+
+  constructor(device: DeviceMirror) {
+    [this.name, this.mm, this.table, this.#device] = [device.name, device.mm, device.table, device];
+  }
+
+  get attached(): boolean {
+    return this.#device.attached && !this.#device.closed;
+  }
+
+  vpnOf(page: Vpn): Vpn {
+    return page;
+  }
+}
 
 /** One page of a device's table, to be looked at before every step. */
 interface Watched {
@@ -82,15 +103,7 @@ export class World {
 
   watch(device: DeviceMirror, start: Vpn, end: Vpn): void {
     for (let vpn = start; vpn < end; vpn++) this.#watched.push({ device, vpn });
-    this.#checker.watch({
-      name: device.name,
-      mm: device.mm,
-      table: device.table,
-      get attached() {
-        return device.attached && !device.closed;
-      },
-      vpnOf: (page) => page,
-    });
+    this.#checker.watch(new WatchedDevice(device));
   }
 
   /** A task; an errno ends it and is its answer. `touches`: what it works on before its first point. */

@@ -4,11 +4,12 @@
  * A page that is looked at makes the hole around it known. Blocks taken away leave what is known beside them, and are not known
  * to be a hole themselves until somebody looks there; and who writes into a known hole gets no further than what is known of it.
  */
+import { Beside } from '../beside.ts';
 import { IntervalSet } from '../interval/set.ts';
 import { FILE_PAGES_MAX } from './extents.ts';
 import type { Inode } from './inode.ts';
 
-const known = new WeakMap<Inode, IntervalSet>();
+const known = new Beside<Inode, IntervalSet>();
 
 function setOf(inode: Inode): IntervalSet | null {
   const { fs } = inode;

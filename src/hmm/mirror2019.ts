@@ -12,6 +12,7 @@
  * Locks, outermost first: `lock` over ranges and count, never held across a step; `mirrorsSem`, held for reading while mirrors
  * are called, so that who unregisters one waits for its callback.
  */
+import { Beside } from '../beside.ts';
 import { InvariantError, invariant } from '../errno.ts';
 import type { Mm, MmuNotifier, NotifierRange } from '../mm/index.ts';
 import { RwLock, type Sleepable } from '../sched/index.ts';
@@ -47,7 +48,7 @@ export interface TrackedRange {
   valid: boolean;
 }
 
-const spaces = new WeakMap<Mm, Hmm2019>();
+const spaces = new Beside<Mm, Hmm2019>();
 
 export class Hmm2019 {
   readonly mm: Mm;

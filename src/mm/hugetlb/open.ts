@@ -1,4 +1,5 @@
 /** How huge pages are mapped: files of them, and anonymous areas, each of which has a file of its own. */
+import { Beside } from '../../beside.ts';
 import { HmmError } from '../../errno.ts';
 import type { Platform } from '../../memremap/index.ts';
 import type { HugePool } from '../../page/index.ts';
@@ -7,7 +8,7 @@ import { VM_DONTEXPAND, VM_HUGETLB, type MappedFile, type Vma, type VmOps } from
 import { hugetlbFault } from './fault.ts';
 import { HugeFile } from './file.ts';
 
-const handlers = new WeakMap<HugeFile, VmOps>();
+const handlers = new Beside<HugeFile, VmOps>();
 
 function opsOf(file: HugeFile): VmOps {
   let ops = handlers.get(file);

@@ -16,7 +16,7 @@ export interface Source {
 export const TIERS: readonly (readonly string[])[] = [
   ['abi'],
   ['errno'],
-  ['units'],
+  ['units', 'beside'],
   ['interval'],
   ['profile'],
   ['events'],
