@@ -62,12 +62,15 @@ export class Session {
     this.#turn = 0;
     this.#stretches.length = 0;
     const world = new World(this.#core);
+    const stackLines = Error.stackTraceLimit;
+    if (!this.tracing) Error.stackTraceLimit = 0; // an errno is an answer here: nobody reads where it came from
     try {
       const ending = this.model.build(world);
       const end = world.play({ choose: (ready, current) => this.#pick(policy, ready, current) }, ending);
       this.ends.set(end, (this.ends.get(end) ?? 0) + 1);
       return end;
     } finally {
+      Error.stackTraceLimit = stackLines;
       world.close();
     }
   }

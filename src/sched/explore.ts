@@ -52,7 +52,8 @@ interface Choice {
   readonly currentId: number | null;
 }
 
-class PrunedSchedule extends Error {}
+/** Thrown through a schedule that need not go on. */
+const PRUNED = Symbol('pruned');
 
 /** Where an exploration stands: the choices that the next schedule begins with, by task id. What was before is done. */
 export type Position = readonly number[];
@@ -100,7 +101,7 @@ export class Exploration {
       attempt(this.#policy());
       this.schedules++;
     } catch (error) {
-      if (!(error instanceof PrunedSchedule)) throw new ScheduleError(this.schedule, error);
+      if (error !== PRUNED) throw new ScheduleError(this.schedule, error);
       this.pruned++;
     }
     this.#from = [];
@@ -118,7 +119,7 @@ export class Exploration {
         let choice = this.#path[depth];
         if (choice === undefined) {
           choice = newChoice(ready, current, this.#reduce ? inherited : new Map(), preemptionsAfter(this.#path[depth - 1]));
-          if (!this.#pick(choice)) throw new PrunedSchedule();
+          if (!this.#pick(choice)) throw PRUNED;
           if (depth < this.#from.length) this.#skipTo(choice, this.#from[depth] as number);
           this.#path.push(choice);
         }
