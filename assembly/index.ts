@@ -6,9 +6,11 @@ import { ABI_VERSION } from '../src/abi';
 
 export { contentOffset, zero } from './content';
 export { harvest, protect, split, zap } from './change';
+export { costAccess, costFlush, costInvalidate, costReplay } from './costs';
 export { descend } from './descend';
 export { frameAlloc, frameFree } from './frames';
 export { install } from './install';
+export { readChampsim, readLackey, readPlain } from './memtrace';
 export { freeSpace, freeTables, map, nextEntry, setEntry, setRaw, slot, tableCount } from './tables';
 export { translate, translateBatch } from './translate';
 export { walk } from './walk';

@@ -204,5 +204,96 @@ export const SHARE_RING = 64; // the last SHARE_RING_MAX of them, that of number
 export const SHARE_RING_MAX = 16;
 export const SHARE_RING_STRIDE = 16;
 
+// ── Modelled cost: TLBs and paging-structure caches of one CPU, a block of its own (src/costs lays it out) ─
+// An access is a fetch (0), a load (1) or a store (2); records of a trace are u64: page number << 2 | kind.
+export const COST_FETCH = 0;
+export const COST_LOAD = 1;
+export const COST_STORE = 2;
+export const COST_KINDS = 3;
+export const COST_ROOT = 0; // u32: top table
+export const COST_LEVELS = 4; // u32
+export const COST_PCID = 8; // u32, below 4096
+export const COST_MARK = 12; // u32: a walk sets A, and D for a store
+export const COST_HOST_REFS = 16; // u32: references of a cold walk of the host's tables, 0 = not nested
+export const COST_HOST_LEVEL = 20; // u32: level of the host's leaves; LEVEL_PUD and more do not cut the guest's
+export const COST_CACHE_COUNT = 24; // u32
+export const COST_OUTCOME = 28; // i32: 0 L1 hit, 1 L2 hit, references << 2 | 2 of a walk, -STOP_* of a fault; of the last access that was not to the page used last
+export const COST_CLOCK = 32; // u64: accesses that went past the last page, for the order of use
+// counters, u64
+export const COST_LOOKUPS = 40; // by kind
+export const COST_L2_HITS = 64;
+export const COST_WALKS = 72; // by level of the leaf
+export const COST_REFS = 96; // of those walks
+export const COST_SKIPS = 104; // walks begun by a paging-structure cache, by level of its entries, 1 to 4
+export const COST_FAULTS = 136; // walks that ended in a fault
+export const COST_FAULT_REFS = 144; // and their references
+export const COST_COUNTERS_END = 152;
+export const COST_RECORD = 152; // u64: of a single access
+export const COST_LAST = 160; // 3 classes of kinds, COST_LAST_STRIDE each: the page used last
+export const COST_LAST_STRIDE = 16;
+export const COST_LAST_PAGE = 0; // u64: page number + 1, 0 = none, or not in an L1 TLB
+export const COST_LAST_WRITABLE = 8; // u32
+export const COST_CLASS = 208; // u32 by kind: arena offset of its COST_LAST
+export const COST_STRUCTURES = 224; // u32[5] by level of the entries: arena offset of the paging-structure cache, 0 = none
+// what is looked up: by kind, then L1 and L2: a count and up to seven of (cache, level)
+export const COST_PROBES = 256;
+export const COST_PROBES_STRIDE = 64;
+export const COST_PROBES_MAX = 7;
+// what is filled: by kind, then L1 and L2, then level of the leaf: (cache or 0, level of the entry)
+export const COST_FILLS = 640; // COST_PROBES + 6 * COST_PROBES_STRIDE
+export const COST_FILLS_STRIDE = 24;
+export const COST_CACHES = 784; // COST_FILLS + 6 * COST_FILLS_STRIDE
+export const COST_CACHE_STRIDE = 32;
+export const COST_CACHES_MAX = 16;
+export const COST_ENTRIES = 1344; // COST_CACHES + 16 * COST_CACHE_STRIDE, rounded up to 64
+// a cache
+export const CACHE_ENTRIES = 0; // u32: arena offset of its entries, set by set
+export const CACHE_SET_MASK = 4; // u32: sets - 1
+export const CACHE_WAYS = 8; // u32
+export const CACHE_HINTS = 12; // u32: arena offset of the hints of a fully associative one, 0 = none
+export const CACHE_STRUCTURE = 16; // u32: level of the entries of a paging-structure cache, 0 for a TLB
+// an entry of a cache: its tag, and COST_CLOCK when it was used last; both 0: empty
+//  63 .............. 18 17 16 15 .... 4 3  2 1 0
+//  page number >> 9*lvl | lvl |  pcid  | leaf W V
+export const CACHE_ENTRY_STRIDE = 16;
+export const CACHE_ENTRY_USED = 8; // u64
+export const TAG_VALID = 1;
+export const TAG_WRITABLE = 2; // a store needs no walk
+export const TAG_LEAF_SHIFT = 2; // level of the page that it is part of: above lvl where 1G pages are smashed
+export const TAG_PCID_SHIFT = 4;
+export const TAG_LEVEL_SHIFT = 16;
+export const TAG_PAGE_SHIFT = 18;
+// hints: 256 of (entries with this hash u8, way of the one found last u8)
+export const CACHE_HINTS_SIZE = 512;
+
+// ── Readers of memory traces: one request, and where they write records ──────────────────────────
+export const TRACE_IN = 0; // u32: arena offset of the bytes; a newline stands after the last
+export const TRACE_END = 4; // u32: arena offset of their end
+export const TRACE_OUT = 8; // u32: arena offset of the records
+export const TRACE_CAPACITY = 12; // u32: records that fit
+export const TRACE_FLAGS = 16; // u32: TRACE_* bits
+export const TRACE_USED = 20; // u32: bytes taken, whole lines or records of the trace
+export const TRACE_COUNT = 24; // u32: records written
+export const TRACE_LINES = 28; // u32: lines (or records of the trace) taken
+export const TRACE_ERROR = 32; // u32: TRACE_BAD_*, 0 = none; the bad one was not taken
+export const TRACE_ERROR_AT = 36; // u32: arena offset of what is bad
+export const TRACE_SEEN = 40; // u32[4]: fetches, loads, stores, modifies taken
+export const TRACE_SKIPPED = 56; // u32: lines without an access
+export const TRACE_REQUEST_SIZE = 64;
+export const TRACE_NO_FETCH = 1;
+export const TRACE_LA57 = 2;
+export const TRACE_LAST = 4; // nothing follows: the last line may lack its newline
+export const TRACE_BAD_LINE = 1;
+export const TRACE_BAD_ADDRESS = 2; // more than 64 bits
+export const TRACE_BAD_CANONICAL = 3;
+export const TRACE_BAD_LA57 = 4; // needs five levels of page tables
+export const TRACE_BAD_KERNEL = 5; // the kernel's half
+export const TRACE_BAD_NULL = 6; // below what mmap gives out
+export const TRACE_BAD_SIZE = 7;
+export const TRACE_BAD_BYTE = 8; // no text
+export const TRACE_BAD_RECORD = 9; // no ChampSim record
+export const TRACE_LOWEST = 65536; // vm.mmap_min_addr
+export const CHAMPSIM_RECORD = 64;
+
 // ── Frames begin here ────────────────────────────────────────────────────────────────────────────
 export const FRAMES = SHARES + 32768; // SHARE_STRIDE * SHARE_MAX

@@ -39,5 +39,7 @@ export { Checker, createChecker, findingText } from './check/index.ts';
 export type { CheckOptions, Finding, Rule } from './check/index.ts';
 export { ScenarioError, compareRecords, operationsFor, parseScenario, runScenario } from './scenario/index.ts';
 export type { Comparison, RunOptions, ScenarioRecord, Script } from './scenario/index.ts';
+export { CPUS, CPU_NAMES, CostModel, coldReferences, createCosts } from './costs/index.ts';
+export type { AccessCost, AccessKind, ColdWalk, CostOptions, CostStats, Cpu, StructureCache, Tlb } from './costs/index.ts';
 export { GiB, KiB, MiB, TiB } from './units.ts';
 export type { PageSize } from './units.ts';

@@ -11,6 +11,7 @@ import { LEVEL_SIZES, addrOf, alignDown, pagesOfLevel, type PageSize } from '../
 import { checkAddress, checkBoolean, checkBytes, checkData, checkOneOf, checkPage, checkPages, describe } from './checks.ts';
 import type { Driver } from './driver.ts';
 import { Pins, type PinOptions } from './pins.ts';
+import { charge, type TranslateCosts } from './translateCosts.ts';
 
 /** What mmap can map: a file, a device, or nothing (anonymous memory). */
 export interface Mappable {
@@ -249,10 +250,17 @@ export class AddressSpace implements Disposable {
     if (this.#driver.live && this.#mm.alive) this.exit();
   }
 
-  /** The physical address behind `addr`, or null where nothing is mapped. Looks only: no fault, no A or D bit. */
-  translate(addr: bigint): bigint | null {
+  /**
+   * The physical address behind `addr`, or null where nothing is mapped. Looks only: no fault, no A or D bit. With `costs` (of
+   * `createCosts`) it is a load by that CPU, counted there, and `costs.last` says what it cost.
+   */
+  translate(addr: bigint, options?: { readonly costs?: TranslateCosts }): bigint | null {
     const { vpn, within } = checkAddress('translate', 'addr', addr);
     const mm = this.#space('translate');
+    if (options !== undefined) {
+      checkOptions('translate', options, ['costs']);
+      if (options.costs !== undefined) charge('translate', options.costs, mm.pageTable, vpn, 'load');
+    }
     const pfn = vpn < mm.pageTable.endVpn ? mm.pageTable.translate(vpn, ACCESS_READ) : -1;
     return pfn < 0 ? null : BigInt(pfn) * 4096n + BigInt(within);
   }

@@ -9,6 +9,7 @@ import { checkAddress, checkBoolean, checkBytes, checkData, checkOneOf, checkPag
 import type { DeviceMemory } from './deviceMemory.ts';
 import type { Driver } from './driver.ts';
 import { MirrorRange, type RangeOptions } from './range.ts';
+import { charge, type TranslateCosts } from './translateCosts.ts';
 
 /** A range that went stale: drop what you remember of `[start, end)`. */
 export interface Invalidation {
@@ -93,14 +94,18 @@ export class Mirror implements Disposable {
 
   /**
    * The physical address behind `addr` by the device's own table; where it has none, the page is brought in first. What a
-   * software TLB is filled from: `onInvalidate` says when to forget it.
+   * software TLB is filled from: `onInvalidate` says when to forget it. With `costs` (of `createCosts`) it is counted there.
    */
-  translate(addr: bigint, access: 'r' | 'w'): bigint {
+  translate(addr: bigint, access: 'r' | 'w', options?: { readonly costs?: TranslateCosts }): bigint {
     const { vpn, within } = checkAddress('device translate', 'addr', addr);
     checkOneOf('device translate', 'access', access, ['r', 'w']);
     const device = this.#open('device translate');
     let pfn = device.translate(vpn, access === 'w');
     if (pfn < 0) pfn = this.#driver.run('device translate', device.page(vpn, vpn + 1, access === 'w'));
+    if (options !== undefined) {
+      checkOptions('device translate', options, ['costs']);
+      if (options.costs !== undefined) charge('device translate', options.costs, device.table, vpn, access === 'w' ? 'store' : 'load');
+    }
     return BigInt(pfn) * 4096n + BigInt(within);
   }
 

@@ -35,6 +35,13 @@ export interface Walker {
   freeSpace(root: number, levels: number): number;
   contentOffset(paddr: number): number;
   zero(offset: number, nbytes: number): void;
+  costAccess(state: number, vpn: number, kind: number): number;
+  costReplay(state: number, records: number, count: number): number;
+  costInvalidate(state: number, vpn: number, end: number): number;
+  costFlush(state: number, pcid: number): number;
+  readLackey(request: number): void;
+  readPlain(request: number): void;
+  readChampsim(request: number): void;
 }
 
 /** WebAssembly.Memory, as far as it is used: declared here because not every TypeScript set-up knows the WebAssembly names. */

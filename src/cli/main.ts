@@ -19,6 +19,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   bugs: async () => (await import('./bugs.ts')).bugsCommand(),
   fsx: async () => (await import('./fsx.ts')).fsxCommand(),
   bench: async () => (await import('./bench.ts')).benchCommand(),
+  trace: async () => (await import('./trace.ts')).traceCommand(),
   vmas: async () => (await import('./vmas.ts')).vmasCommand(),
   explore: async () => (await import('./explore.ts')).exploreCommand(),
 };
