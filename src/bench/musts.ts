@@ -47,6 +47,8 @@ export const MUSTS: readonly Must[] = [
   { workload: 'fault 4K, one call a page', quantity: { kind: 'per second' }, atLeast: 300e3 },
   { workload: 'fault 4K, one call over 2 MiB', quantity: { kind: 'per second' }, atLeast: 1e6 },
   { workload: 'fault 2M, one call a leaf', quantity: { kind: 'per second' }, atLeast: 150e3 },
+  { workload: 'fill 4K, 1 GiB, two Workers', quantity: { kind: 'speed over', peer: 'one Worker' }, atLeast: 1.75 },
+  { workload: 'fill 4K, 64 GiB, two Workers', quantity: { kind: 'speed over', peer: 'one Worker' }, atLeast: 1.35 },
   { workload: 'create a machine', quantity: { kind: 'ns' }, atMost: 2e6 },
   { workload: 'create a machine', quantity: { kind: 'bytes', size: 'rssBytes' }, atMost: 10 * MiB },
   { workload: 'reset a machine', quantity: { kind: 'ns' }, atMost: 40e3 },

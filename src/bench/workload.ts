@@ -18,8 +18,8 @@ export interface Contender {
   check?(): string | null;
   /** Untimed, before each timed stretch. */
   before?(): void | Promise<void>;
-  /** The work, `times` times over. Always 1 in workloads that are `single`. */
-  run(times: number): void | Promise<void>;
+  /** The work, `times` times over. Always 1 in workloads that are `single`. Other threads' work says itself how many ns of CPU time it took. */
+  run(times: number): void | Promise<void | number>;
   /** ns of each run that are not the work's, taken off */
   readonly freeNs?: number;
 }
@@ -95,6 +95,7 @@ export const TABLES = {
   walk: 'walk alone: every entry of the range is looked at, no word written',
   fill: 'walk + fill: a pfn word for every page of the range',
   translate: 'one address to its frame, pages picked at random',
+  share: 'ranges walked by Workers beside each other: CPU time of the one that took longest',
   populate: 'page tables filled with leaves',
   fault: 'DAX faults through hmm_range_fault: warm tables, allocated extents, no content touched',
   machine: 'machines: made while others live, and reset after 64 KiB were touched',

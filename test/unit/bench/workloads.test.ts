@@ -4,6 +4,7 @@ import { FAULTS, faultWork } from '../../../dist/bench/dax/faults.js';
 import { machineWorkloads } from '../../../dist/bench/machine/lifetimes.js';
 import { populateWork } from '../../../dist/bench/pgtable/populate.js';
 import { TRANSLATES, translateName, translateWork } from '../../../dist/bench/pgtable/translate.js';
+import { workersWork } from '../../../dist/bench/share/workers.js';
 import { chainWorkloads } from '../../../dist/bench/sched/chains.js';
 import { WORKLOADS } from '../../../dist/bench/suite.js';
 import { TABLE_NAMES, type BenchContext, type Work } from '../../../dist/bench/workload.js';
@@ -64,6 +65,25 @@ compiled.describe('translate, with the addon', () => {
     const work = await translateWork(spec, { native: addon(), nativeReason: null });
     expect((await runAll(work)).filter(([, refusal]) => refusal !== null)).toEqual([]);
     expect(work.contenders.some(({ name }) => name === work.against[0])).toBe(true);
+  });
+});
+
+describe('Workers', () => {
+  it('without the addon there is no CPU time of theirs: rows that say so', async () => {
+    const work = await workersWork({ pageSize: '4K', range: 64 * MiB }, NO_ADDON);
+    expect(work.contenders.map(({ name, missing }) => [name, missing])).toEqual([
+      ...['two Workers', 'null', 'one Worker'].map((name) => [name, 'no CPU time of other threads without the native addon: not built']),
+      ['in this thread', undefined],
+    ]);
+    work.dispose?.();
+  });
+});
+
+compiled.describe('Workers, with the addon', () => {
+  it.each(['4K', '2M'] as const)('%s: each thread walks the words of the frames mapped, and says what CPU time it took', async (pageSize) => {
+    const work = await workersWork({ pageSize, range: 64 * MiB }, { native: addon(), nativeReason: null });
+    for (const { name, run } of work.contenders.slice(0, 3)) expect(await run(2), name).toBeGreaterThan(0);
+    expect(await runAll(work)).toEqual(fine(['two Workers', 'null', 'one Worker', 'in this thread']));
   });
 });
 
