@@ -35,6 +35,9 @@ interface Node {
   /** entries of 4K, made at the first */
   small: Float64Array | null;
   count: number;
+  /** entries of 4K are in `[low, high)` of it, if anywhere */
+  low: number;
+  high: number;
   /** it may hold dirty entries, and is in the set of those */
   dirty: boolean;
 }
@@ -52,6 +55,8 @@ export class DaxEntries {
   /** the node asked for last: faults come in order */
   #lastNumber = -1;
   #lastNode: Node | undefined = undefined;
+  /** entries, all 0, of a node that went: files are truncated and faulted again */
+  #spare: Float64Array | null = null;
 
   readonly #inode: Inode;
 
@@ -107,15 +112,22 @@ export class DaxEntries {
     const number = Math.floor(index / PMD_PAGES);
     let node = this.#node(number);
     if (node === undefined) {
-      node = { huge: 0, small: null, count: 0, dirty: false };
+      node = { huge: 0, small: null, count: 0, low: PMD_PAGES, high: 0, dirty: false };
       this.#nodes.set(number, node);
       this.#lastNode = node;
     }
     if (level === 1) node.huge = entry;
     else {
-      node.small ??= new Float64Array(PMD_PAGES);
+      if (node.small === null) {
+        node.small = this.#spare ?? new Float64Array(PMD_PAGES);
+        this.#spare = null;
+      }
       const at = index - number * PMD_PAGES;
-      if (node.small[at] === 0) node.count++;
+      if (node.small[at] === 0) {
+        node.count++;
+        if (at < node.low) node.low = at;
+        if (at >= node.high) node.high = at + 1;
+      }
       node.small[at] = entry;
     }
     if (dirty && !node.dirty) {
@@ -140,7 +152,10 @@ export class DaxEntries {
     }
     if (node.huge === 0 && node.count === 0) {
       this.#nodes.delete(number);
+      this.#dirty.delete(number);
       this.#lastNumber = -1;
+      this.#spare = node.small;
+      node.small = null;
     }
   }
 
@@ -152,6 +167,11 @@ export class DaxEntries {
   /** Visits the entries that touch `[index, end)`, ascending; `onlyDirty` those that are dirty. The visitor may change them. */
   forEach(index: number, end: number, visit: (base: number, level: number, entry: number) => void, onlyDirty = false): void {
     if (onlyDirty ? this.#dirty.size === 0 : this.empty) return;
+    if (this.#giant.size === 0 && this.#nodes.size === 1) {
+      // the file is small, or this part of it is all that was ever faulted
+      for (const number of this.#nodes.keys()) if (overlaps(number, index, end)) this.#visitNode(number, index, end, visit, onlyDirty);
+      return;
+    }
     const keys = onlyDirty ? [...this.#dirty] : [...this.#nodes.keys(), ...[...this.#giant.keys()].map((number) => -1 - number)];
     const inRange = keys.filter((key) => overlaps(key, index, end)).sort((a, b) => firstPage(a) - firstPage(b));
     for (const key of inRange) {
@@ -189,12 +209,13 @@ export class DaxEntries {
       if (!onlyDirty || (entryFlags(node.huge) & DAX_DIRTY) !== 0) visit(first, 1, node.huge);
       stillDirty = (entryFlags(node.huge) & DAX_DIRTY) !== 0;
     } else if (node?.small) {
-      for (let i = 0; i < PMD_PAGES; i++) {
-        const entry = node.small[i] as number;
+      const { small, high } = node;
+      for (let i = node.low; i < high; i++) {
+        const entry = small[i] as number;
         if (entry === 0) continue;
         const inside = first + i >= index && first + i < end;
         if (inside && (!onlyDirty || (entryFlags(entry) & DAX_DIRTY) !== 0)) visit(first + i, 0, entry);
-        if ((entryFlags(node.small[i] as number) & DAX_DIRTY) !== 0) stillDirty = true;
+        if ((entryFlags(small[i] as number) & DAX_DIRTY) !== 0) stillDirty = true;
       }
     }
     if (stillDirty) return;

@@ -19,12 +19,15 @@ import { cleanRange } from './writeback.ts';
 /** fallocate(2): blocks for the range, unwritten where there were none. `keepSize`: FALLOC_FL_KEEP_SIZE. EINVAL, EFBIG, ENOSPC, EIO, ENXIO. */
 export function* daxAllocate(inode: Inode, offset: number, length: number, keepSize: boolean): Sleepable<void> {
   checkRange('fallocate', offset, length);
-  yield* changeBlocks(inode, 'fallocate', offset, length, function* allocate(): Sleepable<void> {
+  if (!tryLockBlocks(inode)) yield* lockBlocks(inode);
+  try {
     if (inode.fs.profile.allocateBreaks) yield* breakLayouts(inode);
     else requireChangeable(inode, 'fallocate');
     preallocate(inode, offset, offset + length);
     if (!keepSize) yield* growTo(inode, offset + length);
-  });
+  } finally {
+    unlockBlocks(inode);
+  }
 }
 
 /** FALLOC_FL_PUNCH_HOLE: whole pages become holes, the rest of the range zeroes. The size stays. Errors as daxAllocate, but for ENOSPC. */
@@ -37,13 +40,17 @@ export function* daxPunch(inode: Inode, offset: number, length: number): Sleepab
   const beyond = toEnd && offset >= inode.size;
   if (beyond && !platform.profile.fallocateBreaksFirst) return;
   const end = toEnd ? Math.min(offset + length, alignDown(inode.size, 4096) + 4096) : offset + length;
-  yield* changeBlocks(inode, 'punch', offset, length, function* punch(): Sleepable<void> {
+  if (profile.punchFlushes === 'first' && platform.profile.punchWritesBack) yield* cleanRange(inode, Math.floor(offset / 4096), pagesFor(offset + length));
+  if (!tryLockBlocks(inode)) yield* lockBlocks(inode);
+  try {
     yield* breakLayouts(inode, 'punch-untold');
     if (beyond) return;
     yield* forgetRange(inode, offset, end, 'punch-untold');
     if (sched.concurrent) yield sched.point('punch: free blocks', `${inode.touches},bytes`);
     freeSpace(inode, offset, end);
-  });
+  } finally {
+    unlockBlocks(inode);
+  }
 }
 
 /** FALLOC_FL_ZERO_RANGE: the range reads zero and has blocks, unwritten but for the pages that it only touches. Errors as daxAllocate. */
@@ -53,7 +60,8 @@ export function* daxZeroRange(inode: Inode, offset: number, length: number, keep
   const end = offset + length;
   const first = pagesFor(offset);
   const last = Math.max(first, Math.floor(end / 4096));
-  yield* changeBlocks(inode, 'fallocate', offset, length, function* zero(): Sleepable<void> {
+  if (!tryLockBlocks(inode)) yield* lockBlocks(inode);
+  try {
     yield* breakLayouts(inode, 'zero-range-untold');
     // What has its blocks changed in place must have room for those that it has not, before anything is lost.
     if (profile.zeroRange === 'converted') preallocate(inode, offset, end);
@@ -70,7 +78,9 @@ export function* daxZeroRange(inode: Inode, offset: number, length: number, keep
       preallocate(inode, offset, end);
     }
     if (!keepSize) yield* growTo(inode, end);
-  });
+  } finally {
+    unlockBlocks(inode);
+  }
 }
 
 /** Blocks for all pages that bytes `[offset, end)` touch, to stay beyond the file's end too. */
@@ -96,12 +106,15 @@ export function* daxUnshare(inode: Inode, offset: number, length: number): Sleep
   const { fs } = inode;
   if (!fs.profile.unshares) throw new HmmError('EOPNOTSUPP', 'fallocate', `${fs.profile.name} shares no blocks`);
   const first = Math.floor(offset / 4096);
-  yield* changeBlocks(inode, 'fallocate', offset, length, function* unshare(): Sleepable<void> {
+  if (!tryLockBlocks(inode)) yield* lockBlocks(inode);
+  try {
     yield* breakLayouts(inode);
     if (inode.reflinked && offset < inode.size) yield* copyShared(inode, first, pagesFor(Math.min(offset + length, inode.size)));
     preallocate(inode, offset, offset + length);
     yield* growTo(inode, offset + length);
-  });
+  } finally {
+    unlockBlocks(inode);
+  }
 }
 
 /** dax_file_unshare(): each run of shared blocks becomes a copy of its own; what maps it goes. It looks as one who writes does: where there are no blocks, or unwritten ones, there are written ones then. */
@@ -121,21 +134,33 @@ function* copyShared(inode: Inode, first: number, end: number): Sleepable<void> 
   forgetSharing(inode);
 }
 
-/** Under i_rwsem, the invalidate_lock and after write-back, as far as the file system has these. */
-export function* changeBlocks(inode: Inode, op: string, offset: number, length: number, change: () => Sleepable<void>): Sleepable<void> {
-  const { sched, profile } = inode.fs.platform;
-  if (op === 'punch' && inode.fs.profile.punchFlushes === 'first' && profile.punchWritesBack) yield* cleanRange(inode, Math.floor(offset / 4096), pagesFor(offset + length));
-  if (!inode.rwsem.tryWrite(sched)) yield* inode.rwsem.write(sched);
+/**
+ * What every fallocate(2) holds: i_rwsem, then the invalidate_lock, for writing. `tryLockBlocks` where that needs no wait and no
+ * preemption point, else `lockBlocks`; `unlockBlocks` afterwards.
+ */
+export function tryLockBlocks(inode: Inode): boolean {
+  const { sched } = inode.fs.platform;
+  if (!inode.rwsem.tryWrite(sched)) return false;
+  if (inode.invalidateLock.tryWrite(sched)) return true;
+  inode.rwsem.writeUnlock(sched);
+  return false;
+}
+
+export function* lockBlocks(inode: Inode): Sleepable<void> {
+  const { sched } = inode.fs.platform;
+  yield* inode.rwsem.write(sched);
   try {
-    if (!inode.invalidateLock.tryWrite(sched)) yield* inode.invalidateLock.write(sched);
-    try {
-      yield* change();
-    } finally {
-      inode.invalidateLock.writeUnlock(sched);
-    }
-  } finally {
+    yield* inode.invalidateLock.write(sched);
+  } catch (error) {
     inode.rwsem.writeUnlock(sched);
+    throw error;
   }
+}
+
+export function unlockBlocks(inode: Inode): void {
+  const { sched } = inode.fs.platform;
+  inode.invalidateLock.writeUnlock(sched);
+  inode.rwsem.writeUnlock(sched);
 }
 
 /** The pages of a range are unmapped and their entries go: those inside it, or (xfs_flush_unmap_range) those that it touches, written back before. */

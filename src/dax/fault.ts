@@ -180,7 +180,8 @@ function blocksFor(inode: Inode, index: number, npages: number, write: boolean):
   if (!write) {
     const map = fs.iomap(inode, index, index + npages);
     if (map.kind === 'hole') lookAtHole(inode, index);
-    return { ...(inode.reflinked && fs.platform.profile.sharedReadUnmaps ? upToSharing(fs, map, index) : map), source: null };
+    const { kind, start, npages: found, pfn, fresh, shared } = inode.reflinked && fs.platform.profile.sharedReadUnmaps ? upToSharing(fs, map, index) : map;
+    return { kind, start, npages: found, pfn, fresh, shared, source: null };
   }
   try {
     return fs.writeMap(inode, index, index + npages, (index + npages) * 4096);

@@ -10,7 +10,7 @@ import { FILE_PAGES_MAX, cancelCopies, forgetHoles, sizePages, type Inode } from
 import { unmapMappingRange } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { entriesOf } from './entries.ts';
-import { changeBlocks, checkRange, forgetRange, freeSpace, growTo } from './falloc.ts';
+import { checkRange, forgetRange, freeSpace, growTo, lockBlocks, tryLockBlocks, unlockBlocks } from './falloc.ts';
 import { MAX_FILE_BYTES, breakLayouts, dropPageCache } from './file.ts';
 import { cleanRange } from './writeback.ts';
 
@@ -22,17 +22,14 @@ export function* daxCollapse(inode: Inode, offset: number, length: number): Slee
   const late = xfs || fs.platform.profile.fallocateBreaksFirst;
   if (!late) checkWhole(offset, length);
   const [first, npages] = [offset / 4096, length / 4096];
-  const refuse = (): void => {
-    checkWhole(offset, length);
-    if (offset + length >= inode.size) throw new HmmError('EINVAL', 'fallocate', `a collapse of [${offset}, ${offset + length}) reaches the end of ${inode.name}`);
-  };
-  yield* changeBlocks(inode, 'fallocate', offset, length, function* collapse(): Sleepable<void> {
-    if (!late) refuse();
+  if (!tryLockBlocks(inode)) yield* lockBlocks(inode);
+  try {
+    if (!late) refuseCollapse(inode, offset, length);
     yield* breakLayouts(inode);
-    if (fs.platform.profile.fallocateBreaksFirst) refuse();
+    if (fs.platform.profile.fallocateBreaksFirst) refuseCollapse(inode, offset, length);
     if (xfs) {
       yield* forgetRange(inode, offset, offset + length);
-      refuse();
+      refuseCollapse(inode, offset, length);
       freeSpace(inode, offset, offset + length);
       yield* prepareShift(inode, first);
     } else {
@@ -47,7 +44,9 @@ export function* daxCollapse(inode: Inode, offset: number, length: number): Slee
     if (!xfs) return;
     yield* dropPageCache(inode, sizePages(inode));
     fs.freeBlocks(inode, sizePages(inode), FILE_PAGES_MAX);
-  });
+  } finally {
+    unlockBlocks(inode);
+  }
 }
 
 /** FALLOC_FL_INSERT_RANGE: a hole, and all after it moves up. EINVAL where it is not of whole pages or not within the file; EFBIG, EIO, ENXIO. */
@@ -58,15 +57,11 @@ export function* daxInsert(inode: Inode, offset: number, length: number): Sleepa
   const late = xfs || fs.platform.profile.fallocateBreaksFirst;
   if (!late) checkWhole(offset, length);
   const [first, npages] = [offset / 4096, length / 4096];
-  const refuse = (): void => {
-    checkWhole(offset, length);
-    if (inode.size + length > MAX_FILE_BYTES) throw new HmmError('EFBIG', 'fallocate', `${inode.size + length} bytes is more than a file can have`);
-    if (offset >= inode.size) throw new HmmError('EINVAL', 'fallocate', `${inode.name} ends before the range to insert`);
-  };
-  yield* changeBlocks(inode, 'fallocate', offset, length, function* insert(): Sleepable<void> {
-    if (!late) refuse();
+  if (!tryLockBlocks(inode)) yield* lockBlocks(inode);
+  try {
+    if (!late) refuseInsert(inode, offset, length);
     yield* breakLayouts(inode);
-    refuse();
+    refuseInsert(inode, offset, length);
     if (xfs) {
       yield* growTo(inode, inode.size + length);
       yield* prepareShift(inode, first);
@@ -78,7 +73,9 @@ export function* daxInsert(inode: Inode, offset: number, length: number): Sleepa
     forgetHoles(inode, first, FILE_PAGES_MAX);
     inode.extents.shiftRight(first, npages);
     inode.metadataDirty = true;
-  });
+  } finally {
+    unlockBlocks(inode);
+  }
 }
 
 /** xfs_prepare_shift(): all from the page before the range on is written back and unmapped, to as far beyond as the file is long. */
@@ -90,6 +87,17 @@ function* prepareShift(inode: Inode, first: number): Sleepable<void> {
   yield* unmapMappingRange(inode, from, end, false);
   entriesOf(inode).removeRange(from, end);
   if (inode.reflinked) cancelCopies(inode, from);
+}
+
+function refuseCollapse(inode: Inode, offset: number, length: number): void {
+  checkWhole(offset, length);
+  if (offset + length >= inode.size) throw new HmmError('EINVAL', 'fallocate', `a collapse of [${offset}, ${offset + length}) reaches the end of ${inode.name}`);
+}
+
+function refuseInsert(inode: Inode, offset: number, length: number): void {
+  checkWhole(offset, length);
+  if (inode.size + length > MAX_FILE_BYTES) throw new HmmError('EFBIG', 'fallocate', `${inode.size + length} bytes is more than a file can have`);
+  if (offset >= inode.size) throw new HmmError('EINVAL', 'fallocate', `${inode.name} ends before the range to insert`);
 }
 
 function checkWhole(offset: number, length: number): void {

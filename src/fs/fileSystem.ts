@@ -210,7 +210,7 @@ export class FileSystem {
       const target = copyTarget(inode, index, end);
       if (target === null) throw new HmmError('ENOSPC', 'write', `no blocks on ${this.name} for a copy of what ${inode.name} shares`);
       const { copy } = target;
-      if (copy !== null) return { kind: 'mapped', ...copy, fresh: false, shared: true, source: this.iomap(inode, index, target.end) };
+      if (copy !== null) return { kind: 'mapped', start: copy.start, npages: copy.npages, pfn: copy.pfn, fresh: false, shared: true, source: this.iomap(inode, index, target.end) };
       upTo = target.end;
     }
     const { writePagesMax, hintPages, growsByUnit } = this.profile;
@@ -223,7 +223,7 @@ export class FileSystem {
     const run = this.allocateRun(inode, index, allocEnd - index);
     // What others share begins in the middle of it: up to there, and no further.
     const npages = upTo < end ? Math.min(run.npages, upTo - run.start) : run.npages;
-    return { ...run, npages, source: null };
+    return { kind: run.kind, start: run.start, npages, pfn: run.pfn, fresh: run.fresh, shared: run.shared, source: null };
   }
 
   /** The bytes of a write to `[index, end)` are in the blocks of `map`; `done` false: there are none. */

@@ -8,7 +8,7 @@ import type { BlockAllocator, Run } from './allocator.ts';
 
 /** Groups of 32768 blocks, from the device's first page on. */
 export const GROUP_PAGES = 32768;
-const ORDER_MAX = 13;
+const BUDDY_MAX = 2 ** 13;
 /** so many groups share their tables; the first of them is not for the buddies of files */
 const FLEX_GROUPS = 16;
 const SCAN_MIN = 10;
@@ -40,16 +40,16 @@ export function searchGroups(search: GroupSearch): Run | null {
     const length = findExtent(search.allocator, search.base, goal, npages);
     if (length >= npages && (npages !== stripe || goal % stripe === 0)) return { pfn: goal, npages };
   }
-  const order = npages > 1 && npages <= 2 ** ORDER_MAX && Number.isInteger(Math.log2(npages)) ? Math.log2(npages) : 0;
+  const isBuddy = npages > 1 && npages <= BUDDY_MAX && Number.isInteger(Math.log2(npages));
   const best = new Best(search);
-  for (let level = order > 0 ? 0 : 1; level < 4 && !best.done; level++) {
+  for (let level = isBuddy ? 0 : 1; level < 4 && !best.done; level++) {
     for (let i = 0; i < groups && !best.done; i++) {
       const number = (search.group + i) % groups;
       const group = groupOf(search, number);
       if (group.free === 0) continue;
       if (level === 0) {
         if (number % FLEX_GROUPS === 0 || group.free < npages) continue;
-        const run = byOrder(search, group, order);
+        const run = byBuddy(search, group);
         if (run !== null) return run;
       } else if (level > 1 ? level === 3 || group.free >= npages : Math.floor(group.free / group.runs.length) >= npages) {
         const run = level === 1 && npages % stripe === 0 ? byStripe(search, group) : best.scan(group);
@@ -111,16 +111,20 @@ function groupOf({ allocator, base }: GroupSearch, number: number): Group {
 }
 
 /** ext4_mb_simple_scan_group(): the lowest buddy of the smallest order that will do. */
-function byOrder({ npages, base }: GroupSearch, { runs }: Group, order: number): Run | null {
-  let best: { pfn: number; order: number } | null = null;
+function byBuddy({ npages, base }: GroupSearch, { runs }: Group): Run | null {
+  let best = -1;
+  let bestSize = Infinity;
   for (const run of runs) {
     for (let at = run.pfn; at < run.pfn + run.npages; ) {
-      const k = orderAt(run, at, base);
-      if (k >= order && (best === null || k < best.order)) best = { pfn: at, order: k };
-      at += 2 ** k;
+      const size = buddyAt(run, at, base);
+      if (size >= npages && size < bestSize) {
+        best = at;
+        bestSize = size;
+      }
+      at += size;
     }
   }
-  return best === null ? null : { pfn: best.pfn, npages };
+  return best < 0 ? null : { pfn: best, npages };
 }
 
 /** ext4_mb_scan_aligned(): the first free stripe, and what follows it of the request in its buddy. */
@@ -143,23 +147,23 @@ function findExtent(allocator: BlockAllocator, base: number, at: number, needed:
   const groupFirst = groupEnd - GROUP_PAGES;
   const start = Math.max(free.pfn, groupFirst);
   const run = { pfn: start, npages: Math.min(free.pfn + free.npages, groupEnd) - start };
-  let size = 2 ** orderAt(run, at, base);
+  let size = buddyAt(run, at, base);
   let length = size - ((at - base) % size);
   while (length < needed && at + length < run.pfn + run.npages) {
-    size = 2 ** orderAt(run, at + length, base);
+    size = buddyAt(run, at + length, base);
     length += size;
   }
   return length;
 }
 
-/** The order of the buddy in the free run that holds block `at`. */
-function orderAt({ pfn, npages }: Run, at: number, base: number): number {
-  let order = 0;
-  while (order < ORDER_MAX) {
-    const size = 2 ** (order + 1);
-    const first = base + Math.floor((at - base) / size) * size;
-    if (first < pfn || first + size > pfn + npages) break;
-    order++;
+/** Blocks of the buddy in the free run that holds block `at`. */
+function buddyAt({ pfn, npages }: Run, at: number, base: number): number {
+  const end = pfn + npages;
+  let size = 1;
+  for (let twice = 2; twice <= BUDDY_MAX; twice *= 2) {
+    const first = at - ((at - base) % twice);
+    if (first < pfn || first + twice > end) break;
+    size = twice;
   }
-  return order;
+  return size;
 }

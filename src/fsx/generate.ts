@@ -64,8 +64,9 @@ export class Generator {
     const spot = random.below(fileBytes);
     const place = this.#place(name, size, spot, wanted);
     const beside = mix.besideEvery > 0 && random.below(mix.besideEvery) === 0 ? this.#beside(size, place) : null;
+    // Every key by its name: a spread into the middle of a literal makes a slow object.
     return {
-      name, ...place, size,
+      name, offset: place.offset, length: place.length, dest: place.dest, size,
       keepSize: (name === 'fallocate' || name === 'zero_range') && random.below(2) === 1,
       closeOpen: mix.closeOpenEvery > 0 && random.below(mix.closeOpenEvery) === 0,
       skipped: false, process: processes === 1 ? 0 : random.below(processes), file, by: this.#accessor(),
@@ -88,47 +89,57 @@ export class Generator {
   }
 
   /** Offset and length as the classic exerciser trims them: within the file where the operation needs something there, else within the largest. */
-  #place(name: OperationName, size: number, spot: number, wanted: number): { offset: number; length: number; dest: number } {
+  #place(name: OperationName, size: number, spot: number, wanted: number): Place {
     const { fileBytes } = this.#layout;
     const { readBoundary, writeBoundary, truncateBoundary } = this.#mix;
-    const within = (offset: number, end: number): { offset: number; length: number; dest: number } => ({ offset, length: Math.max(0, Math.min(wanted, end - offset)), dest: 0 });
     switch (name) {
       case 'read':
       case 'mapread':
-        return within(down(size === 0 ? 0 : spot % size, readBoundary), size);
+        return within(wanted, down(size === 0 ? 0 : spot % size, readBoundary), size);
       case 'write':
       case 'mapwrite':
-        return within(down(spot, writeBoundary), fileBytes);
+        return within(wanted, down(spot, writeBoundary), fileBytes);
       case 'fallocate':
-        return within(spot, fileBytes);
+        return within(wanted, spot, fileBytes);
       case 'truncate':
         return { offset: 0, length: down(spot, truncateBoundary), dest: 0 };
       case 'collapse_range':
-        return inBlocks(within(size <= 1 ? 0 : spot % (size - 1), size - 1));
+        return inBlocks(within(wanted, size <= 1 ? 0 : spot % (size - 1), size - 1), 0);
       case 'insert_range':
-        return inBlocks({ offset: size === 0 ? 0 : spot % size, length: Math.max(0, Math.min(wanted, fileBytes - size)), dest: 0 });
+        return inBlocks({ offset: size === 0 ? 0 : spot % size, length: Math.max(0, Math.min(wanted, fileBytes - size)), dest: 0 }, 0);
       case 'clone_range':
-        return { ...inBlocks(within(size === 0 ? 0 : spot % size, size)), dest: down(this.#random.below(fileBytes), BLOCK_BYTES) };
+        return inBlocks(within(wanted, size === 0 ? 0 : spot % size, size), down(this.#random.below(fileBytes), BLOCK_BYTES));
       case 'copy_range':
-        return { ...within(size === 0 ? 0 : spot % size, size), dest: down(this.#random.below(fileBytes), writeBoundary) };
+        return within(wanted, size === 0 ? 0 : spot % size, size, down(this.#random.below(fileBytes), writeBoundary));
       case 'msync':
       case 'unmap':
       case 'mprotect':
-        return within(down(spot, BLOCK_BYTES), fileBytes);
+        return within(wanted, down(spot, BLOCK_BYTES), fileBytes);
       case 'map':
       case 'fsync':
         return { offset: 0, length: 0, dest: 0 };
       default:
-        return within(size === 0 ? 0 : spot % size, size);
+        return within(wanted, size === 0 ? 0 : spot % size, size);
     }
   }
 }
 
+interface Place {
+  readonly offset: number;
+  readonly length: number;
+  readonly dest: number;
+}
+
+/** `wanted` bytes from `offset` on, no further than `end`. */
+function within(wanted: number, offset: number, end: number, dest = 0): Place {
+  return { offset, length: Math.max(0, Math.min(wanted, end - offset)), dest };
+}
+
 /** Whole blocks: lengths up, so that short operations are not all nothing. */
-function inBlocks({ offset, length }: { offset: number; length: number; dest: number }): { offset: number; length: number; dest: number } {
-  return { offset: down(offset, BLOCK_BYTES), length: length === 0 ? 0 : down(length + BLOCK_BYTES - 1, BLOCK_BYTES), dest: 0 };
+function inBlocks({ offset, length }: Place, dest: number): Place {
+  return { offset: down(offset, BLOCK_BYTES), length: length === 0 ? 0 : down(length + BLOCK_BYTES - 1, BLOCK_BYTES), dest };
 }
 
 function down(n: number, boundary: number): number {
-  return n - (n % boundary);
+  return boundary === 1 ? n : n - (n % boundary);
 }

@@ -16,7 +16,7 @@ import type { Accessor } from './accessors.ts';
 import { FsxFailure } from './failure.ts';
 import { hex, operationText, type AccessorName, type Beside, type Layout, type Operation } from './operation.ts';
 import { FsxProcess } from './process.ts';
-import { Noise, Shadow, firstDifference } from './shadow.ts';
+import { Noise, Seen, Shadow } from './shadow.ts';
 
 const FALLOC: Readonly<Partial<Record<Operation['name'], FallocMode>>> = { punch_hole: 'punch', collapse_range: 'collapse', insert_range: 'insert' };
 
@@ -33,7 +33,7 @@ export class Scene {
   readonly #files: readonly OpenFile[];
   readonly #processes: readonly FsxProcess[];
   readonly #noise: Noise;
-  readonly #buffer: Uint8Array;
+  readonly #seen: Seen;
   readonly #used = new Set<AccessorName>();
   /** operations so far */
   count = 0;
@@ -52,7 +52,7 @@ export class Scene {
     this.checker = check ? new Checker(core, { findingsMax: 1 }) : null;
     this.checker?.watchBlocks(this.fs);
     this.#processes = mms.map((mm) => new FsxProcess(mm, layout, this.checker));
-    this.#buffer = new Uint8Array(alignUp(layout.fileBytes, 4096));
+    this.#seen = new Seen(layout.fileBytes);
   }
 
   sizeOf(file: number): number {
@@ -159,7 +159,7 @@ export class Scene {
         return yield* (calls.clone as NonNullable<FileCalls['clone']>)(inode, offset, length, dest);
       case 'copy_range': {
         // What the kernel does where the file system copies nothing by itself.
-        const bytes = this.#buffer.subarray(0, length);
+        const bytes = this.#seen.room(offset, length);
         yield* calls.read(offset, bytes);
         return yield* this.#write(calls, dest, bytes);
       }
@@ -180,7 +180,7 @@ export class Scene {
 
   *#read(file: number, offset: number, length: number): Sleepable<void> {
     const { mapped } = this.#files[file] as OpenFile;
-    const bytes = this.#buffer.subarray(0, length);
+    const bytes = this.#seen.room(offset, length);
     const n = yield* (mapped.calls as FileCalls).read(offset, bytes);
     if (n !== length) throw new FsxFailure('refused', `read returned ${hex(n)} bytes of ${hex(length)}`);
     this.#compare('read', file, offset, bytes);
@@ -198,7 +198,7 @@ export class Scene {
     const upTo = offset + length > lastPage ? lastPage + 4096 : offset + length;
     yield* process.ensure(file, mapped, { offset, length, write: false, by });
     this.#used.add(by);
-    const bytes = this.#buffer.subarray(0, upTo - offset);
+    const bytes = this.#seen.room(offset, upTo - offset);
     yield* process.accessor(by).read(process.vpnOf(file) + Math.floor(offset / 4096), offset % 4096, bytes);
     this.#compare(`${by} in ${process.mm.name}`, file, offset, bytes);
   }
@@ -210,7 +210,7 @@ export class Scene {
     const child = yield* this.core.fork(process.mm, `child of ${process.mm.name}`);
     const accessor: Accessor = process.childAccessor(by, child);
     const vpn = process.vpnOf(file) + Math.floor(offset / 4096);
-    const bytes = this.#buffer.subarray(0, length);
+    const bytes = this.#seen.room(offset, length);
     yield* accessor.read(vpn, offset % 4096, bytes);
     this.#compare(`${by} in a child of ${process.mm.name}`, file, offset, bytes);
     yield* accessor.write(vpn, offset % 4096, this.#noise.of(number, offset, length));
@@ -254,9 +254,10 @@ export class Scene {
   }
 
   #compare(who: string, file: number, offset: number, got: Uint8Array): void {
-    const { bytes } = (this.#files[file] as OpenFile).shadow;
-    const at = firstDifference(bytes, offset, got, got.length);
+    const { shadow } = this.#files[file] as OpenFile;
+    const at = this.#seen.firstDifference(shadow, offset, got.length);
     if (at < 0) return;
+    const { bytes } = shadow;
     let wrong = 0;
     for (let i = at; i < got.length; i++) if (got[i] !== bytes[offset + i]) wrong++;
     throw new FsxFailure('data', `${who} sees ${hex(got[at] as number)} at ${hex(offset + at)} of file${file}, which ought to hold ${hex(bytes[offset + at] as number)}; ${wrong} of ${got.length} bytes are wrong`);

@@ -8,8 +8,12 @@ import { alignUp } from '../units.ts';
 import { BLOCK_BYTES, type Operation } from './operation.ts';
 
 const NOISE_BYTES = 2 ** 18;
-/** apart far enough that two operations in a row store different bytes at the same place */
-const STRIDE = 7919;
+const WORD = 8;
+/**
+ * Apart far enough that two operations in a row store different bytes at the same place; a multiple of 8, so that the noise for a
+ * place has the alignment of the place: copies into shared memory go by words then.
+ */
+const STRIDE = 8 * 989;
 
 /** The bytes that operations store. */
 export class Noise {
@@ -17,7 +21,7 @@ export class Noise {
   readonly #span: number;
 
   constructor(fileBytes: number) {
-    this.#span = Math.max(NOISE_BYTES, fileBytes);
+    this.#span = Math.max(NOISE_BYTES, alignUp(fileBytes, WORD));
     this.#bytes = new Uint8Array(this.#span + fileBytes);
     const random = new Random(0x6e6f697365n);
     // Never zero: a byte that was stored is told from one that never was.
@@ -33,6 +37,8 @@ export class Noise {
 
 export class Shadow {
   readonly bytes: Uint8Array;
+  /** the same, in words of 4 bytes */
+  readonly words: Uint32Array;
   readonly fileBytes: number;
   readonly #noise: Noise;
   size = 0;
@@ -41,6 +47,7 @@ export class Shadow {
     this.fileBytes = fileBytes;
     this.#noise = noise;
     this.bytes = new Uint8Array(alignUp(fileBytes, BLOCK_BYTES));
+    this.words = new Uint32Array(this.bytes.buffer);
   }
 
   /** Can it not be carried out on the file as it is? The classic exerciser passes over the same. */
@@ -136,8 +143,35 @@ function inBlocks(...numbers: readonly number[]): boolean {
   return numbers.every((n) => n % BLOCK_BYTES === 0);
 }
 
-/** The first place where `got` differs from `bytes[offset…]`, or -1. */
-export function firstDifference(bytes: Uint8Array, offset: number, got: Uint8Array, length: number): number {
-  for (let i = 0; i < length; i++) if (got[i] !== bytes[offset + i]) return i;
-  return -1;
+/** What a file holds is compared with bytes that lie at the same place within a word as they do in the file. */
+export class Seen {
+  readonly #bytes: Uint8Array;
+  readonly #words: Uint32Array;
+
+  constructor(fileBytes: number) {
+    this.#bytes = new Uint8Array(alignUp(fileBytes, BLOCK_BYTES) + WORD);
+    this.#words = new Uint32Array(this.#bytes.buffer);
+  }
+
+  /** Where bytes `[offset, offset + length)` of a file are to be put. */
+  room(offset: number, length: number): Uint8Array {
+    const at = offset % WORD;
+    return this.#bytes.subarray(at, at + length);
+  }
+
+  /** The first of `length` bytes in `room(offset, …)` that differs from the file's, or -1. */
+  firstDifference(shadow: Shadow, offset: number, length: number): number {
+    const { bytes, words } = shadow;
+    const shift = offset - (offset % WORD);
+    const end = offset + length;
+    let at = offset;
+    for (; at < end && at % 4 !== 0; at++) if (this.#bytes[at - shift] !== bytes[at]) return at - offset;
+    const mine = this.#words;
+    const skew = shift / 4;
+    const lastWord = Math.floor(end / 4);
+    let word = at / 4;
+    while (word < lastWord && mine[word - skew] === words[word]) word++;
+    for (at = word * 4; at < end; at++) if (this.#bytes[at - shift] !== bytes[at]) return at - offset;
+    return -1;
+  }
 }

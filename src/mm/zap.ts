@@ -33,8 +33,8 @@ export function* zapRange(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions = 
   const { sched, bus } = mm.platform;
   if (sched.concurrent) yield sched.point(`zap ${mm.name}`, zapTouches(vma));
   if (vma.has(VM_HUGETLB)) return yield* unmapHuge(vma, start, end, 'within');
-  let dropped = true;
-  while (dropped) dropped = yield* splitHugeEdges(vma, start, end); // while it slept another may have come
+  // While it slept another may have come.
+  while (cutHugeLeaf(vma, start) + cutHugeLeaf(vma, end) > 0) yield* splitHugeEdges(vma, start, end);
   const pt = mm.pageTable;
   let leaves = 0;
   if (vma.countsPages) leaves = zapCounted(mm, start, end, options.keepCows === true && vma.isCow);
@@ -58,18 +58,20 @@ export function* zapPageRangeSingle(vma: Vma, start: Vpn, end: Vpn, options: Zap
 
 /** Splits huge leaves that `start` or `end` cuts (zap_pmd_range, zap_pud_range). True when there was one. */
 export function* splitHugeEdges(vma: Vma, start: Vpn, end: Vpn): Sleepable<boolean> {
+  const atStart = cutHugeLeaf(vma, start);
+  if (atStart > 0) yield* splitHuge(vma, alignDown(start, atStart), atStart);
+  const atEnd = cutHugeLeaf(vma, end);
+  if (atEnd > 0) yield* splitHuge(vma, alignDown(end, atEnd), atEnd);
+  return atStart + atEnd > 0;
+}
+
+/** Pages of the huge leaf that `edge` cuts; 0 where it cuts none. */
+function cutHugeLeaf(vma: Vma, edge: Vpn): number {
   const pt = vma.mm.pageTable;
-  let dropped = false;
-  for (const edge of [start, end]) {
-    pt.look(edge);
-    if (pt.none || pt.level === LEVEL_PTE || pt.level > LEVEL_PUD || !isLeafEntry(pt.level, pt.lo)) continue;
-    const npages = pagesOfLevel(pt.level);
-    const base = alignDown(edge, npages);
-    if (base === edge) continue;
-    yield* splitHuge(vma, base, npages);
-    dropped = true;
-  }
-  return dropped;
+  pt.look(edge);
+  if (pt.none || pt.level === LEVEL_PTE || pt.level > LEVEL_PUD || !isLeafEntry(pt.level, pt.lo)) return 0;
+  const npages = pagesOfLevel(pt.level);
+  return alignDown(edge, npages) === edge ? 0 : npages;
 }
 
 /**

@@ -106,6 +106,7 @@ export class MmuNotifiers {
       this.#closeIntervals();
       return false;
     }
+    if (this.#list.length === 0) return true;
     return yield* this.#startList(range);
   }
 
@@ -241,7 +242,6 @@ export class MmuNotifiers {
 
   /** All hear start even after one refused; then those that have heard it hear end, and the core goes back. */
   *#startList(range: NotifierRange): Sleepable<boolean> {
-    if (this.#list.length === 0) return true;
     if (this.#sched.concurrent) yield this.#sched.point(`${range.event} start: list`, this.touches);
     let refused = false;
     for (const notifier of this.#list) {
