@@ -43,6 +43,15 @@ describe('README', () => {
     expect(block('output of examples/mirror.mjs')).toBe(output);
   });
 
+  it('shows the two halves of the example with a Worker, and what it prints', () => {
+    const { text, output } = example('workers.mjs');
+    const section = /\n## Several threads\n(.*?)\n## /s.exec(readme)?.[1] ?? '';
+    const halves = [...section.matchAll(/```js\n(.*?)```/gs)].map(([, half = '']) => half.replace(/^(?=.)/gm, '  '));
+    expect(halves).toHaveLength(2);
+    for (const half of halves) expect(text).toContain(half);
+    expect(block('output of examples/workers.mjs')).toBe(output);
+  });
+
   it('shows what npm start prints', () => {
     const { scripts } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
     expect(scripts['start']).toBe('node dist/cli/main.js mirror');
