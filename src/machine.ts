@@ -6,11 +6,12 @@ import { killDaxDevice, newDaxDevice, removePmem, type DaxDevice } from './dax/i
 import { DeviceMemory, type DeviceMemoryType } from './dmirror/index.ts';
 import { HmmError } from './errno.ts';
 import { EventBus } from './events/events.ts';
-import { FS_PROFILES, FileSystem, type FsName } from './fs/index.ts';
+import { FS_PROFILES, FileSystem, startJournal, type FsName } from './fs/index.ts';
 import { PgMaps, newCounts, type PgMap, type Platform } from './memremap/index.ts';
 import { Mm, forkMm } from './mm/index.ts';
 import { AnonVmas, DEVICE_BASE_PFN, DEVICE_MEMORY_BASE_PFN, FileOwners, HugePools, PageLocks, PageRecords, Ram, SwapCache } from './page/index.ts';
 import { devmapHi } from './pgtable/index.ts';
+import { Persistence, type PersistenceOptions } from './persistence/index.ts';
 import { type BugSwitch, type KernelProfile } from './profile/index.ts';
 import { Random, Scheduler, type Sleepable } from './sched/index.ts';
 import { PMD_PAGES, PUD_PAGES } from './abi.ts';
@@ -65,6 +66,7 @@ export class MachineCore {
       pgmaps: new PgMaps(arena, sched, bus, ram, records),
       levels: config.levels,
       devmapHi: devmapHi(config.profile.devmapBit),
+      persistence: null,
       counts: newCounts(),
     };
     return new MachineCore(config, platform);
@@ -100,6 +102,7 @@ export class MachineCore {
   newFileSystem(name: string, npages: number, fs: FsName, dax = true): FileSystem {
     const system = new FileSystem(this.platform, FS_PROFILES[fs], this.#register(name, 'fs-dax', npages), dax);
     this.fileSystems.push(system);
+    if (this.platform.persistence !== null) startJournal(system, this.platform.persistence);
     return system;
   }
 
@@ -127,6 +130,16 @@ export class MachineCore {
     yield* removePmem(fs);
   }
 
+  /** From now on it is kept what a power cut would leave of persistent memory; what is there now is durable. Until the machine is gone, resets included. */
+  trackPersistence(options: PersistenceOptions = {}): Persistence {
+    const { arena } = this.platform;
+    const persistence = new Persistence(arena.content, options);
+    this.platform.persistence = persistence;
+    arena.content.watch = persistence;
+    for (const fs of this.fileSystems) startJournal(fs, persistence);
+    return persistence;
+  }
+
   /** As just created, at a cost in proportion to what was used. Everything made from the machine is dead. */
   reset(): void {
     const { platform } = this;
@@ -140,6 +153,7 @@ export class MachineCore {
     platform.pageLocks.reset();
     platform.swapCache.reset();
     platform.pgmaps.reset();
+    platform.persistence?.reset();
     platform.random.reseed(this.config.seed);
     Object.assign(platform.counts, newCounts());
     this.mms.length = 0;

@@ -23,9 +23,19 @@ export interface ContentMemory {
   zero(offset: number, nbytes: number): void;
 }
 
+/** Told of stores before they are made, where somebody keeps what they replace. */
+export interface StoreWatch {
+  beforeStore(paddr: number, length: number): void;
+}
+
+/** what a processor's caches hold at a time */
+export const LINE_BYTES = 64;
+
 const CHUNK_TABLE_BYTES = CHUNKS_PER_SECTION * 4;
 
 export class Content {
+  /** hears of every store; null: nobody does */
+  watch: StoreWatch | null = null;
   readonly #memory: ContentMemory;
   /** sections looked up last: most accesses stay near each other */
   #section = -1;
@@ -142,6 +152,7 @@ export class Content {
   /** Writes `length` bytes of `source[at…]` at `paddr`; false, with nothing written, when there is no room. */
   write(paddr: number, source: Uint8Array, at: number, length: number): boolean {
     if (!this.#reserve(paddr, length)) return false;
+    if (this.watch !== null) this.watch.beforeStore(paddr, length);
     const { u8 } = this.#memory;
     for (let done = 0; done < length; ) {
       const n = Math.min(length - done, CHUNK_SIZE - ((paddr + done) % CHUNK_SIZE));
@@ -156,9 +167,23 @@ export class Content {
     for (let done = 0; done < length; ) {
       const n = Math.min(length - done, CHUNK_SIZE - ((paddr + done) % CHUNK_SIZE));
       const offset = this.offsetOf(paddr + done);
-      if (offset !== 0) this.#memory.zero(offset, n);
+      if (offset !== 0) {
+        if (this.watch !== null) this.watch.beforeStore(paddr + done, n);
+        this.#memory.zero(offset, n);
+      }
       done += n;
     }
+  }
+
+  /** Where the first 64 KiB chunk with bytes begins in `[paddr, end)`; both on a chunk. `end` where there is none. */
+  nextChunk(paddr: number, end: number): number {
+    for (let at = paddr; at < end; ) {
+      const section = Math.floor(at / SECTION_SIZE);
+      if (this.#lookup(section) === 0) at = (section + 1) * SECTION_SIZE;
+      else if (this.offsetOf(at) !== 0) return at;
+      else at += CHUNK_SIZE;
+    }
+    return end;
   }
 
   /** Is there nothing but zeroes in the `length` bytes at `paddr`? */
@@ -176,6 +201,7 @@ export class Content {
   /** Copies `length` bytes from one physical place to another, both page aligned; false when there is no room. */
   copy(to: number, from: number, length: number): boolean {
     const { u8 } = this.#memory;
+    if (this.watch !== null) this.watch.beforeStore(to, length);
     for (let done = 0; done < length; ) {
       const n = Math.min(length - done, CHUNK_SIZE - ((from + done) % CHUNK_SIZE), CHUNK_SIZE - ((to + done) % CHUNK_SIZE));
       const source = this.offsetOf(from + done);

@@ -36,6 +36,9 @@ interface FsxFlags {
   readonly quiet?: boolean;
   readonly bug?: BugSwitch;
   readonly check?: boolean;
+  readonly powerCut?: number | 'all';
+  readonly cutEvery: number;
+  readonly eadr?: boolean;
   readonly recordOps?: string;
   readonly replayOps?: string;
   readonly json?: boolean;
@@ -45,6 +48,7 @@ const OPERATIONS = 100_000;
 const LOG_BYTES_MAX = 2 ** 28;
 const RECORD_CHUNK = 2 ** 16;
 const EXIT_INTERRUPTED = 130;
+const CUT_EVERY = 50;
 
 /** The classic exerciser's switches that leave operations out. */
 const SWITCHES: readonly (readonly [flags: string, key: string, without: readonly OperationName[]])[] = [
@@ -99,6 +103,9 @@ export function fsxCommand(): Command {
     .addOption(new Option('-w, --writebdy <BYTES>', 'of writes').argParser(whole(1)).default(1))
     .addOption(new Option('-t, --truncbdy <BYTES>', 'sizes of truncates').argParser(whole(1)).default(1))
     .option('--check', 'run the rules that hold of every mirror after every operation, too')
+    .addOption(new Option('--power-cut <N>', 'let the power fail N times, and look at what is left; all: look at what would be left, at every moment').argParser(cuts))
+    .addOption(new Option('--cut-every <N>', 'operations between two power cuts, on average').argParser(whole(1)).default(CUT_EVERY))
+    .option('--eadr', 'the caches survive a power cut')
     .addOption(new Option('--bug <NAME>', 'turn a bug switch on, to see it found').argParser(bugNamed))
     .option('--record-ops <FILE>', 'write a log of all operations')
     .option('--replay-ops <FILE>', 'take the operations of a log; - reads it from standard input')
@@ -119,7 +126,8 @@ async function fsx(flags: FsxFlags, without: readonly OperationName[]): Promise<
   const mix = mixOf(flags, without);
   const { accessor, bug, recordOps } = flags;
   if (log !== null && accessor === 'mixed') throw new BadInput('--accessor mixed is no answer to who carries out the accesses of a log');
-  const operations = flags.ops ?? (flags.duration !== undefined || log !== null ? Infinity : OPERATIONS);
+  const cutsMax = typeof flags.powerCut === 'number' ? flags.powerCut : undefined;
+  const operations = flags.ops ?? (flags.duration !== undefined || cutsMax !== undefined || log !== null ? Infinity : OPERATIONS);
   const recorder = recordOps === undefined ? null : new Recorder(recordOps, layout);
   const interrupt = new Interrupt(flags.duration);
   const startMs = performance.now();
@@ -129,6 +137,7 @@ async function fsx(flags: FsxFlags, without: readonly OperationName[]): Promise<
       layout, mix, operations, begin: flags.begin, check: flags.check === true,
       ...(bug === undefined ? {} : { bugs: [bug] }),
       ...(log === null ? {} : { log: log.operations }),
+      ...(cutsMax === undefined ? {} : { cutsMax }),
       ...(log === null || accessor === undefined || accessor === 'mixed' ? {} : { accessor }),
       pause: (done) => interrupt.asked(done, flags.progress),
       ...(recorder === null ? {} : { onOperation: (operation) => recorder.add(operation) }),
@@ -150,7 +159,9 @@ function layoutOf(flags: FsxFlags, log: OperationLog | null): Layout {
   const base = log?.layout ?? { ...DEFAULT_LAYOUT, processes: flags.processes, files: flags.files };
   const { fs = base.fs, profile = base.profile, page = base.page, flen = base.fileBytes } = flags;
   if (log !== null && flags.flen !== undefined && flen < base.fileBytes) throw new BadInput(`--flen ${flen}: the log's files may have ${base.fileBytes} bytes`);
-  return { ...base, fs, profile, page, fileBytes: flen };
+  const { powerCut } = flags;
+  const power = flags.eadr === true ? 'eadr' : powerCut !== undefined && base.power === 'off' ? 'adr' : base.power;
+  return { ...base, fs, profile, page, fileBytes: flen, power, everyPoint: powerCut === 'all' || base.everyPoint };
 }
 
 function mixOf(flags: FsxFlags, without: readonly OperationName[]): Mix {
@@ -158,7 +169,7 @@ function mixOf(flags: FsxFlags, without: readonly OperationName[]): Mix {
   const seed = flags.seed === 0 ? 1 + (Date.now() % 1_000_000_007) : flags.seed;
   return {
     seed: BigInt(seed), accessor: flags.accessor ?? DEFAULT_MIX.accessor, operationBytes: flags.oplen, fixedLength: flags.fixedLength === true,
-    readBoundary: flags.readbdy, writeBoundary: flags.writebdy, truncateBoundary: flags.truncbdy, closeOpenEvery: flags.closeOpen, besideEvery: flags.beside, without,
+    readBoundary: flags.readbdy, writeBoundary: flags.writebdy, truncateBoundary: flags.truncbdy, closeOpenEvery: flags.closeOpen, besideEvery: flags.beside, cutEvery: typeof flags.powerCut === 'number' ? flags.cutEvery : 0, without,
   };
 }
 
@@ -251,6 +262,16 @@ function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) =>
     if (!(value >= least && value <= most)) throw new InvalidArgumentError(most === Number.MAX_SAFE_INTEGER ? `Not a whole number from ${least} on.` : `Not a whole number from ${least} to ${most}.`);
     return value;
   };
+}
+
+/** A number of power cuts, or all of them. */
+function cuts(text: string): number | 'all' {
+  if (text === 'all') return 'all';
+  try {
+    return whole(1)(text);
+  } catch {
+    throw new InvalidArgumentError("Neither a whole number from 1 on nor 'all'.");
+  }
 }
 
 function bugNamed(text: string): BugSwitch {

@@ -88,6 +88,7 @@ function preallocate(inode: Inode, offset: number, end: number): void {
   const first = Math.floor(offset / 4096);
   inode.fs.allocate(inode, first, pagesFor(end) - first);
   inode.preallocated = true;
+  inode.fs.logged(inode);
   inode.metadataDirty = true; // even where there were blocks: that they were asked for is written down
 }
 
@@ -126,6 +127,7 @@ function* copyShared(inode: Inode, first: number, end: number): Sleepable<void> 
     if (map.source !== null) {
       yield* invalidateClean(inode, at, upTo);
       copyBlocks(inode, map.source, map.pfn + (at - map.start), at, upTo - at);
+      fs.platform.persistence?.flush((map.pfn + (at - map.start)) * 4096, (upTo - at) * 4096);
       fs.finishWrite(inode, map, at, upTo);
     }
     at = upTo;

@@ -12,7 +12,7 @@ import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PMD_PAGES, PUD_PAGES } from '../abi.ts
 import { HmmError } from '../errno.ts';
 import { lookAtHole, sizePages, upToSharing, type Inode, type WriteMap } from '../fs/index.ts';
 import {
-  FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NEEDDSYNC, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_SYNC,
+  FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NEEDDSYNC, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_SYNC,
   splitHuge, insertDevicePfn, insertZeroPage, installCow, type Vmf, type VmOps,
 } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
@@ -21,7 +21,7 @@ import { copyBlocks } from './copy.ts';
 import { DAX_DIRTY, DAX_EMPTY, DAX_LOCKED, DAX_ZERO, daxEntry, entriesOf, entryFlags, entryPfn, type DaxEntries } from './entries.ts';
 import { grabEntry, grabHugeEntry, insertEntry, releaseEntry, waitUnlocked } from './grab.ts';
 import { tiedTo } from './ties.ts';
-import { writebackRange } from './writeback.ts';
+import { cleanRange, writebackRange } from './writeback.ts';
 
 /** What a fault found. `source` null: nothing is copied. */
 type FaultMap = WriteMap;
@@ -61,7 +61,7 @@ function quickFault(inode: Inode, vmf: Vmf, level: number): number {
   if (level > LEVEL_PTE && (run.block + run.npages < first + npages || pfn % npages !== 0)) return VM_FAULT_FALLBACK;
   const result = insertDevicePfn(vmf, level, pfn, write);
   if (result === VM_FAULT_OOM) return result;
-  const dirty = write || inode.fs.platform.profile.readFaultDirties ? DAX_DIRTY : 0;
+  const dirty = (write || inode.fs.platform.profile.readFaultDirties) && !losesDirty(inode, vmf) ? DAX_DIRTY : 0;
   if (entry === 0) entries.set(first, level, daxEntry(pfn, dirty));
   else if (dirty !== 0 && (entryFlags(entry) & DAX_DIRTY) === 0) entries.set(base, entryLevel, entry + DAX_DIRTY);
   return result;
@@ -213,16 +213,19 @@ function* mapHole(inode: Inode, entries: DaxEntries, vmf: Vmf, level: number): S
 }
 
 function* mapBlocks(inode: Inode, entries: DaxEntries, vmf: Vmf, level: number, map: FaultMap, write: boolean): Sleepable<number> {
-  const { profile } = inode.fs.platform;
+  const { profile, persistence, bugs } = inode.fs.platform;
   const npages = pagesOfLevel(level);
   const first = alignDown(vmf.pgoff, npages);
   const pfn = map.pfn + (first - map.start);
-  const sync = write && vmf.vma.has(VM_SYNC) && inode.metadataDirty;
-  yield* insertEntry(inode, entries, vmf.pgoff, level, { pfn, kind: 0, dirty: !sync && (write || profile.readFaultDirties), shared: map.shared }, vmf.vma.mm);
+  // A copy is metadata that will be: the block is not the file's before it is finished.
+  const sync = write && vmf.vma.has(VM_SYNC) && (inode.metadataDirty || map.source !== null);
+  yield* insertEntry(inode, entries, vmf.pgoff, level, { pfn, kind: 0, dirty: !sync && (write || profile.readFaultDirties) && !losesDirty(inode, vmf), shared: map.shared }, vmf.vma.mm);
   if (map.source !== null) {
     const copied = copyBlocks(inode, map.source, pfn, first, npages);
     inode.fs.finishWrite(inode, map, first, first + npages, copied);
     if (!copied) return VM_FAULT_OOM;
+    // Else fsync flushes it, as it is dirty.
+    if (sync && !bugs.has('sync-copy-unflushed')) persistence?.flush(pfn * 4096, npages * 4096);
   }
   if (!sync) return insertDevicePfn(vmf, level, pfn, write);
   vmf.syncPfn = pfn;
@@ -230,17 +233,23 @@ function* mapBlocks(inode: Inode, entries: DaxEntries, vmf: Vmf, level: number, 
   return VM_FAULT_NEEDDSYNC;
 }
 
+/** Bug switch: what a device's fault makes writable is not dirty. */
+function losesDirty(inode: Inode, vmf: Vmf): boolean {
+  return (vmf.flags & FAULT_FLAG_REMOTE) !== 0 && inode.fs.platform.bugs.has('device-fault-not-dirty');
+}
+
 /** dax_finish_sync_fault(): no writable entry before the metadata that leads to its block is durable. */
 function* finishSyncFault(inode: Inode, vmf: Vmf): Sleepable<number> {
   const { syncPfn: pfn, syncLevel: level } = vmf;
   const first = alignDown(vmf.pgoff, pagesOfLevel(level));
-  yield* writebackRange(inode, first, first + pagesOfLevel(level));
+  if (inode.fs.platform.bugs.has('sync-fault-without-commit')) yield* cleanRange(inode, first, first + pagesOfLevel(level));
+  else yield* writebackRange(inode, first, first + pagesOfLevel(level));
   const entries = entriesOf(inode);
   yield* waitUnlocked(inode, entries, vmf.pgoff, vmf.vma.mm);
   const entry = entries.find(vmf.pgoff);
   const flags = entryFlags(entry);
   // What the entry says must still be what was found before the sync.
   if (entry === 0 || (flags & (DAX_ZERO | DAX_EMPTY)) !== 0 || entries.level !== level || entryPfn(entry) !== pfn) return VM_FAULT_NOPAGE;
-  entries.set(entries.base, entries.level, daxEntry(pfn, flags | DAX_DIRTY));
+  if (!losesDirty(inode, vmf)) entries.set(entries.base, entries.level, daxEntry(pfn, flags | DAX_DIRTY));
   return insertDevicePfn(vmf, level, pfn, true);
 }

@@ -97,6 +97,7 @@ function* writeRun(inode: Inode, offset: number, source: Uint8Array, at: number)
   const pfn = map.pfn + (index - map.start);
   const copied = map.source === null || copyEdges(inode, map.source, pfn, index, within, n);
   const done = copied && content.write(pfn * 4096 + within, source, at, n);
+  if (!fs.platform.bugs.has('write-cached')) fs.platform.persistence?.flush(pfn * 4096 + within, n);
   fs.finishWrite(inode, map, index, upTo, done);
   if (done) return n;
   if (wasHole) fs.freeBlocks(inode, index, upTo);
@@ -107,8 +108,11 @@ function* writeRun(inode: Inode, offset: number, source: Uint8Array, at: number)
 function copyEdges(inode: Inode, source: Iomap, pfn: Pfn, index: number, within: number, length: number): boolean {
   const last = Math.floor((within + length - 1) / 4096);
   if (within > 0 && !copyBlocks(inode, source, pfn, index, 1)) return false;
-  if ((within + length) % 4096 === 0 || (last === 0 && within > 0)) return true;
-  return copyBlocks(inode, source, pfn + last, index + last, 1);
+  const isWhole = (within + length) % 4096 === 0 || (last === 0 && within > 0);
+  if (!isWhole && !copyBlocks(inode, source, pfn + last, index + last, 1)) return false;
+  const { persistence, bugs } = inode.fs.platform;
+  if (!bugs.has('copy-edges-unflushed')) persistence?.flush(pfn * 4096, (last + 1) * 4096);
+  return true;
 }
 
 /** ftruncate(2), up, down or as it is. EINVAL, EFBIG, EIO, ENXIO; may wait for pinned pages. */
@@ -242,6 +246,7 @@ export function zeroBytes(inode: Inode, from: number, to: number): void {
       const pfn = map.pfn + (index - map.start);
       if (map.source !== null && n < 4096) copyBlocks(inode, map.source, pfn, index, 1);
       content.zero(pfn * 4096 + within, n);
+      fs.platform.persistence?.flush(pfn * 4096, 4096);
       fs.finishWrite(inode, map, index, index + 1);
     }
     at += n;

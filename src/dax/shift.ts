@@ -36,7 +36,7 @@ export function* daxCollapse(inode: Inode, offset: number, length: number): Slee
       yield* cleanRange(inode, first, first + 1);
       yield* cleanRange(inode, first + npages, FILE_PAGES_MAX);
       yield* dropPageCache(inode, first);
-      fs.freeBlocks(inode, first, first + npages);
+      fs.dropBlocks(inode, first, first + npages);
     }
     forgetHoles(inode, first, FILE_PAGES_MAX);
     inode.extents.shiftLeft(first + npages, npages);
@@ -73,6 +73,7 @@ export function* daxInsert(inode: Inode, offset: number, length: number): Sleepa
     forgetHoles(inode, first, FILE_PAGES_MAX);
     inode.extents.shiftRight(first, npages);
     inode.metadataDirty = true;
+    fs.logged(inode);
   } finally {
     unlockBlocks(inode);
   }

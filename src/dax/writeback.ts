@@ -7,7 +7,7 @@ import type { Inode } from '../fs/index.ts';
 import { mkcleanMapping } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { pagesOfLevel } from '../units.ts';
-import { DAX_DIRTY, entriesOf, entryFlags } from './entries.ts';
+import { DAX_DIRTY, entriesOf, entryFlags, entryPfn } from './entries.ts';
 
 /** Writes back the dirty entries that touch pages `[index, end)`, then commits the file's metadata. Returns entries written. */
 export function* writebackRange(inode: Inode, index: number, end: number): Sleepable<number> {
@@ -19,7 +19,7 @@ export function* writebackRange(inode: Inode, index: number, end: number): Sleep
 /** filemap_write_and_wait_range(): the data alone. */
 export function* cleanRange(inode: Inode, index: number, end: number): Sleepable<number> {
   const entries = entriesOf(inode);
-  const { bus, bugs } = inode.fs.platform;
+  const { bus, bugs, persistence } = inode.fs.platform;
   const flushesFirst = bugs.has('flush-first-page');
   const dirty: { base: number; level: number }[] = [];
   entries.forEach(index, end, (base, level) => dirty.push({ base, level }), true);
@@ -31,6 +31,7 @@ export function* cleanRange(inode: Inode, index: number, end: number): Sleepable
     yield* mkcleanMapping(inode, base, npages);
     const after = entries.find(base);
     if (after !== 0 && (entryFlags(after) & DAX_DIRTY) !== 0) entries.set(base, level, after - DAX_DIRTY);
+    if (persistence !== null && after !== 0 && !bugs.has('fsync-skips-flush')) persistence.flush(entryPfn(after) * 4096, (flushesFirst ? 1 : npages) * 4096);
     if (bus.on) bus.emit({ type: 'writeback', file: inode.name, index: base, npages: flushesFirst ? 1 : npages });
     written++;
   }

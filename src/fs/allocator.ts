@@ -41,6 +41,8 @@ export class BlockAllocator {
   /** set aside, in the order in which it was */
   #busy: Run[] = [];
   #freePages: number;
+  /** told before what was set aside can be used again */
+  onSettle: (() => void) | null = null;
 
   /** Manages [basePfn, basePfn + npages), all of it free. */
   constructor(basePfn: number, npages: number) {
@@ -127,6 +129,7 @@ export class BlockAllocator {
 
   /** What was set aside can be used again: the transaction that freed it is durable. */
   settle(): void {
+    if (this.#asidePages > 0) this.onSettle?.();
     const end = this.basePfn + this.npages;
     for (let from = this.#aside.first(end); from < end; from = this.#aside.first(end)) {
       const runEnd = this.#aside.boundaryAfter(from, end);

@@ -23,6 +23,7 @@ import { cancelCopies, copyTarget, endCopy } from './reflink.ts';
 import { BlockSharing } from './sharing.ts';
 import { xfsGeometry, type XfsGeometry } from './xfsGeometry.ts';
 import { writtenAround } from './zeroout.ts';
+import { harden, type Journal } from './journal.ts';
 
 /** What a file has at a page: `npages` of one kind from `start` on. */
 export interface Iomap {
@@ -76,6 +77,8 @@ export class FileSystem {
   onEvict: ((inode: Inode) => void) | null = null;
   /** told of blocks that nobody has any more */
   onFreed: ((pfn: Pfn, npages: number) => void) | null = null;
+  /** what of its metadata a power cut would leave; null: nobody keeps track */
+  journal: Journal | null = null;
   /** deleted files whose blocks are still to be freed */
   readonly #evicted: Inode[] = [];
   #nextInode = 1;
@@ -141,6 +144,7 @@ export class FileSystem {
       opens: 0,
     };
     this.inodes.set(name, inode);
+    this.logged(inode);
     return inode;
   }
 
@@ -156,6 +160,7 @@ export class FileSystem {
     if (inode.unlinked) throw new HmmError('ENOENT', 'unlink', `${inode.name} is gone`);
     this.requireChangeable('unlink');
     inode.unlinked = true;
+    this.logged(inode);
     this.inodes.delete(inode.name);
     this.orphans.add(inode);
     this.evictIfUnused(inode);
@@ -232,6 +237,7 @@ export class FileSystem {
     if (done) endCopy(inode, index, end);
     else cancelCopies(inode, index, end);
     inode.metadataDirty = true;
+    this.logged(inode);
   }
 
   /** Is there room for pages `[index, end)` in whole units, and for what the file's tree may need? What other files have beyond their ends, or for copies, is taken back first. */
@@ -262,6 +268,7 @@ export class FileSystem {
     const first = { index, end: Math.min(piece.start + piece.npages, upTo) };
     const written = map.kind === 'unwritten' ? writtenAround(inode.extents, index, first.end, sizePages(inode), this.profile.zeroesAroundPages) : first;
     this.#write(inode, written.index, written.end);
+    this.logged(inode);
     const made = this.iomap(inode, index, end);
     // What was there behind is not looked at, though the new blocks may have joined it, with exceptions.
     const joins = map.kind === 'hole' ? this.xfs === null && this.platform.profile.filledHoleJoins : this.xfs !== null;
@@ -273,6 +280,7 @@ export class FileSystem {
   allocateWritten(inode: Inode, index: number, npages: number): void {
     this.#fill(inode, index, index + npages, true);
     this.#write(inode, index, index + npages);
+    this.logged(inode);
   }
 
   /** fallocate(2): gives holes in `[index, index + npages)` unwritten blocks. ENOSPC with nothing changed. */
@@ -280,22 +288,32 @@ export class FileSystem {
     this.inactivate();
     if (!this.hasRoom(inode, index, index + npages)) throw this.#full(inode, npages);
     this.#fill(inode, index, index + npages, npages > PREALLOCATE_PAGES_MAX && this.xfs === null);
+    this.logged(inode);
   }
 
   /** Makes `[index, end)` read as zeroes: what has blocks there becomes unwritten. Holes stay. */
   makeUnwritten(inode: Inode, index: number, end: number): void {
-    if (end > index && inode.extents.convert(index, end - index, 'unwritten') > 0) inode.metadataDirty = true;
+    if (end <= index || inode.extents.convert(index, end - index, 'unwritten') === 0) return;
+    inode.metadataDirty = true;
+    this.logged(inode);
   }
 
   /** Gives back the blocks of pages `[index, end)`. Their bytes stay as they are, as on a real device. */
   freeBlocks(inode: Inode, index: number, end: number): void {
+    this.dropBlocks(inode, index, end);
+    this.logged(inode);
+  }
+
+  /** The same as part of a change that is written down as a whole. */
+  dropBlocks(inode: Inode, index: number, end: number): void {
     forgetKept(this, inode);
     if (index >= end) return;
     forgetHoles(inode, index, end);
     // From the end on, as XFS takes extents out.
     for (const piece of inode.extents.punch(index, Math.min(end, FILE_PAGES_MAX) - index).reverse()) {
       for (const run of inode.reflinked ? this.sharing.release(piece.pfn, piece.npages) : [piece]) {
-        this.allocator.freeLater(run.pfn, run.npages);
+        if (this.platform.bugs.has('blocks-reused-early')) this.allocator.free(run.pfn, run.npages);
+        else this.allocator.freeLater(run.pfn, run.npages);
         this.onFreed?.(run.pfn, run.npages);
       }
       inode.metadataDirty = true;
@@ -307,14 +325,21 @@ export class FileSystem {
   setSize(inode: Inode, size: number): void {
     inode.size = size;
     inode.metadataDirty = true;
+    this.logged(inode);
     const { bus } = this.platform;
     if (bus.on) bus.emit({ type: 'size', file: inode.name, size });
   }
 
   /** A journal commit: the file's metadata is durable, and what any file has freed may be used again. */
   commit(inode: Inode): void {
+    harden(this, !this.platform.bugs.has('commit-without-fence'));
     inode.metadataDirty = false;
     this.allocator.settle();
+  }
+
+  /** A change of the file's metadata is whole: it and all before it may come through a power cut from now on. */
+  logged(inode: Inode): void {
+    if (this.journal !== null) this.journal.note(inode);
   }
 
   /** Pages that no file has. */
@@ -402,7 +427,10 @@ export class FileSystem {
       const map = this.iomap(inode, at, end);
       const upTo = Math.min(map.start + map.npages, end);
       if (map.kind === 'unwritten') {
-        this.platform.arena.content.zero((map.pfn + (at - map.start)) * 4096, (upTo - at) * 4096);
+        const { arena, persistence, bugs } = this.platform;
+        const paddr = (map.pfn + (at - map.start)) * 4096;
+        arena.content.zero(paddr, (upTo - at) * 4096);
+        if (persistence !== null && !bugs.has('new-blocks-unflushed')) persistence.flush(paddr, (upTo - at) * 4096);
         inode.extents.convert(at, upTo - at, 'mapped');
         inode.metadataDirty = true;
       }

@@ -11,3 +11,5 @@ export * from './reflink.ts';
 export * from './sharing.ts';
 export * from './backing.ts';
 export * from './zeroout.ts';
+export * from './journal.ts';
+export * from './powerCut.ts';

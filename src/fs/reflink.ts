@@ -29,11 +29,12 @@ export function shareRange(source: Inode, from: number, npages: number, dest: In
     const pfn = given.kind === 'mapped' ? given.pfn + (from + done - given.start) : -1;
     const same = given.kind === taken.kind && (pfn < 0 || pfn === taken.pfn + (to + done - taken.start));
     if (!same) {
-      if (taken.kind !== 'hole') fs.freeBlocks(dest, to + done, to + done + n);
+      if (taken.kind !== 'hole') fs.dropBlocks(dest, to + done, to + done + n);
       if (pfn >= 0) {
         fs.sharing.share(pfn, n);
         dest.extents.insert(to + done, pfn, n, 'mapped');
       }
+      fs.logged(dest);
     }
     done += n;
   }
@@ -69,7 +70,7 @@ export function copyTarget(inode: Inode, index: number, end: number): CopyTarget
 export function endCopy(inode: Inode, index: number, end: number): void {
   for (const { block, pfn, npages } of copiesWith(inode, index, end, 'mapped')) {
     inode.copies.punch(block, npages);
-    inode.fs.freeBlocks(inode, block, block + npages);
+    inode.fs.dropBlocks(inode, block, block + npages);
     inode.extents.insert(block, pfn, npages, 'mapped');
   }
 }

@@ -4,6 +4,7 @@ export type FailureKind =
   | 'size' // nor is its size
   | 'refused' // an operation that ought to succeed did not
   | 'let through' // an access that ought to be refused was not
+  | 'power cut' // what was promised is not there after one, or what never was is
   | 'rule' // a running check has a finding
   | 'crash'; // the kernel crashed, or spins for ever
 

@@ -21,19 +21,28 @@ export interface Mix {
   readonly closeOpenEvery: number;
   /** one in so many operations runs beside a mapped read; 0: none */
   readonly besideEvery: number;
+  /** the power fails in one of so many operations; 0: never */
+  readonly cutEvery: number;
   /** operations left out */
   readonly without: readonly OperationName[];
 }
 
 export const DEFAULT_MIX: Mix = {
-  seed: 1n, accessor: 'modern', operationBytes: 4096, fixedLength: false, readBoundary: 1, writeBoundary: 1, truncateBoundary: 1, closeOpenEvery: 128, besideEvery: 32, without: [],
+  seed: 1n, accessor: 'modern', operationBytes: 4096, fixedLength: false, readBoundary: 1, writeBoundary: 1, truncateBoundary: 1, closeOpenEvery: 128, besideEvery: 32, cutEvery: 0, without: [],
 };
+
+/** Where the power may fail, more is made durable. */
+const WEIGHTS_UNDER_CUTS: Readonly<Partial<Record<OperationName, number>>> = { fsync: 12, msync: 12, map: 6 };
 
 /** The classic ones come up alike, as there; ours, which mostly arrange the scene, less. */
 const WEIGHTS: Readonly<Record<OperationName, number>> = {
   read: 16, write: 16, mapread: 16, mapwrite: 16, truncate: 16, fallocate: 16, punch_hole: 16, zero_range: 16, collapse_range: 16, insert_range: 16,
   clone_range: 16, dedupe_range: 0, copy_range: 16, fsync: 4, msync: 4, map: 2, unmap: 2, mprotect: 2, fork: 1,
 };
+
+/** later than any operation has points: when it is over */
+const LATE = 9999;
+const NO_POWER = { flush: false, cut: null } as const;
 
 export class Generator {
   readonly #layout: Layout;
@@ -47,7 +56,8 @@ export class Generator {
     this.#random = new Random(mix.seed);
     for (const [name, weight] of Object.entries(WEIGHTS) as [OperationName, number][]) {
       if (mix.without.includes(name) || (name === 'clone_range' && !reflink)) continue;
-      for (let i = 0; i < weight; i++) this.#names.push(name);
+      const times = layout.power === 'off' ? weight : (WEIGHTS_UNDER_CUTS[name] ?? weight);
+      for (let i = 0; i < times; i++) this.#names.push(name);
     }
   }
 
@@ -71,7 +81,17 @@ export class Generator {
       closeOpen: mix.closeOpenEvery > 0 && random.below(mix.closeOpenEvery) === 0,
       skipped: false, process: processes === 1 ? 0 : random.below(processes), file, by: this.#accessor(),
       prot: name !== 'mprotect' ? 'rw' : random.below(2) === 0 ? 'none' : 'r', sync: name === 'map' && random.below(2) === 1, beside,
+      ...this.#power(name),
     };
+  }
+
+  #power(name: OperationName): Pick<Operation, 'flush' | 'cut'> {
+    const { cutEvery } = this.#mix;
+    const random = this.#random;
+    if (this.#layout.power === 'off') return NO_POWER;
+    const flush = name === 'mapwrite' && random.below(3) === 0;
+    if (cutEvery === 0 || random.below(cutEvery) > 0) return { flush, cut: null };
+    return { flush, cut: { point: random.below(2) === 0 ? LATE : random.below(16), seed: random.below(2 ** 24) } };
   }
 
   #accessor(): AccessorName {

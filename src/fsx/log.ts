@@ -9,12 +9,13 @@
  *   #! daxmirror-fsx 1 fs=ext4 profile=v6.1 page=any flen=0x40000 processes=1 files=1     the layout; first
  *   #! process=0 file=0 by=modern                                                         whose the next operations are
  *   #! beside=OFFSET,LENGTH,BY,PROCESS,SEED                                               of the next operation alone
+ *   #! flush=1  and  #! cut=POINT,SEED                                                    of the next operation alone
  *   #+ msync 0x0 0x1000 0x3000                                                            operations of ours: msync map unmap mprotect fork
  */
 import { nearest } from '../scenario/index.ts';
 import { PROFILES } from '../profile/index.ts';
 import {
-  ACCESSORS, CLASSIC_OPERATIONS, DEFAULT_LAYOUT, OWN_OPERATIONS, WITH_DEST, hex, type AccessorName, type Beside, type Layout, type Operation, type OperationName,
+  ACCESSORS, CLASSIC_OPERATIONS, DEFAULT_LAYOUT, OWN_OPERATIONS, WITH_DEST, hex, type AccessorName, type Beside, type Cut, type Layout, type Operation, type OperationName,
 } from './operation.ts';
 
 const VERSION = '1';
@@ -58,6 +59,8 @@ class LogReader {
   #ours = 0;
   #by: AccessorName = 'modern';
   #beside: Beside | null = null;
+  #cut: Cut | null = null;
+  #flush = false;
   readonly #operations: Operation[] = [];
   #reach = DEFAULT_LAYOUT.fileBytes;
 
@@ -75,6 +78,7 @@ class LogReader {
   end(lines: number): OperationLog {
     this.#at = lines;
     if (this.#beside !== null) this.#bad('a read beside an operation, and no operation follows');
+    if (this.#cut !== null || this.#flush) this.#bad('a power cut or a flush of an operation, and no operation follows');
     return { layout: this.#layout ?? { ...DEFAULT_LAYOUT, fileBytes: this.#reach }, ours: this.#layout !== null, operations: this.#operations };
   }
 
@@ -91,7 +95,9 @@ class LogReader {
       else if (key === 'file') this.#ours = this.#below(word, value, files);
       else if (key === 'by') this.#by = this.#oneOf(word, value, ACCESSORS);
       else if (key === 'beside') this.#beside = this.#besideOf(word, value.split(','));
-      else this.#bad(`unknown word ${nearest(key, ['process', 'file', 'by', 'beside'])}`);
+      else if (key === 'cut') this.#cut = this.#cutOf(word, value.split(','));
+      else if (key === 'flush') this.#flush = this.#below(word, value, 2) === 1;
+      else this.#bad(`unknown word ${nearest(key, ['process', 'file', 'by', 'beside', 'cut', 'flush'])}`);
     }
   }
 
@@ -107,7 +113,9 @@ class LogReader {
       else if (key === 'flen') layout = { ...layout, fileBytes: Math.max(1, this.#number(value)) };
       else if (key === 'processes') layout = { ...layout, processes: 1 + this.#below(word, String(this.#number(value) - 1), PLACES_MAX) };
       else if (key === 'files') layout = { ...layout, files: 1 + this.#below(word, String(this.#number(value) - 1), PLACES_MAX) };
-      else this.#bad(`unknown word ${nearest(key, ['fs', 'profile', 'page', 'flen', 'processes', 'files'])}`);
+      else if (key === 'power') layout = { ...layout, power: this.#oneOf(word, value, ['off', 'adr', 'eadr']) };
+      else if (key === 'points') layout = { ...layout, everyPoint: this.#oneOf(word, value, ['some', 'all']) === 'all' };
+      else this.#bad(`unknown word ${nearest(key, ['fs', 'profile', 'page', 'flen', 'processes', 'files', 'power', 'points'])}`);
     }
     this.#layout = layout;
   }
@@ -131,9 +139,18 @@ class LogReader {
       name, offset, length, dest: count === 4 ? dest : 0, size: numbers[count - 1] as number, skipped,
       keepSize: flags.includes('keep_size'), closeOpen: flags.includes('close_open'), sync: flags.includes('sync'),
       prot: (flags.find((flag) => PROTECTIONS.includes(flag)) ?? 'rw') as Operation['prot'],
-      process: this.#process, file: this.#ours, by: this.#by, beside: this.#beside,
+      process: this.#process, file: this.#ours, by: this.#by, beside: this.#beside, flush: this.#flush, cut: this.#cut,
     });
     this.#beside = null;
+    this.#cut = null;
+    this.#flush = false;
+  }
+
+  #cutOf(word: string, parts: readonly string[]): Cut {
+    const [point = '', seed = ''] = parts;
+    if (parts.length !== 2) this.#bad(`'${word}' is not cut=POINT,SEED`);
+    if (this.#layout === null || this.#layout.power === 'off') this.#bad(`'${word}': the log's first line says nothing of power=adr or power=eadr`);
+    return { point: this.#number(point), seed: this.#number(seed) };
   }
 
   #besideOf(word: string, parts: readonly string[]): Beside {
@@ -176,8 +193,9 @@ class LogReader {
 export class LogWriter {
   #who = 'process=0 file=0 by=modern';
 
-  head({ fs, profile, page, fileBytes, processes, files }: Layout): string {
-    return `#! ${MAGIC} ${VERSION} fs=${fs} profile=${profile} page=${page} flen=${hex(fileBytes)} processes=${processes} files=${files}\n`;
+  head({ fs, profile, page, fileBytes, processes, files, power, everyPoint }: Layout): string {
+    const cuts = `${power === 'off' ? '' : ` power=${power}`}${everyPoint ? ' points=all' : ''}`;
+    return `#! ${MAGIC} ${VERSION} fs=${fs} profile=${profile} page=${page} flen=${hex(fileBytes)} processes=${processes} files=${files}${cuts}\n`;
   }
 
   lines(operation: Operation): string {
@@ -191,7 +209,8 @@ export class LogWriter {
     const flags = [
       operation.keepSize ? ' keep_size' : '', operation.closeOpen ? ' close_open' : '', name === 'mprotect' ? ` ${operation.prot}` : '', operation.sync ? ' sync' : '',
     ];
-    return `${whose}${race}${own}${operation.skipped ? 'skip ' : ''}${name} ${numbers.join(' ')}${flags.join('')}\n`;
+    const power = `${operation.flush ? '#! flush=1\n' : ''}${operation.cut === null ? '' : `#! cut=${operation.cut.point},${operation.cut.seed}\n`}`;
+    return `${whose}${race}${power}${own}${operation.skipped ? 'skip ' : ''}${name} ${numbers.join(' ')}${flags.join('')}\n`;
   }
 }
 

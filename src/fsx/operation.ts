@@ -27,6 +27,14 @@ export interface Beside {
   readonly seed: number;
 }
 
+/** The power fails while an operation runs, or after it. */
+export interface Cut {
+  /** flushes, fences and journal commits of the operation before it; where there are fewer, it fails at the end */
+  readonly point: number;
+  /** of what is left */
+  readonly seed: number;
+}
+
 export interface Operation {
   readonly name: OperationName;
   /** bytes */
@@ -47,6 +55,9 @@ export interface Operation {
   /** of map: MAP_SYNC */
   readonly sync: boolean;
   readonly beside: Beside | null;
+  /** mapwrite: the stored bytes are flushed from the caches by who stored them (clwb, sfence) */
+  readonly flush: boolean;
+  readonly cut: Cut | null;
 }
 
 /** The ways in which a run is laid out; a log carries them. */
@@ -58,20 +69,24 @@ export interface Layout {
   readonly fileBytes: number;
   readonly processes: number;
   readonly files: number;
+  /** what a power cut leaves is kept track of: the caches are lost, or (eADR) are not */
+  readonly power: 'off' | 'adr' | 'eadr';
+  /** what a cut at every single point would leave is looked at */
+  readonly everyPoint: boolean;
 }
 
-export const DEFAULT_LAYOUT: Layout = { fs: 'ext4', profile: 'v6.1', page: 'any', fileBytes: 256 * 1024, processes: 1, files: 1 };
+export const DEFAULT_LAYOUT: Layout = { fs: 'ext4', profile: 'v6.1', page: 'any', fileBytes: 256 * 1024, processes: 1, files: 1, power: 'off', everyPoint: false };
 
 /** Files share and shift whole blocks. */
 export const BLOCK_BYTES = 4096;
 
 /** `mapwrite 0x1000..0x1200 of file0 by modern in process0` */
-export function operationText({ name, offset, length, dest, process, file, by, beside }: Operation): string {
+export function operationText({ name, offset, length, dest, process, file, by, beside, flush }: Operation): string {
   const where = name === 'truncate' ? `to ${hex(length)}` : name === 'fsync' ? '' : `${hex(offset)}..${hex(offset + length)}`;
   const to = WITH_DEST.includes(name) ? ` to ${hex(dest)}` : '';
   const who = MAPPED.includes(name) ? ` by ${by}` : '';
   const race = beside === null ? '' : `, beside a read of ${hex(beside.offset)}..${hex(beside.offset + beside.length)} by ${beside.by} in process${beside.process}`;
-  return `${name} ${where}${to} of file${file}${who} in process${process}${race}`.replace('  ', ' ');
+  return `${name} ${where}${to} of file${file}${who}${flush ? ', flushed,' : ''} in process${process}${race}`.replace('  ', ' ');
 }
 
 export function hex(n: number): string {

@@ -3,6 +3,7 @@
  *
  * Where it has lost the right that an access needs, the access is tried all the same and must be refused; then the right is given back.
  */
+import { ACCESS_READ } from '../abi.ts';
 import { Deadlock, HmmError } from '../errno.ts';
 import type { Checker } from '../check/index.ts';
 import { VM_NOHUGEPAGE, VM_READ, VM_WRITE, mmap, mprotect, msync, munmap, type MappedFile, type Mm } from '../mm/index.ts';
@@ -29,6 +30,7 @@ export class FsxProcess {
   readonly #areas: readonly GuestArea[];
   /** of each page of each area */
   readonly #rights: readonly Uint8Array[];
+  readonly #synchronous: boolean[] = [];
   readonly #accessors = new Map<AccessorName, Accessor>();
 
   constructor(mm: Mm, layout: Layout, checker: Checker | null) {
@@ -66,6 +68,25 @@ export class FsxProcess {
     const vmFlags = this.#layout.page === '4K' ? VM_NOHUGEPAGE : 0;
     yield* mmap(this.mm, { npages, prot: VM_READ | VM_WRITE, shared: true, file: mapped, pgoff: 0, start: vpn, fixed: 'fixed', sync, vmFlags });
     this.#rightsOf(file).fill(WRITE);
+    this.#synchronous[file] = sync;
+  }
+
+  /** Is the file mapped with MAP_SYNC? */
+  isSynchronous(file: number): boolean {
+    return this.#synchronous[file] === true;
+  }
+
+  /** clwb of bytes that are mapped, and sfence. */
+  flush(file: number, offset: number, length: number): void {
+    const { persistence } = this.mm.platform;
+    for (let done = 0; persistence !== null && done < length; ) {
+      const at = offset + done;
+      const n = Math.min(length - done, 4096 - (at % 4096));
+      const pfn = this.mm.pageTable.translate(this.vpnOf(file) + Math.floor(at / 4096), ACCESS_READ);
+      if (pfn >= 0) persistence.flush(pfn * 4096 + (at % 4096), n);
+      done += n;
+    }
+    persistence?.fence();
   }
 
   *unmap(file: number, { offset, length }: Operation): Sleepable<void> {
@@ -83,10 +104,12 @@ export class FsxProcess {
     this.#rightsOf(file).fill(RIGHTS[prot], first, end);
   }
 
-  *sync(file: number, { offset, length }: Operation): Sleepable<void> {
+  /** False: part of it is not mapped, and nothing was done. */
+  *sync(file: number, { offset, length }: Operation): Sleepable<boolean> {
     const { first, end } = this.#pages(offset, length);
-    if (first >= end || this.#rightsOf(file).subarray(first, end).includes(UNMAPPED)) return;
+    if (first >= end || this.#rightsOf(file).subarray(first, end).includes(UNMAPPED)) return false;
     yield* msync(this.mm, this.vpnOf(file) + first, end - first, 'sync');
+    return true;
   }
 
   /** Makes bytes of the file accessible, after the access has been refused where it ought to be. Throws FsxFailure 'let through'. */
@@ -106,7 +129,7 @@ export class FsxProcess {
   /** All rights back, everywhere. */
   *restore(file: number, mapped: MappedFile): Sleepable<void> {
     const rights = this.#rightsOf(file);
-    if (rights.includes(UNMAPPED)) yield* this.map(file, mapped, false);
+    if (rights.includes(UNMAPPED)) yield* this.map(file, mapped, this.#layout.power !== 'off');
     else if (rights.some((right) => right !== WRITE)) yield* mprotect(this.mm, this.vpnOf(file), rights.length, VM_READ | VM_WRITE);
     rights.fill(WRITE);
   }

@@ -10,6 +10,7 @@ import { MiB } from '../units.ts';
 import { FsxFailure, type FailureKind } from './failure.ts';
 import { Generator, type Mix } from './generate.ts';
 import type { AccessorName, Layout, Operation, OperationName } from './operation.ts';
+import type { CutCounts } from './powerCut.ts';
 import { Scene, arenaBytes } from './scene.ts';
 import { Noise } from './shadow.ts';
 import { shrink } from './shrink.ts';
@@ -31,6 +32,8 @@ export interface FsxOptions {
   /** the first one to be carried out, from 1; those before it are only reckoned */
   readonly begin?: number;
   readonly bugs?: readonly BugSwitch[];
+  /** stop after so many power cuts */
+  readonly cutsMax?: number;
   /** run the rules of check/ after every operation */
   readonly check?: boolean;
   /** called now and then; true: stop */
@@ -62,6 +65,8 @@ export interface FsxResult {
   readonly counts: Readonly<Partial<Record<OperationName, number>>>;
   /** mapped accesses by who carried them out */
   readonly accesses: Readonly<Partial<Record<AccessorName, number>>>;
+  /** of power cuts; null: nobody kept track */
+  readonly cuts: Readonly<CutCounts> | null;
   readonly failure: FsxFinding | null;
   /** what the files held at the end */
   readonly contents: readonly Uint8Array[];
@@ -78,6 +83,7 @@ export async function runFsx(options: FsxOptions): Promise<FsxResult> {
   await run.toEnd();
   scene.close();
   const { failure } = run;
+  const cuts = scene.power?.counts ?? null;
   return {
     passed: failure === null,
     interrupted: run.interrupted,
@@ -85,6 +91,7 @@ export async function runFsx(options: FsxOptions): Promise<FsxResult> {
     skipped: run.skipped,
     counts: run.counts,
     accesses: run.accesses,
+    cuts: cuts === null ? null : { ...cuts },
     failure: failure === null ? null : await findingOf(options, core, noise, failure, scene.count),
     contents: failure === null ? layoutFiles(layout).map((file) => scene.contents(file)) : [],
   };
@@ -162,16 +169,18 @@ class Run {
     while (scene.count < upTo) {
       const operation = this.#source(scene);
       if (operation === null) break;
-      scene.simulate(operation);
+      if (scene.power === null) scene.simulate(operation);
+      else scene.step(operation); // what a power cut leaves is not to be reckoned
     }
-    scene.writeImages();
+    if (scene.power === null) scene.writeImages();
   }
 
   /** False: there is no more. */
   #stretch(upTo: number): boolean {
     const scene = this.#scene;
-    const { onOperation, operations } = this.#options;
+    const { onOperation, operations, cutsMax = Infinity } = this.#options;
     while (scene.count < upTo) {
+      if (scene.power !== null && scene.power.counts.cuts >= cutsMax) return false;
       const operation = this.#source(scene);
       if (operation === null) return false;
       const skipped = scene.skips(operation);
@@ -221,14 +230,15 @@ async function newCore({ layout, mix, bugs = [] }: FsxOptions, profile: KernelPr
 /** Made again, without carrying anything out; those that are passed over say so. */
 function operationsUpTo(options: FsxOptions, core: MachineCore, noise: Noise, count: number): Operation[] {
   core.reset();
-  const scene = new Scene(core, options.layout, noise, false);
+  const scene = new Scene(core, { ...options.layout, everyPoint: false }, noise, false);
   const source = sourceOf(options, scene);
   const operations: Operation[] = [];
   while (scene.count < count) {
     const operation = source(scene);
     if (operation === null) break;
-    if (!scene.skips(operation)) operations.push(operation);
-    scene.simulate(operation);
+    if (!scene.skips(operation) || operation.cut !== null) operations.push(operation);
+    if (scene.power === null || scene.count === count - 1) scene.simulate(operation);
+    else scene.step(operation);
   }
   return operations;
 }

@@ -7,7 +7,7 @@
 import { Checker, findingText } from '../check/index.ts';
 import { daxZeroRange, openDaxFile } from '../dax/index.ts';
 import { Deadlock, HmmError, InvariantError, KernelCrash, Livelock } from '../errno.ts';
-import { FILE_PAGES_MAX, type FileSystem, type Inode } from '../fs/index.ts';
+import { FILE_PAGES_MAX, mountImage, type FileSystem, type Inode, type PmemImage } from '../fs/index.ts';
 import type { MachineCore } from '../machine.ts';
 import { exitMm, type FallocMode, type FileCalls, type MappedFile } from '../mm/index.ts';
 import { Random, type Policy, type Sleepable } from '../sched/index.ts';
@@ -15,6 +15,7 @@ import { MiB, alignUp } from '../units.ts';
 import type { Accessor } from './accessors.ts';
 import { FsxFailure } from './failure.ts';
 import { hex, operationText, type AccessorName, type Beside, type Layout, type Operation } from './operation.ts';
+import { PowerOff, PowerWatch } from './powerCut.ts';
 import { FsxProcess } from './process.ts';
 import { Noise, Seen, Shadow } from './shadow.ts';
 
@@ -28,10 +29,13 @@ interface OpenFile {
 
 export class Scene {
   readonly core: MachineCore;
-  readonly fs: FileSystem;
-  readonly checker: Checker | null;
-  readonly #files: readonly OpenFile[];
-  readonly #processes: readonly FsxProcess[];
+  readonly power: PowerWatch | null;
+  readonly #layout: Layout;
+  readonly #isChecked: boolean;
+  #fs: FileSystem;
+  #checker: Checker | null = null;
+  #files: readonly OpenFile[] = [];
+  #processes: readonly FsxProcess[] = [];
   readonly #noise: Noise;
   readonly #seen: Seen;
   readonly #used = new Set<AccessorName>();
@@ -42,17 +46,20 @@ export class Scene {
   constructor(core: MachineCore, layout: Layout, noise: Noise, check: boolean) {
     this.core = core;
     this.#noise = noise;
-    this.fs = core.newFileSystem('pmem0', deviceBytes(layout) / 4096, layout.fs);
-    this.#files = Array.from({ length: layout.files }, (_, i) => {
-      const inode = this.fs.create(`file${i}`);
-      inode.opens++;
-      return { inode, mapped: openDaxFile(inode, true), shadow: new Shadow(layout.fileBytes, noise) };
-    });
-    const mms = Array.from({ length: layout.processes }, (_, i) => core.newMm(`process${i}`));
-    this.checker = check ? new Checker(core, { findingsMax: 1 }) : null;
-    this.checker?.watchBlocks(this.fs);
-    this.#processes = mms.map((mm) => new FsxProcess(mm, layout, this.checker));
+    this.#layout = layout;
+    this.#isChecked = check;
     this.#seen = new Seen(layout.fileBytes);
+    const { power, everyPoint } = layout;
+    this.power = power === 'off' ? null : new PowerWatch(core.trackPersistence({ eadr: power === 'eadr' }), noise, everyPoint);
+    this.#fs = this.#boot(null);
+  }
+
+  get fs(): FileSystem {
+    return this.#fs;
+  }
+
+  get checker(): Checker | null {
+    return this.#checker;
   }
 
   sizeOf(file: number): number {
@@ -66,6 +73,11 @@ export class Scene {
   /** The next operation. Throws FsxFailure. */
   step(operation: Operation): void {
     const number = this.count++;
+    if (this.power === null) this.#perform(operation, number);
+    else this.#performPowered(this.power, operation, number);
+  }
+
+  #perform(operation: Operation, number: number): void {
     if (this.skips(operation)) {
       if (operation.closeOpen) this.#run('close', this.#closeOpen(operation.file));
       return;
@@ -122,6 +134,55 @@ export class Scene {
 
   // ── inside ──
 
+  /** The machine comes up, with what a power cut left or with empty files. */
+  #boot(image: PmemImage | null): FileSystem {
+    const { core } = this;
+    const layout = this.#layout;
+    const fs = core.newFileSystem('pmem0', deviceBytes(layout) / 4096, layout.fs);
+    if (image !== null) mountImage(fs, image);
+    this.#files = Array.from({ length: layout.files }, (_, i) => {
+      const inode = image === null ? fs.create(`file${i}`) : fs.lookup(`file${i}`);
+      inode.opens++;
+      return { inode, mapped: openDaxFile(inode, true), shadow: new Shadow(layout.fileBytes, this.#noise) };
+    });
+    const mms = Array.from({ length: layout.processes }, (_, i) => core.newMm(`process${i}`));
+    this.#checker = this.#isChecked ? new Checker(core, { findingsMax: 1 }) : null;
+    this.#checker?.watchBlocks(fs);
+    this.#processes = mms.map((mm) => new FsxProcess(mm, layout, this.#checker));
+    this.#used.clear();
+    this.#fs = fs;
+    if (this.power !== null) this.#settle(this.power);
+    return fs;
+  }
+
+  /** What lies in the last page of a file beyond its end goes, as after a truncate to the size that it has; then all is durable. */
+  #settle(power: PowerWatch): void {
+    for (const { inode, mapped, shadow } of this.#files) {
+      const calls = mapped.calls as FileCalls;
+      this.#run('truncate', calls.truncate(inode.size));
+      this.#run('fsync', calls.sync(0, FILE_PAGES_MAX));
+      this.#run('read', calls.read(0, shadow.bytes));
+      shadow.size = inode.size;
+    }
+    power.start(this.#fs, this.#files.map(({ inode, shadow }) => ({ name: inode.name, bytes: shadow.bytes, size: shadow.size })));
+  }
+
+  /** An operation while it is kept what of it is durable; the power may fail. */
+  #performPowered(power: PowerWatch, operation: Operation, number: number): void {
+    power.begin(operation, number, !this.skips(operation));
+    try {
+      this.#perform(operation, number);
+      power.end(operation, number);
+    } catch (error) {
+      if (!(error instanceof PowerOff)) throw error;
+    }
+    if (operation.cut === null) return;
+    const image = power.cut(operation);
+    this.#checker?.close();
+    this.core.reset();
+    this.#boot(image);
+  }
+
   #run(op: string, body: Sleepable<void | number>): void {
     try {
       this.core.platform.sched.runToEnd(op, body);
@@ -146,7 +207,9 @@ export class Scene {
         if (offset + length > shadow.size) yield* calls.truncate(offset + length);
         yield* process.ensure(file, mapped, { offset, length, write: true, by });
         this.#used.add(by);
-        return yield* process.accessor(by).write(process.vpnOf(file) + Math.floor(offset / 4096), offset % 4096, this.#noise.of(number, offset, length));
+        yield* process.accessor(by).write(process.vpnOf(file) + Math.floor(offset / 4096), offset % 4096, this.#noise.of(number, offset, length));
+        if (operation.flush) this.#flush(process, operation, number);
+        return;
       case 'fork':
         return yield* this.#fork(process, operation, number);
       case 'truncate':
@@ -164,9 +227,11 @@ export class Scene {
         return yield* this.#write(calls, dest, bytes);
       }
       case 'fsync':
-        return yield* calls.sync(0, FILE_PAGES_MAX);
+        yield* calls.sync(0, FILE_PAGES_MAX);
+        return this.power?.synced(file, number);
       case 'msync':
-        return yield* process.sync(file, operation);
+        if (yield* process.sync(file, operation)) this.power?.synced(file, number, offset, offset + length);
+        return;
       case 'map':
         return yield* process.map(file, mapped, operation.sync);
       case 'unmap':
@@ -176,6 +241,12 @@ export class Scene {
       default:
         return yield* calls.fallocate(FALLOC[name] as FallocMode, offset, length);
     }
+  }
+
+  /** Who has stored flushes it: durable with MAP_SYNC, and else if the metadata is. */
+  #flush(process: FsxProcess, { file, offset, length }: Operation, number: number): void {
+    process.flush(file, offset, length);
+    if (process.isSynchronous(file)) this.power?.persisted(file, number, offset, length);
   }
 
   *#read(file: number, offset: number, length: number): Sleepable<void> {

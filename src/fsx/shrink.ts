@@ -43,7 +43,7 @@ export function shrink(operations: readonly Operation[], fails: (operations: rea
     if (chunk > 1) chunk = Math.ceil(chunk / 2);
   }
   for (let i = 0; i < now.length; i++) {
-    for (const plain of [{ beside: null }, { closeOpen: false }, { process: 0 }] as const) {
+    for (const plain of [{ beside: null }, { closeOpen: false }, { process: 0 }, { cut: null }, { flush: false }] as const) {
       const changed = now.map((operation, j) => (j === i ? { ...operation, ...plain } : operation));
       if (JSON.stringify(changed[i]) !== JSON.stringify(now[i]) && tryOut(changed)) now = changed;
     }

@@ -2,6 +2,7 @@
 import type { Arena } from '../arena/index.ts';
 import type { EventBus } from '../events/events.ts';
 import type { AnonVmas, FileOwners, HugePools, PageLocks, PageRecords, Ram, SwapCache } from '../page/index.ts';
+import type { Persistence } from '../persistence/index.ts';
 import type { BugSwitch, KernelProfile } from '../profile/index.ts';
 import type { Random, Scheduler } from '../sched/index.ts';
 import type { PgMaps } from './pgmap.ts';
@@ -27,6 +28,8 @@ export interface Platform {
   readonly levels: 4 | 5;
   /** high half of a devmap entry's flags under this profile */
   readonly devmapHi: number;
+  /** what a power cut would leave of persistent memory; null: nobody keeps track */
+  persistence: Persistence | null;
   /** counts since the machine was made or reset */
   readonly counts: Counts;
 }

@@ -28,7 +28,7 @@ export function* msync(mm: Mm, start: Vpn, npages: number, mode: MsyncMode): Sle
     if (mode === 'invalidate' && vma.has(VM_LOCKED)) throw new HmmError('EBUSY', 'msync', 'the area is locked', addrOf(at));
     const upTo = Math.min(end, vma.end);
     const { calls } = vma.file ?? {};
-    if (mode === 'sync' && vma.isShared && calls !== undefined) yield* calls.sync(vma.pgoffOf(at), vma.pgoffOf(at) + (upTo - at));
+    if (mode === 'sync' && vma.isShared && calls !== undefined) yield* calls.sync(vma.pgoffOf(at), vma.pgoffOf(at) + (upTo - at) - (mm.platform.bugs.has('msync-off-by-one') ? 1 : 0));
     at = upTo;
   }
   if (gap) throw new HmmError('ENOMEM', 'msync', 'part of the range is not mapped', addrOf(start));

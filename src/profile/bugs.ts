@@ -170,14 +170,29 @@ const CORE = {
   },
 } as const satisfies Bugs;
 
+/** Of what is to survive a power cut: `daxmirror fsx --power-cut --bug` finds them. */
+const POWER = {
+  'fsync-skips-flush': { what: 'write-back cleans dirty entries of a DAX file and does not flush their cache lines' },
+  'write-cached': { what: 'write(2) to a DAX file copies through the cache, and nothing flushes what it wrote' },
+  'commit-without-fence': { what: 'a journal commit does not fence what was flushed before it' },
+  'new-blocks-unflushed': { what: 'new blocks are zeroed in the cache alone: after a power cut they have the bytes of who had them before' },
+  'blocks-reused-early': { what: 'freed blocks are used again before the journal says that they are free' },
+  'sync-fault-without-commit': { what: 'a write fault of a MAP_SYNC mapping does not commit the metadata that leads to its block' },
+  'sync-copy-unflushed': { what: 'a write fault of a MAP_SYNC mapping does not flush the copy that it makes of a shared block' },
+  'copy-edges-unflushed': { what: 'write(2) to part of a shared block does not flush what it copies around its own bytes' },
+  'device-fault-not-dirty': { what: 'what a device faults in for writing is not marked dirty: fsync passes over what it stores' },
+  'msync-off-by-one': { what: 'msync leaves out the last page of its range' },
+} as const satisfies Bugs;
+
 function names<B extends Bugs>(bugs: B): readonly (keyof B & string)[] {
   return Object.keys(bugs);
 }
 
 /** Every switch by name, with what it does. */
-export const BUGS = { ...SEED, ...DEVICE, ...DRIVER, ...UNTOLD, ...CORE } as const;
+export const BUGS = { ...SEED, ...DEVICE, ...DRIVER, ...UNTOLD, ...CORE, ...POWER } as const;
 export const SEED_BUGS = names(SEED);
 export const DEVICE_BUGS = names(DEVICE);
+export const POWER_BUGS = names(POWER);
 export const UNTOLD_BUGS = names(UNTOLD);
 export const BUG_SWITCHES = names(BUGS);
 export type BugSwitch = keyof typeof BUGS;

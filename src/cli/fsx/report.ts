@@ -20,13 +20,21 @@ export function reportText(result: FsxResult, info: RunInfo, paint: Paint): stri
   const head = [
     `${fs} of ${profile}`, `${counted(files, 'file')} up to ${bytesInWords(fileBytes)}`, counted(processes, 'process'), `mapped accesses by ${accessor}`,
     ...(page === 'any' ? [] : [`pages of ${page}`]), replayed === null ? `seed ${seed}` : `log ${replayed}`, ...(bug === null ? [] : [`bug ${bug}`]), ...(check ? ['rules checked'] : []),
+    ...(layout.power === 'off' ? [] : [layout.power === 'adr' ? 'caches volatile' : 'caches durable']),
   ];
   const done = `${grouped(result.operations)} operations, ${grouped(result.skipped)} of them passed over`;
   const speed = `${(elapsedMs / 1000).toFixed(1)} s, ${grouped(Math.round(result.operations / (elapsedMs / 1000)))} a second`;
   const lines = [paint.dim(head.join(', '))];
   if (result.failure !== null) lines.push(...failureLines(result.failure, info, paint));
-  else lines.push(`${paint.good('✓')} ${done}, in ${speed}`, paint.dim(`  ${listed(result.counts)}`), paint.dim(`  mapped accesses: ${listed(result.accesses)}`));
+  else lines.push(`${paint.good('✓')} ${done}, in ${speed}`, paint.dim(`  ${listed(result.counts)}`), paint.dim(`  mapped accesses: ${listed(result.accesses)}`), ...cutLines(result.cuts, paint));
   return `${lines.join('\n')}\n`;
+}
+
+function cutLines(cuts: FsxResult['cuts'], paint: Paint): string[] {
+  if (cuts === null) return [];
+  const { cuts: times, points, images, linesLost, recordsLost } = cuts;
+  const what = [...(times > 0 ? [counted(times, 'power cut')] : []), ...(points > 0 ? [counted(points, 'moment')] : [])];
+  return [`${paint.good('✓')} ${what.length === 0 ? 'no power cut' : what.join(', ')}, ${counted(images, 'image')} looked at: ${counted(linesLost, 'cache line')} and ${counted(recordsLost, 'change')} of metadata lost, nothing of what was durable`];
 }
 
 function failureLines(failure: FsxFinding, { layout, bug, check }: RunInfo, paint: Paint): string[] {
@@ -44,12 +52,12 @@ function failureLines(failure: FsxFinding, { layout, bug, check }: RunInfo, pain
 }
 
 export function reportJson(result: FsxResult, { layout, seed, accessor, bug, check, elapsedMs, replayed }: RunInfo): string {
-  const { passed, interrupted, operations, skipped, counts, accesses, failure } = result;
+  const { passed, interrupted, operations, skipped, counts, accesses, cuts, failure } = result;
   const found = failure === null ? null : {
     kind: failure.kind, what: failure.what, at: failure.at, fields: failure.fields,
     shrunk: { operations: failure.shrunk.length, what: failure.shrunkWhat, runs: failure.shrinkRuns, whole: failure.shrunkWhole, log: logText(layout, failure.shrunk) },
   };
-  return `${JSON.stringify({ passed, interrupted, seed, accessor, bug, check, replayed, layout, operations, skipped, counts, accesses, elapsedMs: Math.round(elapsedMs), failure: found }, null, 2)}\n`;
+  return `${JSON.stringify({ passed, interrupted, seed, accessor, bug, check, replayed, layout, operations, skipped, counts, accesses, cuts, elapsedMs: Math.round(elapsedMs), failure: found }, null, 2)}\n`;
 }
 
 function counted(n: number, what: string): string {

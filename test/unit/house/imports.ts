@@ -22,6 +22,7 @@ export const TIERS: readonly (readonly string[])[] = [
   ['events'],
   ['sched'],
   ['arena'],
+  ['persistence'],
   ['page'],
   ['pgtable'],
   ['memremap'],

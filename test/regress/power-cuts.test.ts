@@ -1,0 +1,64 @@
+/** Bug switches of what survives a power cut: off nothing is found, on a cut finds it, and the report says what is missing and whose store it was. */
+import { describe, expect, it } from 'vitest';
+import { DEFAULT_LAYOUT, DEFAULT_MIX, logText, parseLog, runFsx, type FsxOptions, type Layout, type Mix } from '../../dist/fsx/index.js';
+
+function options(layout: Partial<Layout>, mix: Partial<Mix>, more: Partial<FsxOptions> = {}): FsxOptions {
+  return { layout: { ...DEFAULT_LAYOUT, power: 'adr', ...layout }, mix: { ...DEFAULT_MIX, cutEvery: 30, ...mix }, operations: 3000, ...more };
+}
+
+/** Few operations that show it; the power fails after the last, a read of nothing. */
+describe('power cuts: what is broken is found', () => {
+  for (const [bug, head, lines, says] of [
+    ['fsync-skips-flush', 'fs=ext4', 'truncate 0 0x4000 0\nmapwrite 0x1000 0x100 0x4000\nfsync 0 0 0x4000', /0x1000..0x1100 of file0 is lost: stored by operation 2: mapwrite .* by modern .*made durable by operation 3: fsync[^]*missing: a flush of its cache line/],
+    ['fsync-skips-flush', 'fs=ext4', '#! by=kvm\ntruncate 0 0x4000 0\nmapwrite 0x1000 0x100 0x4000\nfsync 0 0 0x4000', /stored by operation 2: mapwrite .* by kvm/],
+    ['write-cached', 'fs=ext4', 'write 0 0x100 0\nfsync 0 0 0x100', /lost: stored by operation 1: write .*made durable by operation 2: fsync[^]*missing: a flush of its cache line/],
+    ['commit-without-fence', 'fs=ext4', 'write 0 0x100 0\nfsync 0 0 0x100', /missing: a fence after the flush of its cache line/],
+    ['new-blocks-unflushed', 'fs=xfs profile=v6.12', 'write 0 0x4000 0\ntruncate 0 0x2000 0x4000\nfsync 0 0 0x4000\ntruncate 0 0x4000 0x2000\nwrite 0x2010 0x10 0x4000\nfsync 0 0 0x4000', /0x2040..0x3000 of file0 is not zero any more: zeroed by operation 4: truncate .*made durable by operation 6/],
+    ['blocks-reused-early', 'fs=xfs profile=v6.12 files=2', 'write 0 0x1000 0\nfsync 0 0 0x1000\ntruncate 0 0 0x1000\n#! file=1\nwrite 0 0x1000 0', /0x0..0x1000 of file0 is lost: stored by operation 1: write/],
+    ['sync-fault-without-commit', 'fs=ext4', '#! flush=1\nmapwrite 0x1000 0x100 0', /may have 0x1100\n.*promised by operation 1: mapwrite .* flushed[^]*missing: a journal commit of the metadata/],
+    ['sync-copy-unflushed', 'fs=xfs profile=v6.12', 'write 0 0x1000 0\nclone_range 0 0x1000 0x1000 0x1000\nfsync 0 0 0x2000\n#! flush=1\nmapwrite 0x1800 0x10 0x2000', /0x1000..0x1800 of file0 is lost: stored by operation 1: write .*made durable by operation 3: fsync[^]*missing: a flush of its cache line/],
+    ['copy-edges-unflushed', 'fs=xfs profile=v6.12', 'write 0 0x1000 0\nclone_range 0 0x1000 0x1000 0x1000\nwrite 0x1800 0x10 0x2000\nfsync 0 0 0x2000', /0x1000..0x1800 of file0 is lost: stored by operation 1: write/],
+    ['device-fault-not-dirty', 'fs=ext4', 'write 0 0x4000 0\nmapwrite 0x1000 0x100 0x4000\nfsync 0 0 0x4000', /0x1000..0x1100 of file0 is lost: .* by modern/],
+    ['device-fault-not-dirty', 'fs=ext4', '#! by=2019\nwrite 0 0x4000 0\nmapwrite 0x1000 0x100 0x4000\nfsync 0 0 0x4000', /0x1000..0x1100 of file0 is lost: .* by 2019/],
+    ['msync-off-by-one', 'fs=ext4', 'mapwrite 0 0x2000 0\n#+ msync 0 0x2000 0x2000', /0x1000..0x2000 of file0 is lost: .*made durable by operation 2: msync/],
+    ['flush-first-page', 'fs=ext4 flen=0x400000', 'fallocate 0 0x400000 0\nmapwrite 0x1ff000 0x2000 0x400000\nfsync 0 0 0x400000', /0x1ff000..0x200000 of file0 is lost: [^]*missing: a flush of its cache line/],
+  ] as const) {
+    it(`${bug}: ${lines.replaceAll('\n', '; ')}`, async () => {
+      const { layout, operations: log } = parseLog('by hand', `#! daxmirror-fsx 1 ${head} power=adr\n${lines}\n#! cut=0,1\n#! file=0\nread 0 0 0\n`);
+      const run = { layout, mix: DEFAULT_MIX, log, operations: Infinity };
+      const { failure } = await runFsx({ ...run, bugs: [bug] });
+      expect(failure?.kind).toBe('power cut');
+      expect(failure?.what).toMatch(says);
+      expect((await runFsx(run)).failure).toBeNull();
+    });
+  }
+
+  it('at random, cut down, and replayed from its log', async () => {
+    const broken = options({}, { accessor: 'cpu' }, { bugs: ['fsync-skips-flush'] });
+    const { failure } = await runFsx(broken);
+    const { shrunk = [], kind, shrunkWhat } = failure ?? {};
+    expect(kind).toBe('power cut');
+    expect(shrunk.length).toBeLessThanOrEqual(4);
+    const { layout, operations: log } = parseLog('shrunk.ops', logText(broken.layout, shrunk));
+    expect((await runFsx({ ...broken, layout, log, operations: Infinity })).failure).toMatchObject({ kind, what: shrunkWhat });
+    expect((await runFsx({ ...broken, layout, bugs: [], log, operations: Infinity })).failure).toBeNull();
+  });
+
+  it('with eADR a flush that is left out does no harm', async () => {
+    expect((await runFsx(options({ power: 'eadr' }, { accessor: 'mixed' }, { bugs: ['fsync-skips-flush'], operations: 2000 }))).failure).toBeNull();
+  });
+});
+
+describe('power cuts: what is right stays right', () => {
+  for (const [layout, accessor] of [
+    [{}, 'cpu'], [{ processes: 2, files: 2 }, 'mixed'], [{ fs: 'xfs', profile: 'v6.12' }, 'mixed'], [{ fs: 'xfsn', page: '4K' }, 'kvm'], [{ everyPoint: true, fileBytes: 65536 }, 'mixed'], [{ power: 'eadr' }, 'mixed'],
+  ] as const) {
+    it(`${JSON.stringify(layout)}, accesses by ${accessor}`, async () => {
+      const everyPoint = 'everyPoint' in layout;
+      const { failure, cuts } = await runFsx(options(layout, { accessor, cutEvery: everyPoint ? 0 : 30 }, { operations: everyPoint ? 200 : 1000 }));
+      expect(failure).toBeNull();
+      expect(everyPoint ? cuts?.points : cuts?.cuts).toBeGreaterThan(20);
+      expect(cuts?.recordsLost).toBeGreaterThan(100);
+    });
+  }
+});
