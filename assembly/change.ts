@@ -8,9 +8,9 @@ import {
   STOP_DONE_ALL, STOP_FREED, STOP_FULL, STOP_HOLE, STOP_NO_MEMORY, STOP_PARTIAL, TABLE_ENTRIES, WALK_COLLECT, WALK_FREE_TABLES,
 } from '../src/abi';
 import { begin, loadPage, stop, storePage } from './answer';
-import { isBad, seek, slotLevel, slotOffset } from './descend';
+import { isBad, seek, seekNext, slotLevel, slotOffset } from './descend';
 import { TABLE_FLAGS, indexAt, isLeaf, isNone, pagesAt, spanEnd, tableOf } from './entry';
-import { frameAlloc, frameFree, tablesChanged } from './frames';
+import { frameAllocRaw, frameFree, tablesChanged } from './frames';
 import { countEntries, rewriteRun, rewritten, zeroPrefix } from './runs';
 import { SWEEP_EMPTY, freeEmpty } from './tables';
 import { fillSequence } from './words';
@@ -56,7 +56,7 @@ export function zap(req: u32): u32 {
       found = 0;
       break;
     }
-    found = seek(root, levels, at, LEVEL_PMD);
+    found = seekNext(root, levels, at, found);
     const offset = slotOffset(found);
     const level = slotLevel(found);
     const entry = load<u64>(offset);
@@ -154,15 +154,17 @@ export function protect(req: u32): u32 {
   const first = loadPage(req + REQ_VPN);
   const end = first + load<u32>(req, REQ_NPAGES);
   let at = first;
+  let found: u32 = 0;
   while (at < end) {
     if (at >= pagesAt(levels)) return stop(req, STOP_BAD, at, end, 0);
-    const found = seek(root, levels, at, LEVEL_PTE);
+    found = seekNext(root, levels, at, found);
     const offset = slotOffset(found);
     const level = slotLevel(found);
     const entry = load<u64>(offset);
-    const chunkEnd = min(spanEnd(at, max(level, LEVEL_PMD)), end);
-    if (level == LEVEL_PTE) {
-      changed(req, rewriteRun(req, offset, <u32>(chunkEnd - at), and, or, orIfDirty));
+    const chunkEnd = min(spanEnd(at, level), end);
+    const table = level == LEVEL_PMD ? tableOf(entry) : 0;
+    if (table != 0) {
+      changed(req, rewriteRun(req, table + (indexAt(at, LEVEL_PTE) << 3), <u32>(chunkEnd - at), and, or, orIfDirty));
     } else if (isBad(entry, level)) {
       return stop(req, STOP_BAD, at, chunkEnd, found);
     } else if (isLeaf(entry, level)) {
@@ -192,7 +194,7 @@ export function split(root: u32, levels: u32, vpn: f64, level: u32): u32 {
 
 /** Splits the leaf `entry` at `offset`; false when there is no frame for the table. */
 export function splitEntry(offset: u32, entry: u64, level: u32): bool {
-  const table = frameAlloc();
+  const table = frameAllocRaw();
   if (table == 0) return false;
   const step = pagesAt(level - 1) << PAGE_SHIFT;
   // The frame field of an entry without P is stored inverted: it counts down.
@@ -221,19 +223,21 @@ export function harvest(req: u32): u32 {
   const npages = load<u32>(req, REQ_NPAGES);
   const first = loadPage(req + REQ_VPN);
   const end = first + npages;
+  let found: u32 = 0;
   let at = first;
   memory.fill(bitmap, 0, (npages >> 3) + <u32>((npages & 7) != 0));
   while (at < end) {
     if (at >= pagesAt(levels)) return stop(req, STOP_BAD, at, end, 0);
-    const found = seek(root, levels, at, LEVEL_PTE);
+    found = seekNext(root, levels, at, found);
     const offset = slotOffset(found);
     const level = slotLevel(found);
     const entry = load<u64>(offset);
-    const chunkEnd = min(spanEnd(at, max(level, LEVEL_PMD)), end);
+    const chunkEnd = min(spanEnd(at, level), end);
+    const table = level == LEVEL_PMD ? tableOf(entry) : 0;
     const count = <u32>(chunkEnd - at);
     const bit = <u32>(at - first);
-    if (level == LEVEL_PTE) {
-      changed(req, harvestRun(req, offset, count, mask, bitmap, bit));
+    if (table != 0) {
+      changed(req, harvestRun(req, table + (indexAt(at, LEVEL_PTE) << 3), count, mask, bitmap, bit));
     } else if (isBad(entry, level)) {
       return stop(req, STOP_BAD, at, chunkEnd, found);
     } else if (isLeaf(entry, level) && (entry & mask) != 0) {
@@ -251,27 +255,11 @@ function harvestRun(req: u32, from: u32, count: u32, mask: u64, bitmap: u32, bit
   let cleared: u32 = 0;
   const end = bit + count;
   if (ASC_FEATURE_SIMD) {
-    store<u64>(req, PTE_PRESENT, S_PRESENT);
-    const masks = v128.load_splat<u64>(req, REQ_OR);
-    const present = v128.load_splat<u64>(req, S_PRESENT);
-    const whole = (bit & 7) == 0;
-    for (; end - bit >= 8; bit += 8) {
-      const a = hits(v128.load(from), masks, present);
-      const b = hits(v128.load(from, 16), masks, present);
-      const c = hits(v128.load(from, 32), masks, present);
-      const d = hits(v128.load(from, 48), masks, present);
-      if (v128.any_true(v128.or(v128.or(a, b), v128.or(c, d)))) {
-        v128.store(from, v128.andnot(v128.load(from), v128.and(a, masks)));
-        v128.store(from, v128.andnot(v128.load(from, 16), v128.and(b, masks)), 16);
-        v128.store(from, v128.andnot(v128.load(from, 32), v128.and(c, masks)), 32);
-        v128.store(from, v128.andnot(v128.load(from, 48), v128.and(d, masks)), 48);
-        const bits = (i64x2.bitmask(a) | (i64x2.bitmask(b) << 2)) | ((i64x2.bitmask(c) << 4) | (i64x2.bitmask(d) << 6));
-        cleared += popcnt(bits);
-        if (whole) store<u8>(bitmap + (bit >> 3), bits);
-        else orBits(bitmap, bit, bits);
-      }
-      from += 64;
-    }
+    // One bit is found with P by one comparison.
+    cleared = popcnt(mask) == 1 ? harvestBlocks(req, from, end, bitmap, bit, true) : harvestBlocks(req, from, end, bitmap, bit, false);
+    const blocks = (end - bit) & ~15;
+    bit += blocks;
+    from += blocks << 3;
   }
   for (; bit != end; bit++) {
     const entry = load<u64>(from);
@@ -285,11 +273,54 @@ function harvestRun(req: u32, from: u32, count: u32, mask: u64, bitmap: u32, bit
   return cleared;
 }
 
-/** Lanes that are present and have a bit of the mask, as ones. */
+/** The same over blocks of sixteen. */
 @inline
-function hits(entry: v128, masks: v128, present: v128): v128 {
-  const zero = i64x2.splat(0);
-  return v128.andnot(i64x2.eq(v128.and(entry, present), present), i64x2.eq(v128.and(entry, masks), zero));
+function harvestBlocks(req: u32, from: u32, end: u32, bitmap: u32, bit: u32, single: bool): u32 {
+  let cleared: u32 = 0;
+  store<u64>(req, single ? PTE_PRESENT | load<u64>(req, REQ_OR) : PTE_PRESENT, S_PRESENT);
+  const masks = v128.load_splat<u64>(req, REQ_OR);
+  const present = v128.load_splat<u64>(req, S_PRESENT);
+  const whole = (bit & 7) == 0;
+  for (; end - bit >= 16; bit += 16) {
+    const a = hits(v128.load(from), masks, present, single);
+    const b = hits(v128.load(from, 16), masks, present, single);
+    const c = hits(v128.load(from, 32), masks, present, single);
+    const d = hits(v128.load(from, 48), masks, present, single);
+    const e = hits(v128.load(from, 64), masks, present, single);
+    const f = hits(v128.load(from, 80), masks, present, single);
+    const g = hits(v128.load(from, 96), masks, present, single);
+    const h = hits(v128.load(from, 112), masks, present, single);
+    // A lane of ones or zeros becomes a byte, a bit at last.
+    const low = i16x8.narrow_i32x4_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d));
+    const high = i16x8.narrow_i32x4_s(i16x8.narrow_i32x4_s(e, f), i16x8.narrow_i32x4_s(g, h));
+    const bits = <u32>i8x16.bitmask(i8x16.narrow_i16x8_s(low, high));
+    if (bits != 0) {
+      v128.store(from, v128.andnot(v128.load(from), v128.and(a, masks)));
+      v128.store(from, v128.andnot(v128.load(from, 16), v128.and(b, masks)), 16);
+      v128.store(from, v128.andnot(v128.load(from, 32), v128.and(c, masks)), 32);
+      v128.store(from, v128.andnot(v128.load(from, 48), v128.and(d, masks)), 48);
+      v128.store(from, v128.andnot(v128.load(from, 64), v128.and(e, masks)), 64);
+      v128.store(from, v128.andnot(v128.load(from, 80), v128.and(f, masks)), 80);
+      v128.store(from, v128.andnot(v128.load(from, 96), v128.and(g, masks)), 96);
+      v128.store(from, v128.andnot(v128.load(from, 112), v128.and(h, masks)), 112);
+      cleared += popcnt(bits);
+      if (whole) {
+        store<u16>(bitmap + (bit >> 3), bits);
+      } else {
+        orBits(bitmap, bit, bits & 255);
+        orBits(bitmap, bit + 8, bits >> 8);
+      }
+    }
+    from += 128;
+  }
+  return cleared;
+}
+
+/** Lanes that are present and have a bit of the mask, as ones. Of a `single` bit, `present` has both. */
+@inline
+function hits(entry: v128, masks: v128, present: v128, single: bool): v128 {
+  const isPresent = i64x2.eq(v128.and(entry, present), present);
+  return single ? isPresent : v128.andnot(isPresent, i64x2.eq(v128.and(entry, masks), i64x2.splat(0)));
 }
 
 /** Ors up to eight `bits` into the bitmap from bit `bit` on; bytes without a bit are not touched. */

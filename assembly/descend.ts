@@ -1,7 +1,7 @@
 /**
  * The way down: pgd -> p4d -> pud -> pmd -> pte. A table's address is its arena offset, so no step needs translating.
  */
-import { LEVEL_P4D, LEVEL_PGD, LEVEL_PMD, LEVEL_PTE, LEVEL_PUD } from '../src/abi';
+import { LEVEL_P4D, LEVEL_PGD, LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PUD_PAGES } from '../src/abi';
 import { indexAt, isLeaf, isNonPresent, isNone, tableLimit, tableWithin } from './entry';
 
 /** A slot is the arena offset of an entry with its level in the low three bits, which an offset does not use. */
@@ -21,6 +21,12 @@ export function slotLevel(slot: u32): u32 {
  */
 export function seek(root: u32, levels: u32, vpn: u64, level: u32): u32 {
   return seekWithin(root, levels, vpn, level, tableLimit());
+}
+
+/** seek to the pmd entry of `at` for loops over a range: beside `last`, the slot of the chunk before (0: none), when that was one of the same table. */
+@inline
+export function seekNext(root: u32, levels: u32, at: u64, last: u32): u32 {
+  return last != 0 && (at & (PUD_PAGES - 1)) != 0 && slotLevel(last) == LEVEL_PMD ? last + 8 : seek(root, levels, at, LEVEL_PMD);
 }
 
 /** seek for loops that live on it: the tests of a constant level fold away, and the limit of tables is read once. */

@@ -7,8 +7,9 @@ import {
 import { ACCESS_BITS, isNone } from './entry';
 
 // The end of the scratch, of which template.ts has the beginning: constants, in memory so that they stay outside of loops.
-const S_MASK = REQUEST_STRIDE - 16;
-const S_MASK_2 = REQUEST_STRIDE - 8;
+const S_MASK = REQUEST_STRIDE - 24;
+const S_MASK_2 = REQUEST_STRIDE - 16;
+const S_MASK_3 = REQUEST_STRIDE - 8;
 
 const A_ABOVE_P: i32 = 5;
 const D_ABOVE_P: i32 = 6;
@@ -56,32 +57,8 @@ export function rewriteRun(req: u32, at: u32, count: u32, and: u64, or: u64, orI
   let changed: u32 = 0;
   const end = at + (count << 3);
   if (ASC_FEATURE_SIMD) {
-    store<u64>(req, PTE_PRESENT, S_MASK);
-    store<u64>(req, PTE_DIRTY, S_MASK_2);
-    const ands = v128.load_splat<u64>(req, REQ_AND);
-    const ors = v128.load_splat<u64>(req, REQ_OR);
-    const dirties = v128.load_splat<u64>(req, REQ_OR_IF_DIRTY);
-    const present = v128.load_splat<u64>(req, S_MASK);
-    const dirty = v128.load_splat<u64>(req, S_MASK_2);
-    let counts = i64x2.splat(0); // the unchanged
-    for (; end - at >= 64; at += 64) {
-      const a = v128.load(at);
-      const b = v128.load(at, 16);
-      const c = v128.load(at, 32);
-      const d = v128.load(at, 48);
-      const flipA = flips(a, ands, ors, dirties, present, dirty);
-      const flipB = flips(b, ands, ors, dirties, present, dirty);
-      const flipC = flips(c, ands, ors, dirties, present, dirty);
-      const flipD = flips(d, ands, ors, dirties, present, dirty);
-      if (!v128.any_true(v128.or(v128.or(flipA, flipB), v128.or(flipC, flipD)))) continue;
-      v128.store(at, v128.xor(a, flipA));
-      v128.store(at, v128.xor(b, flipB), 16);
-      v128.store(at, v128.xor(c, flipC), 32);
-      v128.store(at, v128.xor(d, flipD), 48);
-      counts = i64x2.add(counts, i64x2.add(i64x2.add(zeroLanes(flipA), zeroLanes(flipB)), i64x2.add(zeroLanes(flipC), zeroLanes(flipD))));
-      changed += 8;
-    }
-    changed += <u32>(i64x2.extract_lane(counts, 0) + i64x2.extract_lane(counts, 1));
+    changed = orIfDirty == 0 ? rewriteBlocks(req, at, end, false) : rewriteBlocks(req, at, end, true);
+    at = end - ((end - at) & 63);
   }
   for (; at != end; at += 8) {
     const entry = load<u64>(at);
@@ -93,18 +70,66 @@ export function rewriteRun(req: u32, at: u32, count: u32, and: u64, or: u64, orI
   return changed;
 }
 
+/**
+ * rewriteRun over blocks of eight entries: `(entry & and) | or` differs from the entry in the bits of `(entry ^ or) & (or | ~and)`.
+ * Where a block has an entry that is not present, or `orIfDirty` counts, each lane is looked at.
+ */
+@inline
+function rewriteBlocks(req: u32, at: u32, end: u32, byDirty: bool): u32 {
+  let changed: u32 = 0;
+  store<u64>(req, PTE_PRESENT, S_MASK);
+  store<u64>(req, PTE_DIRTY, S_MASK_2);
+  store<u64>(req, load<u64>(req, REQ_OR) | ~load<u64>(req, REQ_AND), S_MASK_3);
+  const ors = v128.load_splat<u64>(req, REQ_OR);
+  const mask = v128.load_splat<u64>(req, S_MASK_3);
+  const present = v128.load_splat<u64>(req, S_MASK);
+  const dirty = v128.load_splat<u64>(req, S_MASK_2);
+  const dirties = v128.load_splat<u64>(req, REQ_OR_IF_DIRTY);
+  let counts = i64x2.splat(0); // minus the unchanged
+  for (; end - at >= 64; at += 64) {
+    const a = v128.load(at);
+    const b = v128.load(at, 16);
+    const c = v128.load(at, 32);
+    const d = v128.load(at, 48);
+    let flipA = v128.and(v128.xor(a, ors), mask);
+    let flipB = v128.and(v128.xor(b, ors), mask);
+    let flipC = v128.and(v128.xor(c, ors), mask);
+    let flipD = v128.and(v128.xor(d, ors), mask);
+    if (byDirty) {
+      flipA = alsoDirty(a, flipA, dirty, dirties);
+      flipB = alsoDirty(b, flipB, dirty, dirties);
+      flipC = alsoDirty(c, flipC, dirty, dirties);
+      flipD = alsoDirty(d, flipD, dirty, dirties);
+    }
+    if (v128.any_true(v128.andnot(present, v128.and(v128.and(a, b), v128.and(c, d))))) {
+      flipA = v128.and(flipA, i64x2.eq(v128.and(a, present), present));
+      flipB = v128.and(flipB, i64x2.eq(v128.and(b, present), present));
+      flipC = v128.and(flipC, i64x2.eq(v128.and(c, present), present));
+      flipD = v128.and(flipD, i64x2.eq(v128.and(d, present), present));
+    }
+    if (!v128.any_true(v128.or(v128.or(flipA, flipB), v128.or(flipC, flipD)))) continue;
+    v128.store(at, v128.xor(a, flipA));
+    v128.store(at, v128.xor(b, flipB), 16);
+    v128.store(at, v128.xor(c, flipC), 32);
+    v128.store(at, v128.xor(d, flipD), 48);
+    counts = i64x2.add(counts, i64x2.add(i64x2.add(zeroLanes(flipA), zeroLanes(flipB)), i64x2.add(zeroLanes(flipC), zeroLanes(flipD))));
+    changed += 8;
+  }
+  return changed + <u32>(i64x2.extract_lane(counts, 0) + i64x2.extract_lane(counts, 1));
+}
+
 /** Lanes that are zero, as minus one. */
 @inline
 function zeroLanes(bits: v128): v128 {
   return i64x2.eq(bits, i64x2.splat(0));
 }
 
-/** Bits that rewriting changes in two entries. */
+/** `flip` of two entries, and where one is dirty the bits of `dirties` that it will not have got otherwise. */
 @inline
-function flips(entry: v128, ands: v128, ors: v128, dirties: v128, present: v128, dirty: v128): v128 {
+function alsoDirty(entry: v128, flip: v128, dirty: v128, dirties: v128): v128 {
   const extra = v128.and(i64x2.eq(v128.and(entry, dirty), dirty), dirties);
-  const next = v128.or(v128.or(v128.and(entry, ands), ors), extra);
-  return v128.and(v128.xor(next, entry), i64x2.eq(v128.and(entry, present), present));
+  // (next | extra) ^ entry, of next = entry ^ flip
+  return v128.xor(v128.or(v128.xor(entry, flip), extra), entry);
 }
 
 /** What rewriteRun makes of one entry. */

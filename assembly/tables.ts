@@ -11,7 +11,7 @@ import {
 import { begin, countLeaves, loadPage, stop } from './answer';
 import { isBad, seek, slotLevel, slotOffset } from './descend';
 import { TABLE_FLAGS, indexAt, isNone, pagesAt, spanEnd, tableOf } from './entry';
-import { frameAlloc, frameFree, tablesChanged } from './frames';
+import { frameAlloc, frameAllocRaw, frameFree, tablesChanged } from './frames';
 import { isEmptyTable, zeroPrefix } from './runs';
 import { fillSequence } from './words';
 
@@ -88,7 +88,18 @@ export function map(req: u32): u32 {
   let at = first;
   if (level > <u32>LEVEL_PUD || end > pagesAt(levels) || ((first | frame | npages) & (pagesAt(level) - 1)) != 0) return stop(req, STOP_BAD, at, end, 0);
   const pages = pagesAt(level);
+  const tablePages = pagesAt(level + 1);
   while (at < end) {
+    if ((at & (tablePages - 1)) == 0 && end - at >= tablePages) {
+      const hook = emptyHook(root, levels, at, level + 1);
+      if (hook != 0) {
+        if (!hookLeaves(hook, (frame << PAGE_SHIFT) | flags, pages << PAGE_SHIFT)) return stopNoSlot(req, hook | (level + 1), at, end);
+        countLeaves(req, level, TABLE_ENTRIES);
+        at += tablePages;
+        frame += tablePages;
+        continue;
+      }
+    }
     const found = makeSlot(root, levels, at, level);
     if (found == 0) return stopNoSlot(req, seek(root, levels, at, level), at, end);
     if (slotLevel(found) != level) return stop(req, STOP_COLLISION, at, min(spanEnd(at, slotLevel(found)), end), found);
@@ -107,6 +118,25 @@ export function map(req: u32): u32 {
     }
   }
   return stop(req, STOP_DONE_ALL, at, at, 0);
+}
+
+/** The entry of `vpn` at `level` where there is a table for it, and the entry is none; else 0. */
+@inline
+function emptyHook(root: u32, levels: u32, vpn: u64, level: u32): u32 {
+  const found = seek(root, levels, vpn, level);
+  const hook = slotOffset(found);
+  return slotLevel(found) == level && isNone(load<u64>(hook)) ? hook : 0;
+}
+
+/** Hangs a table full of leaves, `entry` and those `step` apart, at `hook`. False where there is no frame for it. */
+@inline
+function hookLeaves(hook: u32, entry: u64, step: u64): bool {
+  const table = frameAllocRaw();
+  if (table == 0) return false;
+  fillSequence(table, TABLE_ENTRIES, entry, step);
+  store<u64>(hook, <u64>table | TABLE_FLAGS);
+  tablesChanged(TABLE_ENTRIES + 1);
+  return true;
 }
 
 /** Ends a call that makeSlot gave nothing: `found` is where the way down ends. */

@@ -9,13 +9,13 @@
  * The budget is exact and counts ptes, and one for each chunk without a pte table.
  */
 import {
-  LEVEL_PMD, LEVEL_PTE, PAGE_SHIFT, PAGE_SIZE, PGMAP_END, PTE_RW, PTE_SPECIAL, PUD_PAGES, REQ_BUDGET, REQ_LEVELS, REQ_MODE, REQ_NONE_WORD,
+  LEVEL_PMD, LEVEL_PTE, PAGE_SHIFT, PAGE_SIZE, PGMAP_END, PTE_RW, PTE_SPECIAL, REQ_BUDGET, REQ_LEVELS, REQ_MODE, REQ_NONE_WORD,
   REQ_NPAGES, REQ_ORDER_SHIFT, REQ_OUT, REQ_PFN_SHIFT, REQ_PGMAP, REQ_ROOT, REQ_VPN, STOP_BAD, STOP_BUDGET, STOP_DONE_ALL, STOP_DYING, STOP_HOLE,
   STOP_LAST, STOP_NEEDS_FAULT, STOP_NEEDS_WRITE, STOP_NONPRESENT, STOP_REASON, STOP_SPECIAL, STOP_STEPS, TABLE_SHIFT, WALK_ACCESSED, WALK_FAULT,
   WALK_NO_FILL, WALK_PGMAP, WALK_STOP_AT_HOLES,
 } from '../src/abi';
 import { begin, countLeaves, loadPage, stop, storePage } from './answer';
-import { seek, slotLevel, slotOffset } from './descend';
+import { seek, seekNext, slotLevel, slotOffset } from './descend';
 import { firstFrame, indexAt, isLeaf, isNonPresent, isNone, pagesAt, spanEnd, tableOf } from './entry';
 import { fillTable, holdPgmap, wordOf } from './fill';
 import { pgmapAt } from './pgmap';
@@ -39,9 +39,7 @@ export function walk(req: u32): u32 {
   while (at < end) {
     if (at >= pagesAt(levels)) return ended(req, STOP_BAD, at, end, 0, steps);
     if (budget != 0 && steps >= budget) return ended(req, STOP_BUDGET, at, at, seek(root, levels, at, LEVEL_PTE), steps);
-    // The next pmd entry stands beside the last one within a pmd table.
-    if (slot != 0 && (at & (PUD_PAGES - 1)) != 0) slot += 8;
-    else slot = seek(root, levels, at, LEVEL_PMD);
+    slot = seekNext(root, levels, at, slot);
     const level = slotLevel(slot);
     const entry = load<u64>(slotOffset(slot));
     const chunkEnd = min(spanEnd(at, level), end);
@@ -62,7 +60,6 @@ export function walk(req: u32): u32 {
       const done = passChunk(req, slot, entry, at, <u32>(chunkEnd - at), to);
       at += done;
       if (at < chunkEnd) return ended(req, load<u32>(req, STOP_REASON), at, chunkEnd, slot, steps);
-      if (level != LEVEL_PMD) slot = 0;
     }
   }
   return ended(req, STOP_DONE_ALL, at, at, 0, steps);

@@ -28,6 +28,9 @@ function bySize(name: string, bound: Omit<Must, 'workload'>): Must[] {
   return LEVEL_SIZES.map((pageSize) => ({ workload: name.replace('#', pageSize), ...bound }));
 }
 
+/** Of tables larger than caches: what stores cost there is memory's price, whatever their width. */
+const OF_MEMSET: Omit<Must, 'workload'> = { quantity: { kind: 'time against', peer: 'memset' }, atMost: 1.5 };
+
 export const MUSTS: readonly Must[] = [
   { workload: 'fill 4K, 2 MiB, 4 KiB of words', quantity: { kind: 'time against', peer: 'avx2' }, atMost: 2.5 },
   { workload: 'fill 4K, 1 GiB, 512 KiB window', quantity: { kind: 'speed over', peer: 'plain' }, atLeast: 3 },
@@ -44,6 +47,13 @@ export const MUSTS: readonly Must[] = [
   ...bySize('translate #, 1 GiB, one a call', { quantity: { kind: 'time against', peer: 'N-API' }, atMost: 0.3 }),
   ...bySize('translate #, 1 GiB, batch of 4096', { quantity: { kind: 'time against', peer: 'C++ batch' }, atMost: 1.15 }),
   ...bySize('translate #, 64 GiB, batch of 4096', { quantity: { kind: 'time against', peer: 'C++ batch' }, atMost: 1.15 }),
+  { workload: 'populate 4K, 64 GiB, warm', ...OF_MEMSET },
+  { workload: 'populate 2M, 8 TiB, warm', ...OF_MEMSET },
+  { workload: 'write-protect 4K, 64 GiB', ...OF_MEMSET },
+  { workload: 'write-protect 4K, 1 TiB', ...OF_MEMSET },
+  { workload: 'zap 4K, 64 GiB', ...OF_MEMSET },
+  { workload: 'harvest 4K, 64 GiB', ...OF_MEMSET },
+  { workload: 'split 2M, 64 GiB', ...OF_MEMSET },
   { workload: 'fault 4K, one call a page', quantity: { kind: 'per second' }, atLeast: 300e3 },
   { workload: 'fault 4K, one call over 2 MiB', quantity: { kind: 'per second' }, atLeast: 1e6 },
   { workload: 'fault 2M, one call a leaf', quantity: { kind: 'per second' }, atLeast: 150e3 },

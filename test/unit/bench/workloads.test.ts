@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { FAULTS, faultWork } from '../../../dist/bench/dax/faults.js';
 import { machineWorkloads } from '../../../dist/bench/machine/lifetimes.js';
+import { CHANGES, changeName, changeWork } from '../../../dist/bench/pgtable/changes.js';
 import { populateWork } from '../../../dist/bench/pgtable/populate.js';
 import { TRANSLATES, translateName, translateWork } from '../../../dist/bench/pgtable/translate.js';
 import { workersWork } from '../../../dist/bench/share/workers.js';
@@ -92,6 +93,24 @@ describe('populate', () => {
     const work = await populateWork(pageSize, range, NO_ADDON);
     expect(work.unitsPerRun).toBe(leaves);
     expect(work.model).toMatchObject({ leaves, tableBytes: { '4K': 3 + 32, '2M': 3 }[pageSize] * 4096 });
+    expect(await runAll(work)).toEqual(fine(['walker', 'null']));
+  });
+});
+
+describe('leaves changed in place', () => {
+  const small = CHANGES.map((spec) => ({ ...spec, range: Math.min(spec.range, spec.pageSize === '4K' ? 64 * MiB : 2 * GiB) }));
+  const each = [...new Map(small.map((spec) => [changeName(spec), spec])).entries()];
+
+  it.each(each)('%s: changes every leaf, again and again', async (_name, spec) => {
+    const work = await changeWork(spec, NO_ADDON);
+    const [walker] = work.contenders;
+    expect(work.unitsPerRun).toBe(spec.range / { '4K': 4096, '2M': 2 * MiB, '1G': GiB }[spec.pageSize]);
+    for (let i = 0; i < 2; i++) {
+      expect(walker?.check?.()).toBeNull();
+      walker?.before?.();
+      walker?.run(1);
+    }
+    if (spec.op === 'write-protect') walker?.run(1); // and back
     expect(await runAll(work)).toEqual(fine(['walker', 'null']));
   });
 });
