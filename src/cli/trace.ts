@@ -9,7 +9,7 @@ import { BadInput, MisplacedInput } from './badInput.ts';
 import { progressOn, type Progress } from './mirror/progress.ts';
 import { paintFor } from './paint.ts';
 import { PackError, openTrace, type TraceSource } from './trace/source.ts';
-import { cpusText, progressText, reportJson, reportText, type TraceReport } from './trace/text.ts';
+import { cpusText, progressText, rateText, reportJson, reportText, type TraceReport } from './trace/text.ts';
 
 interface TraceFlags {
   readonly page: PageSize | 'all';
@@ -107,6 +107,7 @@ async function carryOut(source: TraceSource, flags: TraceFlags): Promise<number>
   };
   if (flags.json === true) process.stdout.write(reportJson(report));
   else if (replay.accesses > 0) process.stdout.write(reportText(report, paintFor(process.stdout)));
+  if (flags.json !== true && process.stderr.isTTY === true) process.stderr.write(`${paintFor(process.stderr).dim(rateText(report))}\n`);
   if (end === null) return 0;
   if (end.error !== null) throw end.error;
   return EXIT_INTERRUPTED;

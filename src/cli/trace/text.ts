@@ -46,16 +46,15 @@ export function reportText(report: TraceReport, paint: Paint): string {
   return `${[...title, ...headLines(report), '', ...lines].join('\n')}\n`;
 }
 
-function headLines({ file, packed, format, through, cpu, nested, levels, accesses, counts, cpuMs }: TraceReport): string[] {
+function headLines({ file, packed, format, through, cpu, nested, levels, accesses, counts }: TraceReport): string[] {
   const { fetches, loads, stores, modifies } = counts;
-  const kinds = [[fetches, 'fetches'], [loads, 'loads'], [stores, 'stores'], [modifies, 'modifies']] as const;
-  const parts = kinds.filter(([n]) => n > 0).map(([n, name]) => `${grouped(n)} ${name}`);
+  const kinds = [[fetches, 'fetch', 'fetches'], [loads, 'load', 'loads'], [stores, 'store', 'stores'], [modifies, 'modify', 'modifies']] as const;
+  const parts = kinds.filter(([n]) => n > 0).map(([n, one, many]) => counted(n, one, many));
   const tables = levels === 5 ? ', five levels' : '';
   const host = nested === null ? '' : `, in a guest on a host with ${nested} pages`;
   return [
-    `${file}: ${format === null ? '' : FORMATS[format]}${packed === null ? '' : ` in ${packed}`}, ${grouped(counts.lines)} ${format === 'champsim' ? 'records' : 'lines'}: ${parts.join(', ')}`,
-    `  ${grouped(accesses)} accesses to pages, by ${through === 'cpu' ? 'the processor' : 'a device that mirrors the process'}, TLBs of ${cpu.title}${tables}${host}`,
-    `  ${perSecond(accesses, cpuMs)} accesses/s of this machine's CPU time, each at every page size`,
+    `${file}: ${format === null ? '' : FORMATS[format]}${packed === null ? '' : ` in ${packed}`}, ${counted(counts.lines, format === 'champsim' ? 'record' : 'line')}: ${parts.join(', ')}`,
+    `  ${counted(accesses, 'access', 'accesses')} to pages, by ${through === 'cpu' ? 'the processor' : 'a device that mirrors the process'}, TLBs of ${cpu.title}${tables}${host}`,
   ];
 }
 
@@ -112,7 +111,16 @@ function sourceWords({ trust, text }: Source): string {
 export function progressText(accesses: number, position: number, size: number | null, elapsedMs: number): string {
   const done = size === null || size === 0 ? null : Math.min(1, position / size);
   const bar = done === null ? '' : `[${'#'.repeat(Math.round(done * BAR_CELLS)).padEnd(BAR_CELLS)}] ${Math.floor(done * 100)} %  `;
-  return `${bar}${grouped(accesses)} accesses, ${perSecond(accesses, elapsedMs)}/s`;
+  return `${bar}${counted(accesses, 'access', 'accesses')}, ${perSecond(accesses, elapsedMs)}/s`;
+}
+
+/** The rate of a run, for a terminal: host time, no result. */
+export function rateText({ accesses, sizes, elapsedMs, cpuMs }: TraceReport): string {
+  return `${counted(accesses, 'access', 'accesses')} at ${sizes.length === 1 ? 'one page size' : `${sizes.length} page sizes`} in ${(elapsedMs / 1000).toFixed(2)} s: ${perSecond(accesses, cpuMs)}/s of CPU time`;
+}
+
+function counted(n: number, one: string, many = `${one}s`): string {
+  return `${grouped(n)} ${n === 1 ? one : many}`;
 }
 
 function perSecond(count: number, ms: number): string {
