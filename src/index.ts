@@ -15,6 +15,8 @@ export { DaxFile } from './api/file.ts';
 export type { ExtentInfo } from './api/file.ts';
 export { DaxDevice, PgMapView, Pmem } from './api/pmem.ts';
 export type { FileOptions, HostFileOptions } from './api/pmem.ts';
+export { PmemImage, PowerCuts, createPowerCuts } from './api/powerCuts.ts';
+export type { CutOptions, PowerCutsOptions } from './api/powerCuts.ts';
 export { DeviceMemory } from './api/deviceMemory.ts';
 export type { MigrateOptions, Migrated } from './api/deviceMemory.ts';
 export { Mirror, createMirror } from './api/mirror.ts';

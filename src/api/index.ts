@@ -3,6 +3,7 @@ export * from './machine.ts';
 export * from './addressSpace.ts';
 export * from './file.ts';
 export * from './pmem.ts';
+export * from './powerCuts.ts';
 export * from './deviceMemory.ts';
 export * from './mirror.ts';
 export * from './guest.ts';

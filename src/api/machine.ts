@@ -2,7 +2,7 @@
 import type { ArenaMemory, ModuleBytes, WasmBuild } from '../arena/index.ts';
 import { HmmError, checkOptions } from '../errno.ts';
 import type { Observer } from '../events/events.ts';
-import { FS_NAMES, type FsName } from '../fs/index.ts';
+import { FS_NAMES, mountImage, type FsName } from '../fs/index.ts';
 import { MachineCore } from '../machine.ts';
 import type { Counts } from '../memremap/index.ts';
 import { BUG_SWITCHES, profileOf, type BugSwitch, type KernelProfile, type ProfileName } from '../profile/index.ts';
@@ -14,6 +14,7 @@ import { checkBytes, checkOneOf, describe } from './checks.ts';
 import { Driver } from './driver.ts';
 import { loadNativeState, type NativeState } from './native.ts';
 import { DaxDevice, Pmem } from './pmem.ts';
+import { PmemImage } from './powerCuts.ts';
 import { Sharing, type ShareOptions, type TendedWorker } from './sharing.ts';
 import type { PlaceState, ShareHandle } from '../share/index.ts';
 
@@ -146,6 +147,17 @@ export class Machine implements Disposable {
     const fs = checkOneOf('pmem', 'fs', options.fs ?? 'ext4', FS_NAMES);
     this.#driver.check('pmem');
     return new Pmem(this.#driver, this.#core.newFileSystem(options.name ?? `pmem${this.#devices++}`, npages, fs), this.#native.native);
+  }
+
+  /** A device with what a power cut left on it, its file system recovered and mounted. Throws ENOMEM, ENOSPC. */
+  mount(image: PmemImage, options: { name?: string } = {}): Pmem {
+    if (!(image instanceof PmemImage)) throw new TypeError(`mount: image must be what PowerCuts.cut answered, not ${describe(image)}`);
+    checkOptions('mount', options, ['name']);
+    this.#driver.check('mount');
+    const { npages, fs } = image.image;
+    const system = this.#core.newFileSystem(options.name ?? `pmem${this.#devices++}`, npages, fs);
+    mountImage(system, image.image);
+    return new Pmem(this.#driver, system, this.#native.native);
   }
 
   /** A device-dax. Throws ENOMEM, ENOSPC. */

@@ -25,7 +25,7 @@ export interface CutChoice {
 }
 
 /** A device as it is found after a cut: bytes apart from any machine. Frames are counted from the device's first. */
-export interface PmemImage {
+export interface DeviceImage {
   readonly fs: FsName;
   readonly npages: number;
   readonly files: readonly InodeRecord[];
@@ -87,7 +87,7 @@ export class PowerCut {
   }
 
   /** All of it, apart from the machine. */
-  save(): PmemImage {
+  save(): DeviceImage {
     const { pgmap, profile, platform } = this.#fs;
     const [base, end] = [pgmap.basePfn * 4096, (pgmap.basePfn + pgmap.npages) * 4096];
     const { content } = platform.arena;
@@ -143,8 +143,26 @@ function recovered(file: InodeRecord): InodeRecord {
   return { ...file, extents };
 }
 
+/** read(2) of a file of an image: bytes read, fewer at its end. ENOENT. */
+export function readImage(image: DeviceImage, name: string, offset: number, target: Uint8Array): number {
+  const file = image.files.find((one) => one.name === name);
+  if (file === undefined) throw new HmmError('ENOENT', 'read', `no file ${name} was left`);
+  const length = Math.max(0, Math.min(target.length, file.size - offset));
+  for (const { block, npages, pfn, state } of file.extents) {
+    const from = Math.max(offset, block * 4096);
+    const end = Math.min(offset + length, (block + npages) * 4096);
+    const shift = (pfn - block) * 4096;
+    for (const { at, bytes } of state === 'mapped' && from < end ? image.chunks : []) {
+      const first = Math.max(from + shift, at);
+      const past = Math.min(end + shift, at + bytes.length);
+      if (first < past) target.set(bytes.subarray(first - at, past - at), first - shift - offset);
+    }
+  }
+  return length;
+}
+
 /** Mounts the image on a device of its size that nobody has used yet. EINVAL where it does not fit; ENOMEM. */
-export function mountImage(fs: FileSystem, image: PmemImage): void {
+export function mountImage(fs: FileSystem, image: DeviceImage): void {
   const { pgmap, platform, allocator } = fs;
   if (pgmap.npages !== image.npages || fs.profile.name !== image.fs) throw new HmmError('EINVAL', 'mount', `${fs.name} is not the device of the image: ${image.npages} pages with ${image.fs}`);
   const { content } = platform.arena;

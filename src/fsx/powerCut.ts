@@ -4,7 +4,7 @@
  * At a cut several images are looked at: everything as old as it may be, as new as it may be, one of each, and two at random. One of them
  * is what the machine finds when it comes up again.
  */
-import { cutPower, type CutChoice, type FileSystem, type PmemImage, type PowerCut } from '../fs/index.ts';
+import { cutPower, type CutChoice, type FileSystem, type DeviceImage, type PowerCut } from '../fs/index.ts';
 import { Random } from '../sched/index.ts';
 import type { Persistence } from '../persistence/index.ts';
 import { FsxFailure } from './failure.ts';
@@ -102,7 +102,7 @@ export class PowerWatch {
   }
 
   /** The power fails; what is left of the device. Throws FsxFailure where that breaks a promise. */
-  cut(operation: Operation): PmemImage {
+  cut(operation: Operation): DeviceImage {
     this.#persistence.onPoint = null;
     this.counts.cuts++;
     const random = new Random(BigInt(operation.cut?.seed ?? 0));

@@ -7,7 +7,7 @@
 import { Checker, findingText } from '../check/index.ts';
 import { daxZeroRange, openDaxFile } from '../dax/index.ts';
 import { Deadlock, HmmError, InvariantError, KernelCrash, Livelock } from '../errno.ts';
-import { FILE_PAGES_MAX, mountImage, type FileSystem, type Inode, type PmemImage } from '../fs/index.ts';
+import { FILE_PAGES_MAX, mountImage, type FileSystem, type Inode, type DeviceImage } from '../fs/index.ts';
 import type { MachineCore } from '../machine.ts';
 import { exitMm, type FallocMode, type FileCalls, type MappedFile } from '../mm/index.ts';
 import { Random, type Policy, type Sleepable } from '../sched/index.ts';
@@ -135,7 +135,7 @@ export class Scene {
   // ── inside ──
 
   /** The machine comes up, with what a power cut left or with empty files. */
-  #boot(image: PmemImage | null): FileSystem {
+  #boot(image: DeviceImage | null): FileSystem {
     const { core } = this;
     const layout = this.#layout;
     const fs = core.newFileSystem('pmem0', deviceBytes(layout) / 4096, layout.fs);
