@@ -4,6 +4,7 @@
  * Everything is made as the library makes it: `PageTable.map` fills the tables, the device registers its pagemap, the entries have
  * the bits of a fault that wrote. The request block is a Worker's, so that the page table's own is left alone.
  */
+import { freemem } from 'node:os';
 import {
   LEVEL_PTE, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_PSE, PTE_RW, PTE_SPECIAL, PTE_USER, REQ_BUDGET, REQ_DEFAULT, REQ_DEVMAP_BIT, REQ_FLAGS_MASK, REQ_LEVELS, REQ_MODE,
   REQ_NONE_WORD, REQ_NPAGES, REQ_ORDER_SHIFT, REQ_OUT, REQ_PFN_SHIFT, REQ_PGMAP, REQ_REQ_FAULT, REQ_REQ_WRITE, REQ_ROOT, REQ_VALID_WORD, REQ_VPN, REQ_WRITE_WORD,
@@ -16,12 +17,15 @@ import { MachineCore } from '../machine.ts';
 import { HI_NX, PageTable } from '../pgtable/index.ts';
 import { profileOf } from '../profile/index.ts';
 import { GiB, MiB, PAGE_SIZES, TiB, alignUp, type PageSize, type Pfn, type Vpn } from '../units.ts';
+import { runsOf, type Layout } from './hmm/layout.ts';
 
 /** On a 1 TiB boundary, so that ranges of up to that fill their tables. */
 const START_VPN: Vpn = TiB / 4096;
 const PRIVATE_ARENA_BYTES = 256 * MiB;
 /** what arena.request() gives to a Worker */
 const BENCH_WORKER = 1;
+/** beside the largest tables, for the rest of the host */
+const HOST_BYTES_LEFT = GiB;
 const POISON = 0xa5a5a5a5;
 /** of the window where nothing is to be written */
 const CANARY_PAGES = 64;
@@ -31,6 +35,8 @@ export interface GroundOptions {
   readonly pageSize: PageSize;
   /** pages walked; whole leaves are mapped */
   readonly npages: number;
+  /** what is mapped where (default: everything, densely) */
+  readonly layout?: Layout;
   /** pages of output, a divisor of `npages`: the range goes through it piece by piece; 0: walks that write nothing */
   readonly windowPages: number;
 }
@@ -41,6 +47,8 @@ export interface WalkRequest {
   readonly mode: number;
   /** default_flags */
   readonly flags: bigint;
+  /** pfn_flags_mask: which bits of the words are requests */
+  readonly mask: bigint;
 }
 
 /** What a walk answered: the words are compared apart. */
@@ -63,11 +71,13 @@ export class Ground {
   /** requests that cover the range */
   readonly pieces: number;
   readonly firstPfn: Pfn;
+  readonly layout: Layout | null;
+  /** first frame of each of the layout's devices */
+  readonly devicePfns: readonly Pfn[];
   readonly core: MachineCore;
 
   private constructor(core: MachineCore, options: GroundOptions) {
-    const { arena, devmapHi } = core.platform;
-    const { level } = PAGE_SIZES[options.pageSize];
+    const { arena } = core.platform;
     const mapped = alignUp(options.npages, PAGE_SIZES[options.pageSize].npages);
     this.core = core;
     this.arena = arena;
@@ -77,21 +87,32 @@ export class Ground {
     invariant(Number.isInteger(this.pieces), 'the window divides the range');
     this.request = arena.request(BENCH_WORKER);
     this.table = new PageTable(arena, 4);
-    this.firstPfn = core.newFileSystem('bench', mapped, 'ext4').pgmap.basePfn;
-    const lo = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY | (level === LEVEL_PTE ? PTE_SPECIAL : PTE_PSE);
-    const done = this.table.map(this.start, this.firstPfn, mapped, level, lo, devmapHi + HI_NX);
-    if (done < mapped) throw new HmmError('ENOMEM', 'bench', `the arena holds tables for ${done} of ${mapped} pages`);
+    this.layout = options.layout ?? null;
+    const devices = options.layout?.devicePages ?? [mapped];
+    this.devicePfns = devices.map((npages, i) => core.newFileSystem(devices.length === 1 ? 'bench' : `bench${i}`, npages, 'ext4').pgmap.basePfn);
+    this.firstPfn = this.devicePfns[0] as Pfn;
+    if (options.layout === undefined) this.#map(0, this.firstPfn, mapped, PAGE_SIZES[options.pageSize].level, true);
+    else for (const run of runsOf(options.layout)) this.#map(run.first, (this.devicePfns[run.device] as Pfn) + run.page, run.npages, run.level, run.isWritable);
     this.window = arena.window(options.windowPages === 0 ? CANARY_PAGES : options.windowPages);
+  }
+
+  #map(page: number, pfn: Pfn, npages: number, level: number, isWritable: boolean): void {
+    const flags = PTE_PRESENT | PTE_USER | PTE_ACCESSED | (isWritable ? PTE_RW | PTE_DIRTY : 0) | (level === LEVEL_PTE ? PTE_SPECIAL : PTE_PSE);
+    const done = this.table.map(this.start + page, pfn, npages, level, flags, this.core.platform.devmapHi + HI_NX);
+    if (done < npages) throw new HmmError('ENOMEM', 'bench', `the arena holds tables for ${page + done} of ${this.npages} pages`);
   }
 
   /** Throws ENOMEM where the arena cannot be had or is too small. */
   static async create(options: GroundOptions): Promise<Ground> {
+    const leaves = options.npages / PAGE_SIZES[options.pageSize].npages;
+    const need = leaves * 8 + HOST_BYTES_LEFT;
+    if (leaves >= TiB / 4096 && freemem() < need) throw new HmmError('ENOMEM', 'bench', `needs ${(need / GiB).toFixed(1)} GiB of free memory, there are ${(freemem() / GiB).toFixed(1)}`);
     const arena = { build: options.build, bytes: options.build === 'shared' ? 4 * GiB : PRIVATE_ARENA_BYTES };
     return new Ground(await MachineCore.create({ arena, profile: profileOf('lab'), bugs: [], seed: 1n, ramPages: 1, levels: 4 }), options);
   }
 
   /** Fills in all of the request but the range. */
-  ask({ encoding, mode, flags }: WalkRequest): void {
+  ask({ encoding, mode, flags, mask }: WalkRequest): void {
     const { u32, u64, f64 } = this.arena;
     const r = this.request;
     u32[(r + REQ_ROOT) >>> 2] = this.table.root;
@@ -107,7 +128,7 @@ export class Ground {
     u64[(r + REQ_NONE_WORD) >>> 3] = encoding.none;
     u64[(r + REQ_REQ_FAULT) >>> 3] = encoding.reqFault;
     u64[(r + REQ_REQ_WRITE) >>> 3] = encoding.reqWrite;
-    u64[(r + REQ_FLAGS_MASK) >>> 3] = 0n;
+    u64[(r + REQ_FLAGS_MASK) >>> 3] = mask;
     u64[(r + REQ_DEFAULT) >>> 3] = flags;
     f64[(r + REQ_ZERO_PFN) >>> 3] = this.core.platform.ram.zeroPfn;
   }

@@ -2,6 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import * as abi from '../../../dist/abi.js';
 import { WALKS, walkName, walkWork, walkWorkloads, type WalkSpec } from '../../../dist/bench/hmm/walks.js';
+import { LAYOUTS, NONE, READ_ONLY, layoutOf, requestWords, runsOf, type LayoutName } from '../../../dist/bench/hmm/layout.js';
+import { comparedWith } from '../../../dist/bench/hmm/walkSpec.js';
 import type { BenchContext, Contender, Work } from '../../../dist/bench/workload.js';
 import type { Native, WalkPeer } from '../../../dist/native/load.js';
 import { addon, withAddon } from '../native/addon.ts';
@@ -10,9 +12,9 @@ const compiled = withAddon(import.meta.url);
 const NO_ADDON: BenchContext = { native: null, nativeReason: 'not built: npm run build:native' };
 const MiB = 2 ** 20;
 
-/** Each kind of walk there is, over 2 MiB in two pieces. */
+/** Each kind of walk there is, over 2 MiB in two pieces, or in one where pages ask. */
 const SMALL: readonly WalkSpec[] = [...new Map(WALKS.map((spec): [string, WalkSpec] => {
-  const small = { ...spec, range: 2 * MiB, window: spec.window === 0 ? 0 : 2048 };
+  const small = { ...spec, range: 2 * MiB, window: spec.window === 0 ? 0 : spec.byPage === true ? 4096 : 2048 };
   return [walkName(small), small];
 })).values()];
 
@@ -58,7 +60,8 @@ describe('without the addon', () => {
     const work = await walkWork(spec, NO_ADDON);
     const verdicts = work.contenders.map((one) => [one.name, one.missing ?? one.check?.() ?? null]);
     const walkers = ['walker', ...spec.builds.slice(1).map((build) => `walker ${build}`), 'null'];
-    expect(verdicts).toEqual([...walkers.map((name) => [name, null]), ...spec.peers.map((name) => [name, 'no native addon: not built: npm run build:native'])]);
+    const simpler = comparedWith(spec);
+    expect(verdicts).toEqual([...[...walkers, ...(simpler === null ? [] : [simpler])].map((name) => [name, null]), ...spec.peers.map((name) => [name, 'no native addon: not built: npm run build:native'])]);
   });
 });
 
@@ -121,6 +124,47 @@ describe('the model', () => {
     const { model } = await walkWork({ ...SPEC, pageSize }, NO_ADDON);
     // Two pieces of half a leaf pass a huge leaf twice. Tables: pgd, pud, pmd, pte, each only as far down as the leaf needs.
     expect(model).toEqual({ leaves: pageSize === '4K' ? leaves : 2 * leaves, entries, tableBytes: { '4K': 4, '2M': 3, '1G': 2 }[pageSize] * 4096 });
+  });
+});
+
+describe('layouts', () => {
+  const names = Object.keys(LAYOUTS) as LayoutName[];
+  const npages = 2 ** 18;
+
+  it.each(names)('%s: its runs are all of it that is there', (name) => {
+    const layout = layoutOf(name, npages);
+    let pages = 0;
+    for (const run of runsOf(layout)) {
+      pages += run.npages;
+      expect(run.page + run.npages).toBeLessThanOrEqual(layout.devicePages[run.device] as number);
+    }
+    expect(pages).toBe(layout.rights.filter((right) => right !== NONE).length);
+  });
+
+  it('have the shares and the shapes that they are named by', () => {
+    const share = (name: LayoutName, right: number): number => layoutOf(name, npages).rights.filter((one) => one === right).length / npages;
+    expect(share('10 % read-only', READ_ONLY)).toBeCloseTo(0.1, 2);
+    expect(share('25 % holes at random', NONE)).toBeCloseTo(0.25, 2);
+    expect(share('25 % holes in runs', NONE)).toBeCloseTo(0.25, 2);
+    const runs = [...runsOf(layoutOf('25 % holes in runs', npages))];
+    expect(Math.min(...runs.slice(1).map((run, i) => run.first - ((runs[i]?.first ?? 0) + (runs[i]?.npages ?? 0))))).toBeGreaterThanOrEqual(64);
+    expect(new Set([...runsOf(layoutOf('64 pagemaps', npages))].map(({ device }) => device)).size).toBe(64);
+    expect(new Set([...runsOf(layoutOf('mixed leaf sizes', 2 ** 20))].map(({ level }) => level))).toEqual(new Set([0, 1, 2]));
+  });
+
+  it('have pages that ask, and holes that never do', () => {
+    const layout = layoutOf('25 % holes in runs', npages);
+    const words = requestWords(layout, 1n, 2n);
+    expect(words.filter((word) => word !== 0n).length / npages).toBeCloseTo(0.375, 2);
+    expect(words.some((word, i) => layout.rights[i] === NONE && word !== 0n)).toBe(false);
+    expect(new Set(words)).toEqual(new Set([0n, 1n, 3n]));
+  });
+
+  it('are noticed where a walk gets them wrong: one page whose rights differ', async () => {
+    const spec: WalkSpec = { ...SPEC, layout: '10 % read-only' };
+    const work = await walkWork(spec, withPlain(fakePlain(() => {})));
+    expect(contender(work, 'walker').check?.()).toBeNull();
+    expect(contender(work, 'plain').check?.()).toMatch(/^differs at word \d+$/);
   });
 });
 
