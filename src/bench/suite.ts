@@ -1,10 +1,17 @@
 /** Every workload, in the order in which it runs. Memory is weighed first, while the process is small. */
 import { faultWorkloads } from './dax/faults.ts';
+import { deviceWorkloads } from './dmirror/device.ts';
+import { writeWorkloads } from './fs/writes.ts';
+import { pagemapWorkloads } from './hmm/pagemap.ts';
 import { walkWorkloads } from './hmm/walks.ts';
 import { machineWorkloads } from './machine/lifetimes.ts';
+import { cpuFaultWorkloads } from './mm/faults.ts';
+import { notifierWorkloads } from './mm/notifier.ts';
+import { vmaWorkloads } from './mm/vmas.ts';
 import { changeWorkloads } from './pgtable/changes.ts';
 import { populateWorkloads } from './pgtable/populate.ts';
 import { translateWorkloads } from './pgtable/translate.ts';
+import { scenarioWorkloads } from './scenario/runs.ts';
 import { workerWorkloads } from './share/workers.ts';
 import { chainWorkloads } from './sched/chains.ts';
 import type { Workload } from './workload.ts';
@@ -13,8 +20,15 @@ export const WORKLOADS: readonly Workload[] = [
   ...machineWorkloads,
   ...walkWorkloads,
   ...translateWorkloads,
+  ...pagemapWorkloads,
   ...faultWorkloads,
+  ...cpuFaultWorkloads,
+  ...vmaWorkloads,
+  ...notifierWorkloads,
+  ...deviceWorkloads,
+  ...writeWorkloads,
   ...chainWorkloads,
+  ...scenarioWorkloads,
   ...workerWorkloads,
   ...changeWorkloads,
   ...populateWorkloads,

@@ -98,9 +98,14 @@ export const TABLES = {
   share: 'ranges walked by Workers beside each other: CPU time of the one that took longest',
   populate: 'page tables filled with leaves',
   change: 'leaves changed in place; time against a memset of the tables',
-  fault: 'DAX faults through hmm_range_fault: warm tables, allocated extents, no content touched',
-  machine: 'machines: made while others live, and reset after 64 KiB were touched',
-  scheduler: 'an empty path: generators in a row that never sleep',
+  fault: 'faults: DAX through hmm_range_fault on warm tables, allocated extents, no content touched; and the CPU\'s own, one byte a page',
+  pagemap: 'walk + fill beside the running kernel\'s /proc/self/pagemap, which does more: read it as "than the interface a user has"',
+  vma: 'areas: found, split and merged, made and removed, among few and among many',
+  notifier: 'notifiers: many told of one page; one page among many ranges',
+  device: 'a device reads and writes what it mirrors, its table warm',
+  write: 'writes into holes: blocks allocated, zeroed and written',
+  machine: 'machines: made while others live, reset after 64 KiB were touched, and a scenario on one of its own',
+  scheduler: 'an empty path: generators in a row that never sleep; and tasks that take turns',
 } as const;
 
 export type TableName = keyof typeof TABLES;

@@ -17,6 +17,7 @@ namespace {
 
 constexpr size_t kHugeSize = 2 << 20;
 constexpr size_t kHostPage = 4096;
+constexpr size_t kAreaPages = 4;
 constexpr size_t kBufferWords = 65536;  // 512 KiB, the window of the walk benches
 
 // (memory, offset, length)
@@ -86,7 +87,7 @@ uint64_t hugeBytes(const HostRegion& region) {
   while (fgets(line, sizeof line, smaps) != nullptr) {
     unsigned long from, to, kib;
     if (sscanf(line, "%lx-%lx ", &from, &to) == 2) inside = from >= reinterpret_cast<uintptr_t>(region.start) && to <= reinterpret_cast<uintptr_t>(region.start) + region.length;
-    else if (inside && sscanf(line, "AnonHugePages: %lu kB", &kib) == 1) total += uint64_t{kib} * 1024;
+    else if (inside && (sscanf(line, "AnonHugePages: %lu kB", &kib) == 1 || sscanf(line, "Private_Hugetlb: %lu kB", &kib) == 1)) total += uint64_t{kib} * 1024;
   }
   fclose(smaps);
   return total;
@@ -105,12 +106,29 @@ uint8_t* reserve(size_t length) {
   return reinterpret_cast<uint8_t*>(start);
 }
 
-// (bytes, thp) -> { handle, npages, present, hugeBytes }
+uint32_t keep(Napi::Env env, std::unique_ptr<HostRegion> region) {
+  Instance* instance = env.GetInstanceData<Instance>();
+  uint32_t handle = instance->nextHandle++;
+  instance->regions[handle] = region.release();
+  return handle;
+}
+
+// Pages of a pool over a reserved region. Reserving takes them from the pool, so that no touch can fail.
+bool mapHugetlb(const HostRegion& region) {
+#ifdef MAP_HUGETLB
+  return mmap(region.start, region.length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB, -1, 0) != MAP_FAILED;
+#else
+  errno = EOPNOTSUPP;
+  return false;
+#endif
+}
+
+// (bytes, thp, hugetlb) -> { handle, npages, present, hugeBytes }
 Napi::Value hostPagemap(const Napi::CallbackInfo& info) {
   const char* op = "hostPagemap";
   Napi::Env env = info.Env();
   uint64_t bytes = readInteger(info, 0, op, "bytes");
-  bool thp = readBoolean(info, 1, op, "thp");
+  bool thp = readBoolean(info, 1, op, "thp"), hugetlb = readBoolean(info, 2, op, "hugetlb");
   if (bytes == 0 || bytes % kHugeSize != 0) fail(env, EINVAL, op, "bytes " + hex(bytes) + " is no multiple of 2 MiB");
   auto region = std::make_unique<HostRegion>();
   region->length = bytes;
@@ -118,7 +136,8 @@ Napi::Value hostPagemap(const Napi::CallbackInfo& info) {
   if (region->pagemap < 0) fail(env, errno, op, "/proc/self/pagemap");
   region->start = reserve(bytes);
   if (region->start == nullptr) fail(env, errno, op, "mmap");
-  madvise(region->start, bytes, thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);  // advice: `hugeBytes` says what came of it
+  if (hugetlb && !mapHugetlb(*region)) fail(env, errno, op, "mmap of huge pages: too few are reserved in /proc/sys/vm/nr_hugepages");
+  if (!hugetlb) madvise(region->start, bytes, thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);  // advice: `hugeBytes` says what came of it
   for (size_t at = 0; at < bytes; at += kHostPage) region->start[at] = 1;
   int64_t present = readPagemap(*region, bytes / kHostPage, true);
   if (present < 0) fail(env, errno, op, "pread of /proc/self/pagemap");
@@ -126,11 +145,47 @@ Napi::Value hostPagemap(const Napi::CallbackInfo& info) {
   made["npages"] = Napi::Number::New(env, static_cast<double>(bytes / kHostPage));
   made["present"] = Napi::Number::New(env, static_cast<double>(present));
   made["hugeBytes"] = Napi::Number::New(env, static_cast<double>(hugeBytes(*region)));
-  Instance* instance = env.GetInstanceData<Instance>();
-  uint32_t handle = instance->nextHandle++;
-  instance->regions[handle] = region.release();
-  made["handle"] = Napi::Number::New(env, handle);
+  made["handle"] = Napi::Number::New(env, keep(env, std::move(region)));
   return made;
+}
+
+// (count) -> handle: areas of kAreaPages anonymous pages in a row, writable and read-only in turn, none touched.
+Napi::Value hostAreas(const Napi::CallbackInfo& info) {
+  const char* op = "hostAreas";
+  Napi::Env env = info.Env();
+  uint64_t count = readInteger(info, 0, op, "count");
+  if (count < 2 || count > 1 << 20) fail(env, EINVAL, op, "count " + std::to_string(count) + " is not from 2 to 2^20");
+  auto region = std::make_unique<HostRegion>();
+  region->length = (count * kAreaPages * kHostPage + kHugeSize - 1) / kHugeSize * kHugeSize;
+  region->start = reserve(region->length);
+  if (region->start == nullptr) fail(env, errno, op, "mmap");
+  for (uint64_t i = 1; i < count; i += 2) {
+    if (mprotect(region->start + i * kAreaPages * kHostPage, kAreaPages * kHostPage, PROT_READ) != 0) fail(env, errno, op, "this process has no room for area " + std::to_string(i) + " (vm.max_map_count)");
+  }
+  region->areas = count;
+  return Napi::Number::New(env, keep(env, std::move(region)));
+}
+
+// (handle, times): a page in the middle of the middle area loses its rights and gets them back: a split in three, and a merge.
+void hostSplitMerge(const Napi::CallbackInfo& info) {
+  const char* op = "hostSplitMerge";
+  HostRegion* region = regionArg(info, op);
+  uint64_t times = readInteger(info, 1, op, "times");
+  if (region->areas == 0) fail(info.Env(), EINVAL, op, "the region has no areas");
+  uint8_t* page = region->start + ((region->areas / 4 * 2) * kAreaPages + 1) * kHostPage;  // of a writable one
+  for (uint64_t i = 0; i < times; i++) {
+    if (mprotect(page, kHostPage, PROT_NONE) != 0 || mprotect(page, kHostPage, PROT_READ | PROT_WRITE) != 0) fail(info.Env(), errno, op, "mprotect");
+  }
+}
+
+// (times): an area of its own is made where the kernel likes, and goes again.
+void hostMmapMunmap(const Napi::CallbackInfo& info) {
+  const char* op = "hostMmapMunmap";
+  uint64_t times = readInteger(info, 0, op, "times");
+  for (uint64_t i = 0; i < times; i++) {
+    void* at = mmap(nullptr, kAreaPages * kHostPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED || munmap(at, kAreaPages * kHostPage) != 0) fail(info.Env(), errno, op, "mmap");
+  }
 }
 
 // (handle, npages) -> npages, once their words were read
@@ -163,6 +218,9 @@ void exportHost(Napi::Env env, Napi::Object exports) {
   exports["cpuTime"] = Napi::Function::New(env, cpuTime, "cpuTime");
   exports["hostPagemap"] = Napi::Function::New(env, hostPagemap, "hostPagemap");
   exports["hostPagemapRead"] = Napi::Function::New(env, hostPagemapRead, "hostPagemapRead");
+  exports["hostAreas"] = Napi::Function::New(env, hostAreas, "hostAreas");
+  exports["hostSplitMerge"] = Napi::Function::New(env, hostSplitMerge, "hostSplitMerge");
+  exports["hostMmapMunmap"] = Napi::Function::New(env, hostMmapMunmap, "hostMmapMunmap");
   exports["hostPagemapFree"] = Napi::Function::New(env, hostPagemapFree, "hostPagemapFree");
 }
 

@@ -8,7 +8,8 @@ namespace daxmirror {
 struct HostRegion {
   uint8_t* start = nullptr;
   size_t length = 0;
-  int pagemap = -1;  // /proc/self/pagemap
+  int pagemap = -1;    // /proc/self/pagemap
+  uint64_t areas = 0;  // of hostAreas
   ~HostRegion();
 };
 

@@ -106,11 +106,20 @@ export interface Native {
   /** The limit of stores: of an output window for walks, of the tables for populate and zap. */
   memset(memory: Uint8Array, offset: number, length: number, byte: number): void;
 
-  /** Anonymous memory of this process, every page touched, that the running kernel can be asked about. `bytes`: a multiple of 2 MiB. */
-  hostPagemap(options: { bytes: number; thp: boolean }): HostRegion;
+  /**
+   * Anonymous memory of this process, every page touched, that the running kernel can be asked about. `bytes`: a multiple of 2 MiB. `hugetlb`
+   * (default false) takes it from the pool of huge pages. Errors: ENOMEM (too few are reserved), and what open() and mmap() give.
+   */
+  hostPagemap(options: { bytes: number; thp: boolean; hugetlb?: boolean }): HostRegion;
   /** Reads the /proc/self/pagemap words of the first `npages`, 512 KiB at a time; returns npages. Errors: EBADF, EINVAL, EIO. */
   hostPagemapRead(handle: NativeHandle, npages: number): number;
-  /** Errors: EBADF. */
+  /** `count` areas of 4 anonymous pages in a row in this process, writable and read-only in turn. Errors: EINVAL, ENOMEM (vm.max_map_count). */
+  hostAreas(count: number): NativeHandle;
+  /** Splits the middle one of a region's areas in three by mprotect() and merges it again, `times` over. Errors: EBADF, EINVAL, ENOMEM. */
+  hostSplitMerge(handle: NativeHandle, times: number): void;
+  /** mmap() of 4 pages and munmap(), `times` over. Errors: ENOMEM. */
+  hostMmapMunmap(times: number): void;
+  /** Frees a region of either kind. Errors: EBADF. */
   hostPagemapFree(handle: NativeHandle): void;
 
   /**
@@ -131,7 +140,7 @@ export type LoadedNative = { readonly native: Native; readonly reason: null } | 
 interface Binding extends Omit<Native, 'path' | 'mapFile' | 'hostPagemap'> {
   setErrors(factory: (errno: number, op: string, detail: string) => Error): void;
   mapFile(memory: Uint8Array, offset: number, length: number, file: string | number, fileOffset: number, shared: boolean): NativeHandle;
-  hostPagemap(bytes: number, thp: boolean): HostRegion;
+  hostPagemap(bytes: number, thp: boolean, hugetlb: boolean): HostRegion;
 }
 
 const require = createRequire(import.meta.url);
@@ -222,9 +231,9 @@ function describe(path: string, binding: Binding): Native {
       checkOptions('mapFile', options, ['shared']);
       return mapFile(memory, offset, length, file, fileOffset, options.shared ?? false);
     },
-    hostPagemap(options: { bytes: number; thp: boolean }) {
-      checkOptions('hostPagemap', options, ['bytes', 'thp']);
-      return hostPagemap(options.bytes, options.thp);
+    hostPagemap(options: { bytes: number; thp: boolean; hugetlb?: boolean }) {
+      checkOptions('hostPagemap', options, ['bytes', 'thp', 'hugetlb']);
+      return hostPagemap(options.bytes, options.thp, options.hugetlb ?? false);
     },
   });
 }
