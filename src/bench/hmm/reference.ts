@@ -73,8 +73,8 @@ export class Reference {
     const { valid, write, none, pfnShift } = this.#encoding;
     for (let i = 0; i < halves.length / 2; i++) {
       const at = from + i;
-      const pfn = BigInt((this.#ground.devicePfns[device[at] as number] ?? 0) + (page[at] as number));
-      const present = (pfn << BigInt(pfnShift)) | valid | (rights[at] === WRITABLE ? write : 0n) | this.#orderBits(level[at] as number);
+      const frame = BigInt((this.#ground.devicePfns[device[at] as number] ?? 0) + (page[at] as number));
+      const present = (frame << BigInt(pfnShift)) | valid | (rights[at] === WRITABLE ? write : 0n) | this.#orderBits(level[at] as number);
       const word = rights[at] === NONE ? none : present;
       if (halves[2 * i] !== Number(word & 0xffffffffn) || halves[2 * i + 1] !== Number(word >> 32n)) return i;
     }
