@@ -67,6 +67,7 @@ export class MachineCore {
       levels: config.levels,
       devmapHi: devmapHi(config.profile.devmapBit),
       persistence: null,
+      ledger: null,
       counts: newCounts(),
     };
     return new MachineCore(config, platform);

@@ -1,41 +1,30 @@
 /**
  * The guarantee as running checks: "anything done to the CPU page table is reflected to every mirror" (DESIGN, section 7).
  *
- * After each step, with nothing in flight: every entry that went, changed its frame or lost a right was within an invalidation of that
- * step; every entry of a mirror that is watched points where the CPU's does, with no more rights; invalidations are balanced; no entry
- * leads to blocks that no file has, or to a device that is gone; the references of dev_pagemaps are as they were. Where the profile
- * reproduces a real kernel's breach, the code that does so says which field it is: the finding is made all the same, and names it.
+ * Rules are held to after each step, or every Nth, with nothing in flight; those about the order of things while they happen. All is
+ * found by itself: processes, mirrors of every kind, file systems, device maps. Only what has changed is looked at again. Where the
+ * profile reproduces a real kernel's breach, the code that does so says which field it is: the finding is made all the same, and names it.
  */
-import { LEVEL_PTE, LEVEL_PUD, PMD_PAGES } from '../abi.ts';
-import type { MachineEvent } from '../events/events.ts';
+import type { MachineEvent, NotifierEvent } from '../events/events.ts';
 import type { FileSystem } from '../fs/index.ts';
 import type { PgMap, Platform } from '../memremap/index.ts';
 import type { Mm } from '../mm/index.ts';
-import { DEVICE_BASE_PFN } from '../page/index.ts';
-import { framePfn, isLeaf, isWritable, type PageTable } from '../pgtable/index.ts';
-import { alignDown, hex, pagesOfLevel, type Vpn } from '../units.ts';
-import { Covered } from './covered.ts';
-import { entryText, type Finding, type Rule } from './finding.ts';
-import { entryAt } from './rights.ts';
-import { Shadow, type Loss } from './shadow.ts';
+import { addrOf, hex } from '../units.ts';
+import type { Finding, Sighting } from './finding.ts';
+import { Frames } from './frames.ts';
+import { Ledger } from './ledger.ts';
+import { LockRules } from './lockRules.ts';
+import { checkMirror, type WatchedMirror } from './mirrors.ts';
+import { checkDirty, checkSync } from './persistence.ts';
+import { chunkNow, forEachChunk } from './rights.ts';
+import { noLooks, type Looked, type Rule } from './rules.ts';
+import { Told, type ToldCount } from './told.ts';
 
 /** What the checker looks at of a machine. */
 export interface Checked {
   readonly platform: Platform;
   readonly mms: readonly Mm[];
-}
-
-/** A mirror whose own table is compared: a device's or a virtual machine's. */
-export interface WatchedMirror {
-  readonly name: string;
-  readonly mm: Mm;
-  readonly table: PageTable;
-  /** false: it mirrors nothing any more */
-  readonly attached: boolean;
-  /** the process's page behind a page of the table; -1: none any more */
-  readonly vpnOf: (page: Vpn) => Vpn | -1;
-  /** invalidations that it counts as in flight, if it counts */
-  readonly inProgress?: number;
+  readonly fileSystems?: readonly FileSystem[];
 }
 
 export interface CheckerOptions {
@@ -43,210 +32,304 @@ export interface CheckerOptions {
   readonly without?: readonly Rule[];
   /** stop collecting after so many findings (default 100) */
   readonly findingsMax?: number;
-}
-
-interface Space {
-  readonly mm: Mm;
-  readonly shadow: Shadow;
-  readonly covered: Covered;
+  /** look at tables after every so many steps only (default 1) */
+  readonly every?: number;
+  /** remember from where each reference was taken */
+  readonly stacks?: boolean;
 }
 
 interface Breach {
   readonly rule: string;
   readonly field: string;
   readonly mm: number;
-  readonly start: Vpn;
-  readonly end: Vpn;
+  readonly start: number;
+  readonly end: number;
 }
 
 export class Checker {
   readonly findings: Finding[] = [];
-  /** pages invalidated, and those of them that no longer are what they were: the rest was told for nothing */
-  invalidatedPages = 0;
-  lostPages = 0;
   steps = 0;
+  /** how often each rule had something to look at */
+  readonly looked: Looked = noLooks();
+  /** invalidations by event: told of how much, for how much */
+  readonly told = new Map<NotifierEvent, ToldCount>();
   readonly #machine: Checked;
   readonly #options: CheckerOptions;
-  readonly #spaces = new Map<number, Space>();
+  readonly #every: number;
+  readonly #spaces = new Map<number, Told>();
   readonly #mirrors: WatchedMirror[] = [];
   readonly #systems: FileSystem[] = [];
+  readonly #frames: Frames;
+  readonly #ledger: Ledger;
+  readonly #locks: LockRules;
+  /** seen since the last step, with who did it */
+  #seen: (Sighting & { readonly task: string })[] = [];
+  readonly #report = (sighting: Sighting): void => {
+    this.#seen.push({ ...sighting, task: this.#machine.platform.sched.current.name });
+  };
   /** of this step, and of all: what stays stays */
   #breaches: Breach[] = [];
   readonly #allBreaches: Breach[] = [];
+  /** blocks were freed, or a device went: every entry may be wrong now */
+  #anyMayBeWrong = false;
+  /** tags were cleared */
+  #wroteBack = false;
   readonly #stop: () => void;
 
   constructor(machine: Checked, options: CheckerOptions = {}) {
     this.#machine = machine;
     this.#options = options;
-    this.#stop = machine.platform.bus.observe((event) => this.#hear(event));
+    this.#every = options.every ?? 1;
+    if (!Number.isSafeInteger(this.#every) || this.#every < 1) throw new RangeError(`Checker: every must be a whole number of steps, not ${String(options.every)}`);
+    const { platform } = machine;
+    this.#frames = new Frames(platform, this.#report, this.looked);
+    this.#ledger = new Ledger(platform.records, platform.sched, options.stacks === true);
+    this.#locks = new LockRules(platform.sched, this.#report, this.looked);
+    this.#stop = platform.bus.observe((event) => this.#hear(event));
+    platform.ledger = this.#ledger;
+    platform.sched.watch = this.#locks;
     for (const mm of machine.mms) this.#space(mm.id);
   }
 
-  /** Compares the table of this mirror too, from now on. */
+  /** Compares the table of this mirror too, from now on: one that its process does not know. */
   watch(mirror: WatchedMirror): void {
     this.#mirrors.push(mirror);
   }
 
-  /** Looks at which blocks the files of this file system have, too. */
+  /** Looks at which blocks the files of this file system have, too: one that the machine does not know. */
   watchBlocks(fs: FileSystem): void {
     this.#systems.push(fs);
   }
 
-  /** After an operation: everything is looked at that it may have changed. Returns what is new. */
-  step(operation: string): readonly Finding[] {
+  /** Pages invalidated, and those of them that no longer are what they were: the rest was told for nothing. */
+  get invalidatedPages(): number {
+    return this.#sum('pages');
+  }
+
+  get lostPages(): number {
+    return this.#sum('lost');
+  }
+
+  /** After an operation: everything is looked at that it may have changed. Returns what is new. `replay`: what plays it again. */
+  step(operation: string, replay = ''): readonly Finding[] {
     const first = this.findings.length;
     this.steps++;
-    const task = this.#machine.platform.sched.current.name;
-    for (const mm of this.#machine.mms) this.#checkSpace(this.#space(mm.id) as Space, operation, task);
-    for (const mirror of this.#mirrors) if (mirror.attached) this.#checkMirror(mirror, operation, task);
-    this.#breaches = [];
+    const { platform, mms } = this.#machine;
+    const due = this.steps % this.#every === 0;
+    if (due) {
+      if (this.#spaces.size > mms.length) this.#forget();
+      for (const mm of mms) this.#checkSpace(this.#space(mm.id) as Told);
+      this.#forEachMirror((mirror) => this.#checkMirror(mirror));
+      this.#anyMayBeWrong = false;
+      this.#wroteBack = false;
+    }
+    if (!platform.sched.tasks.some((task) => !task.finished)) this.#ledger.step(operation, this.#report, this.looked);
+    this.#conclude(operation, replay, this.#breaches);
+    if (due) this.#breaches = [];
     return this.findings.slice(first);
+  }
+
+  /** At rest, when a run is over: all tables against freed blocks and dead devices, and what began has ended. */
+  end(operation: string, replay = ''): readonly Finding[] {
+    const first = this.findings.length;
+    this.#anyMayBeWrong = true;
+    this.#wroteBack = true;
+    for (const mm of this.#machine.mms) this.#checkSpace(this.#space(mm.id) as Told);
+    this.#forEachMirror((mirror) => {
+      this.#checkMirror(mirror);
+      this.#checkCount(mirror);
+    });
+    for (const mm of this.#machine.mms) this.#checkBalance(mm);
+    for (const map of this.#machine.platform.pgmaps.all) this.#checkHolders(map);
+    this.#checkHeld();
+    this.#conclude(operation, replay, this.#allBreaches);
+    return this.findings.slice(first);
+  }
+
+  /** Who holds references on pages of devices, a line each. */
+  get holders(): readonly string[] {
+    return this.#ledger.text;
   }
 
   /** Listens no longer. */
   close(): void {
     this.#stop();
+    const { platform } = this.#machine;
+    if (platform.ledger === this.#ledger) platform.ledger = null;
+    if (platform.sched.watch === this.#locks) platform.sched.watch = null;
   }
 
   // ── what is heard ──
 
   #hear(event: MachineEvent): void {
-    if (event.type === 'invalidate-start') {
-      this.#space(event.mm)?.covered.add(event.start, event.end);
-      this.invalidatedPages += event.end - event.start;
-    } else if (event.type === 'breach') {
-      this.#breaches.push(event);
-      this.#allBreaches.push(event);
+    switch (event.type) {
+      case 'invalidate-start':
+        this.#space(event.mm)?.start(event.event, event.start, event.end);
+        break;
+      case 'invalidate-told':
+        this.#space(event.mm)?.allTold(event.event, event.start, event.end);
+        break;
+      case 'invalidate-refused':
+        this.#space(event.mm)?.refused(event.event, event.start, event.end);
+        break;
+      case 'invalidate-end':
+        this.#space(event.mm)?.ended(event.event, event.start, event.end);
+        break;
+      case 'device-map':
+        this.#space(event.mm)?.programmed(event.device, event.start, event.end);
+        break;
+      case 'entry': {
+        const space = this.#space(event.mm);
+        if (space !== null) checkSync(space.mm, event, this.#report, this.looked);
+        break;
+      }
+      case 'fault':
+        this.looked['bounded-retries']++;
+        break;
+      case 'livelock':
+        this.#livelock(event);
+        break;
+      case 'breach':
+        this.#breaches.push(event);
+        this.#allBreaches.push(event);
+        break;
+      case 'blocks':
+        if (event.freed) this.#anyMayBeWrong = true;
+        break;
+      case 'pgmap':
+        this.#anyMayBeWrong = true;
+        break;
+      case 'writeback':
+        this.#wroteBack = true;
+        break;
+      default:
     }
   }
 
-  #space(id: number): Space | null {
+  #livelock({ mm, loop, vpn, rounds }: Extract<MachineEvent, { type: 'livelock' }>): void {
+    this.#report({
+      rule: 'bounded-retries', mm, start: vpn, end: vpn + 1, what: `${loop} has gone round ${rounds} times at ${hex(addrOf(vpn))} with nothing changed, and nobody else will change anything`,
+      missing: 'each round makes progress, or the loop gives up with an error',
+    });
+  }
+
+  #space(id: number): Told | null {
     const known = this.#spaces.get(id);
     if (known !== undefined) return known;
     const mm = this.#machine.mms.find((one) => one.id === id);
     if (mm === undefined) return null;
-    const space: Space = { mm, shadow: new Shadow(mm), covered: new Covered() };
+    const space = new Told(mm, this.#report, this.looked, this.told);
+    space.shadow.refresh(() => undefined);
     this.#spaces.set(id, space);
     return space;
   }
 
+  /** Processes that are no more. */
+  #forget(): void {
+    const alive = new Set(this.#machine.mms.map(({ id }) => id));
+    for (const id of this.#spaces.keys()) if (!alive.has(id)) this.#spaces.delete(id);
+  }
+
   // ── what is looked at ──
 
-  #checkSpace(space: Space, operation: string, task: string): void {
-    const { mm, covered } = space;
-    if (mm.notifiers.active > 0 && this.#machine.platform.sched.tasks.some((one) => !one.finished)) return; // somebody is at work there
-    for (const loss of space.shadow.refresh()) this.#checkLoss(space, loss, operation, task);
-    covered.clear();
-  }
-
-  #checkLoss({ mm, covered }: Space, loss: Loss, operation: string, task: string): void {
-    this.lostPages += loss.end - loss.start;
-    for (let vpn = loss.start; vpn < loss.end; ) {
-      if (covered.has(vpn)) {
-        vpn++;
-        continue;
-      }
-      let end = vpn + 1;
-      while (end < loss.end && !covered.has(end)) end++;
-      const { devmapBit } = mm.platform.profile;
-      const i = vpn % PMD_PAGES;
-      const was = entryText(entryAt(loss.before, i), devmapBit);
-      const is = entryText(entryAt(loss.after, i), devmapBit);
-      this.#find('told-before-taken', operation, task, mm, vpn, end, `${mm.name}: ${was} became ${is}, and nobody was told`, 'mmu_notifier_invalidate_range_start() over the range, before the change');
-      vpn = end;
+  #checkSpace(space: Told): void {
+    const { mm, shadow } = space;
+    space.step();
+    const { changed } = shadow;
+    if (!mm.alive) {
+      changed.clear();
+      return;
     }
-  }
-
-  /** Every leaf of the mirror's table against the CPU's. */
-  #checkMirror(mirror: WatchedMirror, operation: string, task: string): void {
-    const { table, mm } = mirror;
-    for (let page = table.nextEntry(0, table.endVpn, LEVEL_PTE); page >= 0; ) {
-      table.look(page);
-      const { level, lo, hi } = table;
-      const npages = level <= LEVEL_PUD ? pagesOfLevel(level) : 1;
-      const base = alignDown(page, npages);
-      if (isLeaf(level, lo)) this.#checkLeaf(mirror, base, { level, lo, hi }, operation, task);
-      const next = base + npages;
-      page = next >= table.endVpn ? -1 : table.nextEntry(next, table.endVpn, LEVEL_PTE);
-    }
-    this.#checkFrames(mirror.table, mm, mirror.name, operation, task);
-  }
-
-  #checkLeaf(mirror: WatchedMirror, base: Vpn, entry: { level: number; lo: number; hi: number }, operation: string, task: string): void {
-    const { mm } = mirror;
-    const pt = mm.pageTable;
-    const pfn = framePfn(entry.lo, entry.hi);
-    for (let i = 0; i < pagesOfLevel(entry.level); ) {
-      const vpn = mirror.vpnOf(base + i);
-      const present = vpn >= 0 && mm.alive && pt.look(vpn);
-      const span = present ? pagesOfLevel(pt.level) - (vpn % pagesOfLevel(pt.level)) : 1;
-      const frame = present ? framePfn(pt.lo, pt.hi) + (vpn % pagesOfLevel(pt.level)) : -1;
-      if (frame !== pfn + i || (isWritable(entry.lo) && !isWritable(pt.lo))) {
-        const { devmapBit } = mm.platform.profile;
-        const cpu = present ? entryText(pt, devmapBit) : 'nothing';
-        this.#find(
-          'mirror-coherent', operation, task, mm, vpn < 0 ? base + i : vpn, (vpn < 0 ? base + i : vpn) + 1,
-          `${mirror.name} has ${entryText(entry, devmapBit)} at page ${hex(base)}, where ${mm.name} has ${cpu}`,
-          'the mirror drops its entry in invalidate, and programs only what readRetry() lets stand',
-        );
-        return;
-      }
-      i += span;
-    }
-  }
-
-  /** No leaf leads to blocks that no file has, or to a device that is gone. */
-  #checkFrames(table: PageTable, mm: Mm, whose: string, operation: string, task: string): void {
-    const { pgmaps } = this.#machine.platform;
-    for (let page = table.nextEntry(0, table.endVpn, LEVEL_PTE); page >= 0; ) {
-      table.look(page);
-      const { level, lo, hi } = table;
-      const npages = level <= LEVEL_PUD ? pagesOfLevel(level) : 1;
-      const base = alignDown(page, npages);
-      const pfn = isLeaf(level, lo) ? framePfn(lo, hi) : -1;
-      if (pfn >= DEVICE_BASE_PFN) {
-        const map = pgmaps.find(pfn);
-        const bad = map === null || map.state === 'dead' ? 'pagemap-alive' : this.#isFree(map, pfn, npages) ? 'blocks-owned' : null;
-        const what = bad === 'blocks-owned' ? 'blocks that no file has' : 'a device that is gone';
-        if (bad !== null) this.#find(bad, operation, task, mm, base, base + npages, `${whose}: ${entryText(table, mm.platform.profile.devmapBit)} leads to ${what}`, 'the entry goes before the page does');
-      }
-      const next = base + npages;
-      page = next >= table.endVpn ? -1 : table.nextEntry(next, table.endVpn, LEVEL_PTE);
-    }
-  }
-
-  #isFree(map: PgMap, pfn: number, npages: number): boolean {
-    const fs = this.#systems.find((one) => one.pgmap === map);
-    return fs !== undefined && fs.allocator.isFree(pfn, npages);
-  }
-
-  /** At rest, when a run is over: all tables against freed blocks and dead devices, and what began has ended. */
-  end(operation: string): readonly Finding[] {
-    const first = this.findings.length;
-    const task = this.#machine.platform.sched.current.name;
-    this.#breaches = [...this.#allBreaches];
-    for (const mm of this.#machine.mms) {
-      if (mm.alive) this.#checkFrames(mm.pageTable, mm, mm.name, operation, task);
-      const { active } = mm.notifiers;
-      if (active !== 0) this.#find('balanced', operation, task, mm, 0, 0, `${active} invalidations of ${mm.name} began and have not ended`, 'mmu_notifier_invalidate_range_end()');
-    }
-    for (const { mm, name, inProgress = 0 } of this.#mirrors) {
-      if (inProgress > mm.notifiers.active) this.#find('balanced', operation, task, mm, 0, 0, `${name} counts ${inProgress} invalidations of which it never heard the end`, 'range_end() of every listener whose range_start() was called');
-    }
-    for (const map of this.#machine.platform.pgmaps.all) {
-      if (map.state !== 'dead' && holdersText(map) !== '') {
-        const [mm] = this.#machine.mms;
-        if (mm !== undefined) this.#find('pagemap-references', operation, task, mm, 0, 0, `${map.name} has references that nobody will give back: ${holdersText(map)}`, 'put_dev_pagemap() on every way out of the walk');
+    const systems = this.#allSystems;
+    const same = (page: number): number => page;
+    if (this.#anyMayBeWrong || this.#wroteBack) {
+      forEachChunk(mm.pageTable, (base, chunk) => {
+        if (this.#anyMayBeWrong || changed.has(base)) this.#frames.check(systems, mm, mm.name, base, chunk, same);
+        if (this.#wroteBack || changed.has(base)) checkDirty(mm, base, chunk, this.#report, this.looked);
+      });
+    } else {
+      for (const base of changed) {
+        const chunk = chunkNow(mm.pageTable, base);
+        if (chunk === null) continue;
+        this.#frames.check(systems, mm, mm.name, base, chunk, same);
+        checkDirty(mm, base, chunk, this.#report, this.looked);
       }
     }
-    return this.findings.slice(first);
+    changed.clear();
   }
 
-  #find(rule: Rule, operation: string, task: string, mm: Mm, start: Vpn, end: Vpn, what: string, missing: string): void {
+  get #allSystems(): readonly FileSystem[] {
+    const { fileSystems = [] } = this.#machine;
+    return this.#systems.length === 0 ? fileSystems : [...fileSystems, ...this.#systems.filter((one) => !fileSystems.includes(one))];
+  }
+
+  #forEachMirror(visit: (mirror: WatchedMirror) => void): void {
+    for (const mm of this.#machine.mms) for (const mirror of mm.mirrors) if (mirror.attached) visit(mirror);
+    for (const mirror of this.#mirrors) if (mirror.attached && !known(mirror)) visit(mirror);
+
+    function known({ mm, table }: WatchedMirror): boolean {
+      for (const one of mm.mirrors) if (one.table === table) return true;
+      return false;
+    }
+  }
+
+  #checkMirror(mirror: WatchedMirror): void {
+    const { mm, name, table } = mirror;
+    this.looked['mirror-coherent'] += checkMirror(mirror, this.#spaces.get(mm.id) ?? null, this.#report);
+    if (!this.#anyMayBeWrong) return;
+    const systems = this.#allSystems;
+    forEachChunk(table, (base, chunk) => this.#frames.check(systems, mm, name, base, chunk, (page) => mirror.vpnOf(page)));
+  }
+
+  #checkBalance(mm: Mm): void {
+    const { active } = mm.notifiers;
+    if (active === 0) return;
+    this.#report({ rule: 'balanced', mm: mm.id, start: 0, end: 0, what: `${active} invalidations of ${mm.name} began and have not ended`, missing: 'mmu_notifier_invalidate_range_end()', details: (this.#spaces.get(mm.id)?.open ?? []).map((line) => `began: ${line}`) });
+  }
+
+  #checkCount({ mm, name, inProgress = 0 }: WatchedMirror): void {
+    if (inProgress <= mm.notifiers.active) return;
+    this.#report({ rule: 'balanced', mm: mm.id, start: 0, end: 0, what: `${name} counts ${inProgress} invalidations of which it never heard the end`, missing: 'range_end() of every listener whose range_start() was called' });
+  }
+
+  #checkHolders(map: PgMap): void {
+    this.looked['pagemap-references']++;
+    const holders = holdersText(map);
+    const [mm] = this.#machine.mms;
+    if (map.state === 'dead' || holders === '' || mm === undefined) return;
+    this.#report({ rule: 'pagemap-references', mm: mm.id, start: 0, end: 0, what: `${map.name} has references that nobody will give back: ${holders}`, missing: 'put_dev_pagemap() on every way out of the walk' });
+  }
+
+  /** Pages that somebody holds are some file's still. */
+  #checkHeld(): void {
+    const systems = this.#allSystems;
+    for (const { pfn, by } of this.#ledger.held()) {
+      const fs = systems.find((one) => one.pgmap.covers(pfn));
+      if (fs === undefined) continue;
+      this.looked['blocks-owned']++;
+      if (!fs.allocator.isFree(pfn)) continue;
+      this.#report({ rule: 'blocks-owned', mm: 0, start: 0, end: 0, what: `frame ${hex(pfn)} is held, and is a block that no file has`, missing: 'the wait of dax_layout_busy_page() for its last reference', details: by });
+    }
+  }
+
+  #conclude(operation: string, replay: string, breaches: readonly Breach[]): void {
+    if (this.#seen.length === 0) return;
     const { without = [], findingsMax = 100 } = this.#options;
-    if (without.includes(rule) || this.findings.length >= findingsMax) return;
-    const known = this.#breaches.find((one) => one.rule === rule && (start === end || (one.mm === mm.id && one.start < end && start < one.end)));
-    this.findings.push({ rule, operation, task, mm: mm.id, start, end, what, missing, knownBy: known?.field ?? null });
+    const seen = this.#seen;
+    this.#seen = [];
+    for (const { cpu = null, device = null, details = [], ...sighting } of seen) {
+      const { rule, mm, start, end } = sighting;
+      if (without.includes(rule) || this.findings.length >= findingsMax) continue;
+      const isBreach = (one: Breach): boolean => one.rule === rule && (start === end || (one.mm === mm && one.start < end && start < one.end));
+      const field = (breaches.find(isBreach) ?? (rule === 'pagemap-alive' ? this.#allBreaches.find(isBreach) : undefined))?.field ?? null;
+      this.findings.push({ ...sighting, operation, cpu, device, details, replay, knownBy: field });
+    }
+  }
+
+  #sum(member: 'pages' | 'lost'): number {
+    let sum = 0;
+    for (const count of this.told.values()) sum += count[member];
+    return sum;
   }
 }
 

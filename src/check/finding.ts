@@ -1,14 +1,7 @@
 /** What a check found: which rule was broken, by which operation, where, and what both tables say there. */
 import { describeEntry } from '../pgtable/index.ts';
 import { addrOf, hex, type Vpn } from '../units.ts';
-
-export type Rule =
-  | 'told-before-taken' // a mirror hears of every entry that goes, changes its frame or loses rights
-  | 'mirror-coherent' // an entry of a mirror points at what the CPU table maps there, with no more rights
-  | 'balanced' // every invalidation that began has ended, and none twice
-  | 'blocks-owned' // no entry, of the CPU or a mirror, leads to blocks that no file has
-  | 'pagemap-alive' // no entry leads to memory of a device that is gone
-  | 'pagemap-references'; // HMM leaves the references of a dev_pagemap as they were
+import type { Rule } from './rules.ts';
 
 export interface Finding {
   readonly rule: Rule;
@@ -17,15 +10,39 @@ export interface Finding {
   /** who did it */
   readonly task: string;
   readonly mm: number;
-  /** pages `[start, end)` of the process */
+  /** pages `[start, end)` of the process; both 0 where it is about no addresses */
   readonly start: Vpn;
   readonly end: Vpn;
   readonly what: string;
   /** what should have been called */
   readonly missing: string;
+  /** the CPU's entry at `start`, bit by bit; null where it is about none */
+  readonly cpu: string | null;
+  /** the mirror's entry there */
+  readonly device: string | null;
+  /** more of it, a line each: who holds what, chains of locks, stacks */
+  readonly details: readonly string[];
+  /** what plays it again: a line of a scenario, a string of explore, a line of an op log; '' where nobody has said */
+  readonly replay: string;
   /** the profile's field that reproduces a kernel's own breach; null: nobody's but the model's, or a bug switch's */
   readonly knownBy: string | null;
 }
+
+/** What was seen when it happened; the operation is named when it is over. */
+export interface Sighting {
+  readonly rule: Rule;
+  readonly mm: number;
+  readonly start: Vpn;
+  readonly end: Vpn;
+  readonly what: string;
+  readonly missing: string;
+  readonly cpu?: string;
+  readonly device?: string;
+  readonly details?: readonly string[];
+}
+
+/** Takes what was seen. */
+export type Report = (sighting: Sighting) => void;
 
 export interface Entry {
   readonly level: number;
@@ -42,7 +59,16 @@ export function entryText({ level, lo, hi }: Entry, devmapBit: number): string {
 
 /** A finding as a line and what explains it. */
 export function findingText(finding: Finding): string {
-  const { rule, operation, task, start, end, what, missing, knownBy } = finding;
-  const known = knownBy === null ? '' : `\n  known: this kernel does so (profile field ${knownBy})`;
-  return `${rule}: ${operation} (${task}) at ${hex(addrOf(start))}..${hex(addrOf(end))}\n  ${what}\n  missing: ${missing}${known}`;
+  const { rule, operation, task, start, end, what, missing, cpu, device, details, replay, knownBy } = finding;
+  const lines = [
+    `${rule}: ${operation} (${task})${end > start ? ` at ${hex(addrOf(start))}..${hex(addrOf(end))}` : ''}`,
+    `  ${what}`,
+    ...(cpu === null ? [] : [`  cpu: ${cpu}`]),
+    ...(device === null ? [] : [`  device: ${device}`]),
+    ...details.map((line) => `  ${line}`),
+    `  missing: ${missing}`,
+    ...(replay === '' ? [] : [`  replay: ${replay}`]),
+    ...(knownBy === null ? [] : [`  known: this kernel does so (profile field ${knownBy})`]),
+  ];
+  return lines.join('\n');
 }

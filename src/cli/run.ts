@@ -22,6 +22,8 @@ interface RunFlags {
   readonly against?: string;
   readonly json?: boolean;
   readonly check?: boolean;
+  readonly checkEvery?: number;
+  readonly stacks?: boolean;
   readonly bug?: readonly BugSwitch[];
 }
 
@@ -63,7 +65,9 @@ export function runCommand(): Command {
     .addOption(new Option('--compare-api <API>', 'a second API, beside the first').choices(APIS).conflicts(['against', 'out', 'json']))
     .option('--out <DIR>', 'write each answer to DIR/NAME.json')
     .option('--against <PATH>', "a kernel's record, or a folder of them; exit code 1 where one differs")
-    .addOption(new Option('--check', 'look after each operation whether every mirror was told; exit code 1 where this kernel is not known for it').conflicts(['compareProfile', 'compareApi', 'json']))
+    .addOption(new Option('--check', 'hold every rule of the guarantee after each operation; exit code 1 where one is broken for which this kernel is not known').conflicts(['compareProfile', 'compareApi', 'json']))
+    .addOption(new Option('--check-every <N>', 'look at tables after every so many operations only (implies --check)').argParser(everyOf).conflicts(['compareProfile', 'compareApi', 'json']))
+    .addOption(new Option('--stacks', 'findings and pages still held say from where each reference was taken (implies --check)').conflicts(['compareProfile', 'compareApi', 'json']))
     .addOption(new Option('--bug <NAME>', 'turn a bug switch on (may be repeated), and check as --check does; daxmirror bugs lists them').argParser(addBug).conflicts(['compareProfile', 'compareApi', 'against']))
     .option('--json', 'print records as JSON, or with --against the comparison, and nothing else')
     .addHelpText('after', HELP)
@@ -87,7 +91,7 @@ async function run(files: readonly string[], flags: RunFlags): Promise<boolean> 
   const records: ScenarioRecord[] = [];
   let told = true;
   for (const script of scripts) {
-    const checks = flags.check === true || (bugs.length > 0 && flags.json !== true) ? new RunChecks() : null;
+    const checks = checksOf(flags);
     const record = await runScenario(script, { ...side, bugs, ...(checks === null ? {} : { watch: checks.watch }) });
     records.push(record);
     if (flags.out !== undefined) writeRecord(flags.out, record);
@@ -102,6 +106,17 @@ async function run(files: readonly string[], flags: RunFlags): Promise<boolean> 
   const compared = compareWithRecords(wanted, records);
   process.stdout.write(flags.json === true ? againstJson(compared) : againstText(compared, paint));
   return told && allAgree(compared);
+}
+
+function checksOf({ check, checkEvery, stacks = false, bug: bugs = [], json }: RunFlags): RunChecks | null {
+  const wanted = check === true || checkEvery !== undefined || stacks || (bugs.length > 0 && json !== true);
+  return wanted ? new RunChecks({ every: checkEvery ?? 1, stacks }) : null;
+}
+
+function everyOf(text: string): number {
+  const every = Number(text);
+  if (!Number.isSafeInteger(every) || every < 1) throw new BadInput(`--check-every takes a whole number of operations, 1 or more, not '${text}'`);
+  return every;
 }
 
 function addBug(name: string, before: readonly BugSwitch[] = []): readonly BugSwitch[] {

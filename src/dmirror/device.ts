@@ -76,7 +76,11 @@ export class DeviceMirror {
     this.table = new PageTable(mm.platform.arena, mm.platform.levels);
     this.lock = new RwLock(`device lock ${name}`, `device ${name},${mm.notifiers.subTouches(name)}`);
     this.hooks = hooks;
+    mm.mirrors.add(this);
   }
+
+  /** It has the process's own addresses. */
+  readonly vpnOf = (page: Vpn): Vpn => page;
 
   get memory(): DeviceMemory | null {
     return this.#memory;
@@ -197,6 +201,7 @@ export class DeviceMirror {
     if (this.closed) return;
     this.closed = true;
     this.attached = false;
+    this.mm.mirrors.delete(this);
     this.#memory?.mirrors.delete(this);
     if (this.#port !== null) yield* this.#port.detach();
     this.table.destroy();

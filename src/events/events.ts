@@ -17,9 +17,15 @@ export type MachineEvent =
   | { readonly type: 'exit'; readonly mm: number }
   | { readonly type: 'fault'; readonly mm: number; readonly vpn: number; readonly write: boolean; readonly result: string }
   | { readonly type: 'invalidate-start'; readonly mm: number; readonly event: NotifierEvent; readonly start: number; readonly end: number; readonly blockable: boolean }
+  /** every listener has heard of it */
+  | { readonly type: 'invalidate-told'; readonly mm: number; readonly event: NotifierEvent; readonly start: number; readonly end: number }
+  /** a listener cannot serve it now (non-blockable only): there will be no end */
+  | { readonly type: 'invalidate-refused'; readonly mm: number; readonly event: NotifierEvent; readonly start: number; readonly end: number }
   | { readonly type: 'invalidate-end'; readonly mm: number; readonly event: NotifierEvent; readonly start: number; readonly end: number }
   /** here the modelled kernel breaks the guarantee, in this rule, as its profile's field says */
   | { readonly type: 'breach'; readonly field: string; readonly rule: string; readonly mm: number; readonly start: number; readonly end: number }
+  /** a retry loop is back at its head with nothing changed */
+  | { readonly type: 'livelock'; readonly mm: number; readonly loop: string; readonly vpn: number; readonly rounds: number }
   | { readonly type: 'entry'; readonly mm: number; readonly vpn: number; readonly level: number; readonly pfn: number; readonly write: boolean }
   | { readonly type: 'zap'; readonly mm: number; readonly start: number; readonly end: number; readonly leaves: number }
   | { readonly type: 'pgmap'; readonly pgmap: number; readonly state: string }

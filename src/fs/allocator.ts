@@ -140,6 +140,13 @@ export class BlockAllocator {
     this.#busy = [];
   }
 
+  /** Does somebody use each of [pfn, pfn + npages)? */
+  isUsed(pfn: number, npages = 1): boolean {
+    const end = pfn + npages;
+    if (!this.#used.has(pfn) || this.#used.boundaryAfter(pfn, end) < end) return false;
+    return this.#asidePages === 0 || this.#aside.isFree(pfn, end);
+  }
+
   /** Does nobody use any of [pfn, pfn + npages)? */
   isFree(pfn: number, npages = 1): boolean {
     this.#check('isFree', pfn, npages);

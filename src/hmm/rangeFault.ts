@@ -11,10 +11,10 @@
 import {
   LEVEL_PTE, PMD_PAGES, PTE_RW, STOP_BAD, STOP_BUDGET, STOP_DONE_ALL, STOP_NEEDS_FAULT, STOP_NEEDS_WRITE, STOP_NONPRESENT, STOP_SPECIAL, TABLE_SHIFT, WALK_ZERO_OK,
 } from '../abi.ts';
-import { Livelock, invariant } from '../errno.ts';
+import { invariant } from '../errno.ts';
 import {
   FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_ERROR, VM_HUGETLB, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, handleMmFault, hugePageOf, quickMmFault, type IntervalSub, type Mm,
-  type Vma,
+  livelock, type Vma,
 } from '../mm/index.ts';
 import { framePfn, isProtNone, isSwapEntry } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
@@ -81,7 +81,7 @@ export function* hmmRangeFault(range: HmmRange): Sleepable<HmmErrno | null> {
     const slept = quickFaultPages(vma, last, faultEnd, faultFlags);
     if (slept < 0 || (slept < faultEnd && !(yield* faultPages(vma, slept, faultEnd, faultFlags)))) return 'EFAULT';
     state.idleRounds = state.last === from ? state.idleRounds + 1 : 0;
-    if (state.idleRounds > MAX_IDLE_ROUNDS) throw new Livelock('hmm_range_fault');
+    if (state.idleRounds > MAX_IDLE_ROUNDS) throw livelock(mm, 'hmm_range_fault', state.last, state.idleRounds);
   }
 }
 

@@ -22,7 +22,9 @@
  */
 import { HDR_TABLES_CHANGED, PAGE_SHIFT } from '../abi.ts';
 import { HmmError, Livelock, checkOptions } from '../errno.ts';
-import { VM_HUGETLB, VM_IO, VM_MIXEDMAP, VM_PFNMAP, VM_READ, type Vma } from '../mm/index.ts';
+import { VM_HUGETLB, VM_IO, VM_MIXEDMAP, VM_PFNMAP, VM_READ, livelock, tellBreach, type Vma } from '../mm/index.ts';
+import { DEVICE_BASE_PFN } from '../page/index.ts';
+import { framePfn } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { addrOf, hex, type Vpn } from '../units.ts';
 import type { Walk2019 } from './fault2019.ts';
@@ -149,9 +151,21 @@ function* awaitChange(w: Walk2019): Sleepable<void> {
   try {
     yield { kind: 'wait', what, touches: `${mm.touches},notifier ${mm.id}`, ready: changed, holder: () => null, deadlineNs };
   } catch (error) {
-    throw HmmError.is(error, 'EDEADLK') ? new Livelock(what) : error;
+    throw HmmError.is(error, 'EDEADLK') ? spins(w, what) : error;
   }
-  if (!changed()) range.watchdog?.bitten(range);
+  if (changed()) return;
+  spins(w, what);
+  range.watchdog?.bitten(range);
+}
+
+/** It goes round with nothing changed: who checks hears of it, and which of the era's bugs it is. */
+function spins({ mm, range, stop }: Walk2019, what: string): Livelock {
+  const { bugs, pgmaps, profile } = mm.platform;
+  const pfn = framePfn(stop.lo, stop.hi);
+  const dying = pfn >= DEVICE_BASE_PFN && pgmaps.find(pfn)?.state !== 'live';
+  const bug = dying ? 'dying-pagemap-retries' : 'fault-ignores-vm-write';
+  if (bugs.has(bug) && profile.bugs.includes(bug)) tellBreach(mm, 'bounded-retries', bug, range.start, range.end);
+  return livelock(mm, what, stop.vpn);
 }
 
 /** Where the count is counted to after an area: the era's code leaves out a hole at its end that has no page table. */

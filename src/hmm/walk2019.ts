@@ -212,8 +212,11 @@ function* faultFrom(w: Walk2019, vma: Vma | null, start: Vpn, end: Vpn, need: nu
 function faultUnderPudLock(w: Walk2019): never {
   const { sched } = w.mm.platform;
   const lock = `${w.mm.touches} ${LEVEL_PUD}`;
+  const { start, end } = w.range;
+  if (w.mm.platform.profile.bugs.includes('fault-under-pud-lock')) for (const rule of ['atomic-sleep', 'lock-order']) tellBreach(w.mm, rule, 'fault-under-pud-lock', start, end);
   sched.spinLock(lock);
   try {
+    sched.watch?.maySleep('handle_mm_fault()');
     sched.spinLock(lock);
   } finally {
     sched.spinUnlock(lock);

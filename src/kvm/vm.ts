@@ -53,7 +53,18 @@ export class Kvm {
       release: () => this.close(),
     };
     mm.notifiers.register(this.#notifier);
+    mm.mirrors.add(this);
   }
+
+  get attached(): boolean {
+    return this.alive;
+  }
+
+  /** The process's page behind a guest frame; -1: no slot has it. */
+  readonly vpnOf = (gfn: number): Vpn | -1 => {
+    const slot = this.slots.at(gfn);
+    return slot === null ? -1 : slot.vpn + (gfn - slot.gfn);
+  };
 
   get lockName(): string {
     return `mmu_lock ${this.name}`;
@@ -238,6 +249,7 @@ export class Kvm {
   *close(): Sleepable<void> {
     if (!this.alive) return;
     this.alive = false;
+    this.mm.mirrors.delete(this);
     const { sched } = this.platform;
     if (sched.concurrent) yield sched.point(`${this.name} goes`, '*');
     this.mm.notifiers.unregister(this.#notifier);

@@ -5,6 +5,7 @@ import type { AnonVmas, FileOwners, HugePools, PageLocks, PageRecords, Ram, Swap
 import type { Persistence } from '../persistence/index.ts';
 import type { BugSwitch, KernelProfile } from '../profile/index.ts';
 import type { Random, Scheduler } from '../sched/index.ts';
+import type { ReferenceLedger } from './ledger.ts';
 import type { PgMaps } from './pgmap.ts';
 
 export interface Platform {
@@ -30,6 +31,8 @@ export interface Platform {
   readonly devmapHi: number;
   /** what a power cut would leave of persistent memory; null: nobody keeps track */
   persistence: Persistence | null;
+  /** hears of references on pages of devices; null: nobody does */
+  ledger: ReferenceLedger | null;
   /** counts since the machine was made or reset */
   readonly counts: Counts;
 }

@@ -4,11 +4,11 @@
  * Bytes before the place of a failure have been read or written, as by a real copy loop.
  */
 import { ACCESS_MARK, ACCESS_READ, ACCESS_WRITE } from '../abi.ts';
-import { FaultSignal, HmmError, Livelock } from '../errno.ts';
+import { FaultSignal, HmmError } from '../errno.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { addrOf, type Pfn, type Vpn } from '../units.ts';
 import { handleMmFault } from './fault.ts';
-import type { Mm } from './mm.ts';
+import { livelock, type Mm } from './mm.ts';
 import {
   FAULT_FLAG_ALLOW_RETRY, FAULT_FLAG_USER, FAULT_FLAG_WRITE, VM_EXEC, VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, VM_FAULT_SIGSEGV, VM_HUGETLB, VM_READ, VM_WRITE, type Vma,
 } from './vma.ts';
@@ -27,7 +27,7 @@ export function* accessPage(mm: Mm, vpn: Vpn, write: boolean, op: string, within
     if (pfn >= 0) return pfn;
     yield* userFault(mm, vpn, write, op, within);
   }
-  throw new Livelock(op);
+  throw livelock(mm, op, vpn, MAX_ROUNDS);
 }
 
 function* userFault(mm: Mm, vpn: Vpn, write: boolean, op: string, within: number): Sleepable<void> {

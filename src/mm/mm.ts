@@ -2,6 +2,7 @@
  * An address space: VMAs, the page table they are mapped by, the lock over both and the notifiers that mirror it
  * (include/linux/mm_types.h: struct mm_struct).
  */
+import { Livelock } from '../errno.ts';
 import type { Platform } from '../memremap/index.ts';
 import { PageTable } from '../pgtable/index.ts';
 import { UNTOLD_BUGS, type BugSwitch, type KernelProfile, type UntoldBug } from '../profile/index.ts';
@@ -22,6 +23,19 @@ export const MAP_WINDOW_VPN: Vpn = 2 ** 35 - 1;
 /** where mmap looks from, downwards, with address randomisation off */
 export const MMAP_BASE_VPN: Vpn = 0x7ffff7fff;
 
+/** A second MMU that follows a process's page table. For who compares them: the core never looks. */
+export interface SecondaryMmu {
+  readonly name: string;
+  readonly mm: Mm;
+  readonly table: PageTable;
+  /** false: it mirrors nothing any more */
+  readonly attached: boolean;
+  /** the process's page behind a page of its table; -1: none any more */
+  readonly vpnOf: (page: Vpn) => Vpn | -1;
+  /** invalidations that it counts as in flight, if it counts */
+  readonly inProgress?: number;
+}
+
 export class Mm {
   readonly id: number;
   readonly name: string;
@@ -30,6 +44,8 @@ export class Mm {
   readonly pageTable: PageTable;
   readonly notifiers: MmuNotifiers;
   readonly mmapLock: RwLock;
+  /** second MMUs that follow it */
+  readonly mirrors = new Set<SecondaryMmu>();
   /** bug switches that are on, if one of those is by which an operation forgets to tell; else null */
   readonly untold: ReadonlySet<BugSwitch> | null;
   /** false once the process has exited */
@@ -83,6 +99,13 @@ export function* invalidateStart(
 
 export function invalidateEnd(mm: Mm, range: NotifierRange | null): void {
   if (range !== null) mm.notifiers.end(range);
+}
+
+/** A retry loop over page `vpn` is back at its head with nothing changed, `rounds` times over: whoever checks hears of it before it is thrown. */
+export function livelock(mm: Mm, loop: string, vpn: Vpn, rounds = 1): Livelock {
+  const { bus } = mm.platform;
+  if (bus.on) bus.emit({ type: 'livelock', mm: mm.id, loop, vpn, rounds });
+  return new Livelock(loop);
 }
 
 /** The modelled kernel is about to break the guarantee over `[start, end)`, this rule of it, as `field` of its profile (or a bug that it has) says: whoever checks may know. */

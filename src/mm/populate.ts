@@ -5,13 +5,12 @@
  * The caller of the inner functions holds mmap_lock for reading.
  */
 import { LEVEL_PTE, PTE_ACCESSED, PTE_DIRTY } from '../abi.ts';
-import { Livelock } from '../errno.ts';
 import { DEVICE_BASE_PFN } from '../page/index.ts';
 import { framePfn, isWritable } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
 import { handleMmFault } from './fault.ts';
-import type { Mm } from './mm.ts';
+import { livelock, type Mm } from './mm.ts';
 import {
   FAULT_FLAG_WRITE, VM_ACCESS, VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAULT_SIGSEGV, VM_IO, VM_PFNMAP, VM_SHARED, VM_WRITE,
   type Vma,
@@ -34,7 +33,7 @@ export function* faultIn(vma: Vma, start: Vpn, end: Vpn, write: boolean): Sleepa
       round = 0;
       continue;
     }
-    if (round > MAX_ROUNDS) throw new Livelock('populate');
+    if (round > MAX_ROUNDS) throw livelock(vma.mm, 'populate', vpn, round);
     const result = yield* handleMmFault(vma, vpn, write ? FAULT_FLAG_WRITE : 0);
     if ((result & VM_FAULT_OOM) !== 0) return 'ENOMEM';
     if ((result & VM_FAULT_HWPOISON) !== 0) return 'EHWPOISON';

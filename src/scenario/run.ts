@@ -6,7 +6,7 @@
  *
  * Time is virtual. Threads run whenever the process waits, and not before: a new one does not get the only CPU until then.
  */
-import { Deadlock, KernelCrash } from '../errno.ts';
+import { Deadlock, KernelCrash, Livelock } from '../errno.ts';
 import { MachineCore } from '../machine.ts';
 import type { Mm } from '../mm/index.ts';
 import { profileOf, type BugSwitch } from '../profile/index.ts';
@@ -29,8 +29,8 @@ export interface RunOptions {
   readonly api?: ProbeApi;
   /** bug switches to turn on, besides the profile's own */
   readonly bugs?: readonly BugSwitch[];
-  /** made for the machine before anything runs, told of each line when it is done: a Checker, say */
-  readonly watch?: (core: MachineCore) => { step(operation: string): unknown };
+  /** made for the machine before anything runs, told of each line when it is done or has thrown, and what plays up to it: a Checker, say */
+  readonly watch?: (core: MachineCore) => { step(operation: string, replay: string): unknown };
 }
 
 export type RunResult = 'ok' | 'crash' | 'timeout' | 'failed';
@@ -53,15 +53,18 @@ export async function runScenario(script: Script, options: RunOptions): Promise<
   const watcher = options.watch?.(core);
   const ops: Answer[] = [];
   let result: RunResult = 'ok';
+  let at: Line | undefined;
   try {
     for (const line of script.lines) {
+      at = line;
       process.line++;
       const answers = runLine(process, line);
       if (core.platform.sched.nowNs > SCENARIO_MS_MAX * 1e6) throw new OutOfTime(`more than ${SCENARIO_MS_MAX} ms`);
       ops.push(...answers);
-      watcher?.step(line.text);
+      watcher?.step(line.text, `${script.name}.scn:${line.number}`);
     }
   } catch (error) {
+    if (at !== undefined) watcher?.step(at.text, `${script.name}.scn:${at.number}`);
     result = endOf(error);
     guest.klog.push(...wordsOn(error));
   }
@@ -115,7 +118,7 @@ function checkThreads({ platform: { sched } }: Guest): void {
 /** How a run ends that something was thrown from. Throws what is no such end. */
 function endOf(error: unknown): RunResult {
   if (error instanceof KernelCrash) return 'crash';
-  if (error instanceof Deadlock || error instanceof OutOfTime) return 'timeout';
+  if (error instanceof Deadlock || error instanceof OutOfTime || error instanceof Livelock) return 'timeout';
   if (error instanceof TooManyNames) return 'failed';
   throw error;
 }

@@ -2,6 +2,7 @@
 export * from './task.ts';
 export * from './scheduler.ts';
 export * from './locks.ts';
+export * from './watch.ts';
 export * from './random.ts';
 export * from './policies.ts';
 export * from './explore.ts';

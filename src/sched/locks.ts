@@ -37,12 +37,14 @@ export class RwLock {
   /** Takes it for reading if that takes neither a wait nor a preemption point. */
   tryRead(sched: Scheduler): boolean {
     if (sched.concurrent || this.#writer !== null || this.#waiting.length > 0) return false;
+    if (sched.watch !== null) this.#tellTaken(sched);
     this.#readers.push(sched.current);
     return true;
   }
 
   tryWrite(sched: Scheduler): boolean {
     if (sched.concurrent || this.#writer !== null || this.#readers.length > 0 || this.#waiting.length > 0) return false;
+    if (sched.watch !== null) this.#tellTaken(sched);
     this.#writer = sched.current;
     return true;
   }
@@ -50,21 +52,25 @@ export class RwLock {
   /** Takes it for reading, or answers false at once where that means to wait: a kernel trylock. */
   readNow(sched: Scheduler): boolean {
     if (this.#writer !== null) return false;
+    sched.watch?.has(this.name);
     this.#readers.push(sched.current);
     return true;
   }
 
   *read(sched: Scheduler): Sleepable<void> {
+    sched.watch?.asks(this.name);
     sched.mightSleep(this.name);
     const before = sched.driven ? [] : this.#waiting;
     const ready = (): boolean => this.#writer === null && !before.some((writer) => this.#waiting.includes(writer));
     for (let asks = sched.concurrent; asks || !ready(); asks = false) {
       yield { kind: 'wait', what: `${this.name} (read)`, touches: this.readTouches, ready, holder: () => this.#writer ?? this.#readers[0] ?? null, deadlineNs: Infinity };
     }
+    sched.watch?.has(this.name);
     this.#readers.push(sched.current);
   }
 
   *write(sched: Scheduler): Sleepable<void> {
+    sched.watch?.asks(this.name);
     sched.mightSleep(this.name);
     const ticket = {};
     const before = sched.driven ? [] : this.#waiting;
@@ -77,6 +83,7 @@ export class RwLock {
     } finally {
       if (this.#waiting.length > 0) this.#waiting = this.#waiting.filter((one) => one !== ticket);
     }
+    sched.watch?.has(this.name);
     this.#writer = sched.current;
   }
 
@@ -84,11 +91,21 @@ export class RwLock {
     const i = this.#readers.indexOf(sched.current);
     invariant(i >= 0, `${this.name}: read unlock by ${sched.current.name}, who does not hold it`);
     this.#readers.splice(i, 1);
+    if (sched.watch !== null) sched.watch.gives(this.name);
   }
 
   writeUnlock(sched: Scheduler): void {
     invariant(this.#writer === sched.current, `${this.name}: write unlock by ${sched.current.name}, who does not hold it`);
     this.#writer = null;
+    if (sched.watch !== null) sched.watch.gives(this.name);
+  }
+
+  #tellTaken(sched: Scheduler): void {
+    const { watch } = sched;
+    if (watch === null) return;
+    watch.maySleep(this.name);
+    watch.asks(this.name);
+    watch.has(this.name);
   }
 }
 

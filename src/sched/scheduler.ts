@@ -11,6 +11,7 @@
  * they yield a preemption point, so that a lone path pays one predictable branch.
  */
 import { Deadlock, KernelCrash, invariant } from '../errno.ts';
+import type { LockWatch } from './watch.ts';
 import { Task, type Point, type Sleepable, type Step, type Wait } from './task.ts';
 
 /** Picks who runs next: an index into `ready`, which is never empty. `current` stands first in it when it can go on. */
@@ -24,6 +25,8 @@ export class Scheduler {
   /** true while a policy says who runs: then a lock has no order of its own */
   driven = false;
   nowNs = 0;
+  /** hears of every lock; null: nobody does */
+  watch: LockWatch | null = null;
   #tasks: Task[] = [];
   #nextId = 1;
   readonly #main = new Task(0, 'main', (function* idle(): Sleepable<void> {})());
@@ -121,7 +124,14 @@ export class Scheduler {
   /** Takes a spinlock. Held ones make a wait, or taking the same again, the crash that it is in a kernel. */
   spinLock(name: string): void {
     const held = this.#current.spinlocks;
-    if (held.includes(name)) throw new KernelCrash(`spinlock recursion on ${name}`);
+    if (held.includes(name)) {
+      this.watch?.spinsForever(name);
+      throw new KernelCrash(`spinlock recursion on ${name}`);
+    }
+    if (this.watch !== null) {
+      this.watch.asks(name);
+      this.watch.has(name);
+    }
     held.push(name);
   }
 
@@ -129,10 +139,12 @@ export class Scheduler {
     const held = this.#current.spinlocks;
     invariant(held.at(-1) === name, `spinlock ${name} released out of order`);
     held.pop();
+    if (this.watch !== null) this.watch.gives(name);
   }
 
   /** Called where a path could sleep, whether or not it does this time. */
   mightSleep(what: string): void {
+    if (this.watch !== null) this.watch.maySleep(what);
     const held = this.#current.spinlocks;
     if (held.length > 0) throw new KernelCrash(`${what} may sleep, with spinlock ${held.at(-1)} held`);
   }

@@ -8,6 +8,7 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 const KIB = 1024;
@@ -329,7 +330,10 @@ const FAMILIES = {
   }, [COMMON, DEVICE, DEVICE, FORK, REMAP, PINS]],
 };
 
-function scenario(family, seed, length) {
+export const FAMILY_NAMES = Object.keys(FAMILIES);
+
+/** A scenario's text: the same for the same three. */
+export function scenario(family, seed, length) {
   const random = chance(seed * 7919 + family.length * 104729 + family.charCodeAt(0));
   for (let i = 0; i < 8; i++) random(2);
   const draft = new Draft(random, family);
@@ -353,18 +357,22 @@ function scenario(family, seed, length) {
   return `# random: ${family}, seed ${seed}\n${draft.lines.slice(0, 60).join('\n')}\n`;
 }
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { count: { type: 'string', default: '20' }, seed: { type: 'string', default: '1' }, length: { type: 'string', default: '24' } },
-});
-const [dir, family] = positionals;
-if (dir === undefined || !Object.hasOwn(FAMILIES, family ?? '')) {
-  console.error(`usage: random.mjs DIR FAMILY [--count N] [--seed N] [--length N]   (families: ${Object.keys(FAMILIES).join(' ')})`);
-  process.exitCode = 2;
-} else {
-  mkdirSync(dir, { recursive: true });
-  for (let i = 0; i < Number(values.count); i++) {
-    const seed = Number(values.seed) + i;
-    writeFileSync(join(dir, `random-${family}-${seed}.scn`), scenario(family, seed, Number(values.length)));
+function main() {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { count: { type: 'string', default: '20' }, seed: { type: 'string', default: '1' }, length: { type: 'string', default: '24' } },
+  });
+  const [dir, family] = positionals;
+  if (dir === undefined || !Object.hasOwn(FAMILIES, family ?? '')) {
+    console.error(`usage: random.mjs DIR FAMILY [--count N] [--seed N] [--length N]   (families: ${FAMILY_NAMES.join(' ')})`);
+    process.exitCode = 2;
+  } else {
+    mkdirSync(dir, { recursive: true });
+    for (let i = 0; i < Number(values.count); i++) {
+      const seed = Number(values.seed) + i;
+      writeFileSync(join(dir, `random-${family}-${seed}.scn`), scenario(family, seed, Number(values.length)));
+    }
   }
 }
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) main();

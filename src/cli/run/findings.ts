@@ -1,15 +1,20 @@
 /** `run --check`: what the checks of the guarantee found, for people. */
-import { Checker, findingText, type Finding } from '../../check/index.ts';
+import { Checker, RULE_NAMES, findingText, type CheckerOptions, type Finding, type Looked } from '../../check/index.ts';
 import type { MachineCore } from '../../machine.ts';
 import type { Paint } from '../paint.ts';
 
 /** One scenario's checks: made with its machine. */
 export class RunChecks {
+  readonly #options: CheckerOptions;
   #checker: Checker | null = null;
   #ended = false;
 
+  constructor(options: CheckerOptions) {
+    this.#options = options;
+  }
+
   readonly watch = (core: MachineCore): Checker => {
-    this.#checker = new Checker(core);
+    this.#checker = new Checker(core, this.#options);
     return this.#checker;
   };
 
@@ -23,6 +28,14 @@ export class RunChecks {
   get steps(): number {
     return this.#checker?.steps ?? 0;
   }
+
+  /** What was looked at, what was told, and who still holds pages: a line each. */
+  get summary(): readonly string[] {
+    const checker = this.#checker;
+    if (checker === null) return [];
+    const told = Array.from(checker.told, ([event, { times, pages, mapped, lost }]) => `${event} ${count(times)}: told of ${count(pages)} pages, ${count(mapped)} were mapped, ${count(lost)} lost something`);
+    return [lookedText(checker.looked), ...told, ...checker.holders];
+  }
 }
 
 /** No finding but those by which this kernel is known to break the guarantee? */
@@ -32,10 +45,20 @@ export function allKnown(findings: readonly Finding[]): boolean {
 
 export function findingsView(checks: RunChecks, paint: Paint): string {
   const findings = checks.end();
-  if (findings.length === 0) return `${paint.good('✓')} every mirror was told, in ${checks.steps} operations\n\n`;
+  const summary = checks.summary.map((line) => `${paint.dim(`  ${line}`)}\n`).join('');
+  if (findings.length === 0) return `${paint.good('✓')} no rule broken in ${checks.steps} operations\n${summary}\n`;
   const lines = findings.flatMap((finding) => {
     const [first = '', ...rest] = findingText(finding).split('\n');
     return [`${finding.knownBy === null ? paint.bad('✗') : paint.dim('!')} ${first}`, ...rest.map((line) => `  ${line}`)];
   });
-  return `${lines.join('\n')}\n\n`;
+  return `${lines.join('\n')}\n${summary}\n`;
+}
+
+/** How often each rule had something to look at. */
+export function lookedText(looked: Looked): string {
+  return `looked: ${RULE_NAMES.map((rule) => `${rule} ${count(looked[rule])}`).join(', ')}`;
+}
+
+function count(n: number): string {
+  return n.toLocaleString('en');
 }

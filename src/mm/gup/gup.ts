@@ -9,16 +9,16 @@
  * process's alone is copied first (FAULT_FLAG_UNSHARE). Pins for long are refused where the file system could want its blocks back.
  */
 import { LEVEL_PTE } from '../../abi.ts';
-import { Livelock, type ErrnoCode } from '../../errno.ts';
+import type { ErrnoCode } from '../../errno.ts';
 import { DEVICE_BASE_PFN, DEVICE_MEMORY_BASE_PFN, PAGE_ANON, PAGE_EXCLUSIVE } from '../../page/index.ts';
 import { framePfn, isSpecial, isWritable, type PageTable } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { pagesOfLevel, type Pfn, type Vpn } from '../../units.ts';
 import { handleMmFault } from '../fault.ts';
 import { migrateCoherentToRam } from '../migrate/index.ts';
-import type { Mm } from '../mm.ts';
+import { livelock, type Mm } from '../mm.ts';
 import { FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_OOM, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, type Vma } from '../vma.ts';
-import { dropPin, takePage, takePin } from './pins.ts';
+import { countedPage, dropPin, takePage, takePin } from './pins.ts';
 
 export interface PinRequest {
   /** FOLL_WRITE */
@@ -45,18 +45,24 @@ export function* pinUserPages(mm: Mm, start: Vpn, npages: number, request: PinRe
   if (sched.concurrent) yield sched.point(`pin ${mm.name}`, '*');
   const pfns: Pfn[] = [];
   while (pfns.length < npages && pinFast(mm, start + pfns.length, request, pfns));
-  if (pfns.length === npages) return { err: null, pfns };
+  if (pfns.length === npages) return handOver(mm, pfns, null);
   const fast = pfns.length;
   if (!mm.mmapLock.tryRead(sched)) yield* mm.mmapLock.read(sched);
   try {
     const err = yield* pinSlow(mm, start, npages, request, pfns);
-    return { err: pfns.length > 0 ? null : err, pfns };
+    return handOver(mm, pfns, err);
   } catch (error) {
     unpinUserPages(mm, pfns.splice(fast));
     throw error;
   } finally {
     mm.mmapLock.readUnlock(sched);
   }
+}
+
+/** From here on the caller has them. */
+function handOver({ platform }: Mm, pfns: readonly Pfn[], err: ErrnoCode | null): Pinned {
+  platform.ledger?.handed(pfns.map((pfn) => countedPage(platform, pfn)));
+  return { err: pfns.length > 0 ? null : err, pfns };
 }
 
 /** get_user_pages_fast() of one page to be read, with a plain reference: its frame, or an errno. putUserPage() gives it back. */
@@ -141,7 +147,7 @@ function* pinOne(vma: Vma, vpn: Vpn, request: PinRequest): Sleepable<Pfn | Errno
     if ((result & VM_FAULT_OOM) !== 0) return 'ENOMEM';
     if ((result & VM_FAULT_ERROR) !== 0) return 'EFAULT';
   }
-  throw new Livelock('pin_user_pages');
+  throw livelock(mm, 'pin_user_pages', vpn, MAX_ROUNDS);
 }
 
 /**

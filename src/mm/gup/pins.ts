@@ -35,6 +35,7 @@ export function takePin(platform: Platform, pfn: Pfn): boolean {
   }
   const head = countedPage(platform, pfn);
   records.addRefs(head, refsOfPin(platform, pfn));
+  platform.ledger?.took(head, refsOfPin(platform, pfn), 'pin_user_pages');
   if (profile.pins === 'counted') records.addPins(head, 1);
   return true;
 }
@@ -51,6 +52,7 @@ export function dropPin(platform: Platform, pfn: Pfn): void {
   if (map === null) ram.put(head, refs);
   else {
     records.addRefs(head, -refs);
+    platform.ledger?.put(head, refs);
     map.heldPages--;
   }
 }
@@ -69,7 +71,9 @@ export function takePage(platform: Platform, pfn: Pfn): boolean {
   const map = pgmaps.find(pfn);
   if (map === null || map.state !== 'live') return false;
   map.heldPages++;
-  records.addRefs(countedPage(platform, pfn), 1);
+  const head = countedPage(platform, pfn);
+  records.addRefs(head, 1);
+  platform.ledger?.took(head, 1, 'get_user_pages');
   return true;
 }
 
@@ -82,7 +86,9 @@ export function putUserPage(platform: Platform, pfn: Pfn): void {
   }
   const map = pgmaps.find(pfn);
   if (map === null) throw new KernelCrash(`put_page: page fault, frame ${hex(pfn)} has no struct page any more`);
-  records.addRefs(countedPage(platform, pfn), -1);
+  const head = countedPage(platform, pfn);
+  records.addRefs(head, -1);
+  platform.ledger?.put(head, 1);
   map.heldPages--;
 }
 

@@ -7,14 +7,14 @@
  * back (swapFault.ts).
  */
 import { LEVEL_PMD, LEVEL_PTE, PMD_PAGES } from '../../abi.ts';
-import { Livelock, type ErrnoCode } from '../../errno.ts';
+import type { ErrnoCode } from '../../errno.ts';
 import type { Platform } from '../../memremap/index.ts';
 import { DEVICE_BASE_PFN, PAGE_ANON, PAGE_DIRTY } from '../../page/index.ts';
 import { SWP_EXCLUSIVE_READ, SWP_EXCLUSIVE_WRITE, framePfn, isDirty, isSpecial, isWritable, swapHi, swapLo } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../../units.ts';
 import { handleMmFault } from '../fault.ts';
-import { invalidateEnd, invalidateStart, type Mm } from '../mm.ts';
+import { invalidateEnd, invalidateStart, livelock, type Mm } from '../mm.ts';
 import { FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_OOM, VM_HUGETLB, VM_IO, VM_PFNMAP, VM_WRITE, type Vma } from '../vma.ts';
 import { splitHuge, zapTouches } from '../zap.ts';
 import { lookPte, mappedPfn } from './entries.ts';
@@ -69,7 +69,7 @@ function* getPage(mm: Mm, vpn: Vpn): Sleepable<Pfn | ErrnoCode> {
     if ((result & VM_FAULT_OOM) !== 0) return 'ENOMEM';
     if ((result & VM_FAULT_ERROR) !== 0) return 'EFAULT';
   }
-  throw new Livelock('make_device_exclusive_range');
+  throw livelock(mm, 'make_device_exclusive_range', vpn, MAX_ROUNDS);
 }
 
 function takePage(vma: Vma, pfn: Pfn): Pfn | ErrnoCode {

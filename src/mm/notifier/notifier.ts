@@ -104,18 +104,20 @@ export class MmuNotifiers {
       if (yield* sub.invalidate(range, this.#seq)) continue;
       if (range.blockable) throw new InvariantError(`${sub.name} refuses a blockable invalidation`);
       this.#closeIntervals();
+      this.#tell('invalidate-refused', range);
       return false;
     }
-    if (this.#list.length === 0) return true;
-    return yield* this.#startList(range);
+    const taken = this.#list.length === 0 || (yield* this.#startList(range));
+    this.#tell(taken ? 'invalidate-told' : 'invalidate-refused', range);
+    return taken;
   }
 
   /** mmu_notifier_invalidate_range_end(). */
   end(range: NotifierRange): void {
+    this.#tell('invalidate-end', range);
     invariant(this.#active > 0, 'invalidation ended more often than started');
     this.#closeIntervals();
     for (const notifier of this.#list) notifier.end?.(range);
-    if (this.#bus.on) this.#bus.emit({ type: 'invalidate-end', mm: this.mmId, event: range.event, start: range.start, end: range.end });
   }
 
   /** mmu_notifier_release(): the space goes away. Interval subscriptions hear RELEASE over everything, classic ones `release`. */
@@ -203,6 +205,10 @@ export class MmuNotifiers {
   }
 
   // ── inside ──
+
+  #tell(type: 'invalidate-told' | 'invalidate-refused' | 'invalidate-end', { event, start, end }: NotifierRange): void {
+    if (this.#bus.on) this.#bus.emit({ type, mm: this.mmId, event, start, end });
+  }
 
   /** An invalidation that overlaps a subscription is in flight. */
   get #invalidating(): boolean {

@@ -12,7 +12,8 @@ import { PAGE_POISONED } from '../../page/index.ts';
 import { framePfn, isLeafEntry, isPresent } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import type { Pfn, Vpn } from '../../units.ts';
-import { invalidateEnd, invalidateStart } from '../mm.ts';
+import { invalidateEnd, invalidateStart, type Mm } from '../mm.ts';
+import type { NotifierRange } from '../notifier/index.ts';
 import { VM_LOCKED, type Vma } from '../vma.ts';
 import { dropPage, splitHugeLeaf } from './split.ts';
 
@@ -43,9 +44,20 @@ export function* splitHugePage(platform: Platform, head: Pfn, held = 0, keeper =
   if (records.refs(head) !== mappingsOfBlock(platform, head) + held) return false;
   ram.get(head);
   const areas = hugeMappings(platform, head);
-  for (const mapping of areas) yield* splitLeafOf(mapping);
+  const told: [Mm, NotifierRange | null][] = [];
+  for (const mapping of areas) told.push([mapping.vma.mm, yield* splitLeafOf(mapping)]);
+  try {
+    return takeApart(platform, head, held, keeper, areas);
+  } finally {
+    for (const [mm, range] of told) invalidateEnd(mm, range);
+  }
+}
+
+/** What comes of it while every area has been told; false: somebody took a reference while it slept. */
+function takeApart(platform: Platform, head: Pfn, held: number, keeper: Pfn, areas: readonly HugeMapping[]): boolean {
+  const { ram, records } = platform;
   if (records.refs(head) !== mappingsOfBlock(platform, head) + held + 1) {
-    ram.put(head); // somebody took one while it slept
+    ram.put(head);
     return false;
   }
   ram.split(head, keeper);
@@ -64,8 +76,11 @@ function hugeMappings({ records, anonVmas }: Platform, head: Pfn): HugeMapping[]
   });
 }
 
-/** A leaf over the whole page becomes ptes, which keep what is known of writes: unlike where only the leaf is split. */
-function* splitLeafOf({ vma, base, start, end }: HugeMapping): Sleepable<void> {
+/**
+ * A leaf over the whole page becomes ptes, which keep what is known of writes: unlike where only the leaf is split. Returns the
+ * invalidation in which the entries go, open.
+ */
+function* splitLeafOf({ vma, base, start, end }: HugeMapping): Sleepable<NotifierRange | null> {
   const { mm } = vma;
   const pt = mm.pageTable;
   const split = yield* invalidateStart(mm, 'CLEAR', base, base + PMD_PAGES);
@@ -74,7 +89,7 @@ function* splitLeafOf({ vma, base, start, end }: HugeMapping): Sleepable<void> {
   splitHugeLeaf(vma, base, LEVEL_PMD);
   if (dirty) pt.protect(base, PMD_PAGES, 0, PTE_DIRTY);
   invalidateEnd(mm, split);
-  invalidateEnd(mm, yield* invalidateStart(mm, 'CLEAR', start, end));
+  return yield* invalidateStart(mm, 'CLEAR', start, end);
 }
 
 /** Entries of pages that hold nothing but zeroes become entries of the page of zeroes. */

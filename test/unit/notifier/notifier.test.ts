@@ -232,13 +232,14 @@ describe('pairing', () => {
     expect(() => notifiers.end(range(0, 1))).toThrow(/ended more often than started/);
   });
 
-  test('observers see each start and its end', () => {
+  test('observers see each start, that all have heard it, and its end', () => {
     const { sched, bus, notifiers } = setUp();
     const events: MachineEvent[] = [];
     bus.observe((event) => events.push(event));
     sched.runToEnd('x', invalidation(notifiers, range(3, 9)));
     expect(events).toEqual([
       { type: 'invalidate-start', mm: 1, event: 'CLEAR', start: 3, end: 9, blockable: true },
+      { type: 'invalidate-told', mm: 1, event: 'CLEAR', start: 3, end: 9 },
       { type: 'invalidate-end', mm: 1, event: 'CLEAR', start: 3, end: 9 },
     ]);
   });
