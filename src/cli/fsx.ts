@@ -8,6 +8,7 @@ import {
 import { BUG_SWITCHES, PROFILES, type BugSwitch } from '../profile/index.ts';
 import { nearest } from '../scenario/index.ts';
 import { BadInput, MisplacedInput } from './badInput.ts';
+import { logInReplay } from './fsx/replay.ts';
 import { reportJson, reportText, type RunInfo } from './fsx/report.ts';
 import { paintFor } from './paint.ts';
 import { readText } from './run/files.ts';
@@ -37,10 +38,11 @@ interface FsxFlags {
   readonly bug?: BugSwitch;
   readonly check?: boolean;
   readonly powerCut?: number | 'all';
-  readonly cutEvery: number;
+  readonly cutEvery?: number;
   readonly eadr?: boolean;
   readonly recordOps?: string;
   readonly replayOps?: string;
+  readonly replay?: string;
   readonly json?: boolean;
 }
 
@@ -72,11 +74,15 @@ beside a mapped read, one overtaking the other; or the process is unmapped, writ
 A log that fails is cut down to the fewest operations that still fail, and printed with the command that replays it.
 Logs are the classic exerciser's (NAME OFFSET LENGTH [DEST] SIZE [keep_size] [close_open], also 'skip'): those of real file systems replay
 here, and those recorded here there; what the classic one has not, stands in comments. dedupe_range is passed over.
+With --power-cut the power fails now and then, in the middle of operations too: stores that were not flushed and fenced are lost or not, line by
+line, changes of metadata are there up to any that was not committed, the machine comes up with that, and the run goes on. What fsync,
+msync or a flush through a MAP_SYNC mapping made durable has to be there, and nothing that nobody stored.
 Numbers may end in k, m, b (512) or w (4), as there. Seed 0 takes one from the clock.
 
 Examples:
   daxmirror fsx --accessor mixed --check -N 20000
   daxmirror fsx --bug stale-pfn
+  daxmirror fsx --accessor mixed --power-cut 1000
   daxmirror fsx --fs xfs --profile v6.12 --record-ops xfs.ops
   daxmirror fsx --replay-ops xfs.ops --accessor kvm`;
 
@@ -104,11 +110,12 @@ export function fsxCommand(): Command {
     .addOption(new Option('-t, --truncbdy <BYTES>', 'sizes of truncates').argParser(whole(1)).default(1))
     .option('--check', 'run the rules that hold of every mirror after every operation, too')
     .addOption(new Option('--power-cut <N>', 'let the power fail N times, and look at what is left; all: look at what would be left, at every moment').argParser(cuts))
-    .addOption(new Option('--cut-every <N>', 'operations between two power cuts, on average').argParser(whole(1)).default(CUT_EVERY))
+    .addOption(new Option('--cut-every <N>', `operations between two power cuts, on average (default: ${CUT_EVERY}; with --ops, as many as come to N)`).argParser(whole(1)))
     .option('--eadr', 'the caches survive a power cut')
     .addOption(new Option('--bug <NAME>', 'turn a bug switch on, to see it found').argParser(bugNamed))
     .option('--record-ops <FILE>', 'write a log of all operations')
     .option('--replay-ops <FILE>', 'take the operations of a log; - reads it from standard input')
+    .option('--replay <STRING>', 'take the operations of a string that a failed run has printed')
     .addOption(new Option('-p, --progress <N>', 'tell of every N-th operation').argParser(whole(1)))
     .option('-q, --quiet', 'print nothing where all is well')
     .option('--json', 'print the result as JSON and nothing else')
@@ -121,7 +128,8 @@ export function fsxCommand(): Command {
 }
 
 async function fsx(flags: FsxFlags, without: readonly OperationName[]): Promise<number> {
-  const log = flags.replayOps === undefined ? null : readLog(flags.replayOps);
+  const log = logOf(flags);
+  checkCuts(flags, log);
   const layout = layoutOf(flags, log);
   const mix = mixOf(flags, without);
   const { accessor, bug, recordOps } = flags;
@@ -146,7 +154,7 @@ async function fsx(flags: FsxFlags, without: readonly OperationName[]): Promise<
     interrupt.close();
     recorder?.close();
   }
-  const info: RunInfo = { layout, seed: Number(mix.seed), accessor: log === null ? mix.accessor : (accessor ?? 'as in the log'), bug: bug ?? null, check: flags.check === true, elapsedMs: performance.now() - startMs, replayed: flags.replayOps ?? null };
+  const info: RunInfo = { layout, seed: Number(mix.seed), accessor: log === null ? mix.accessor : (accessor ?? 'as in the log'), bug: bug ?? null, check: flags.check === true, elapsedMs: performance.now() - startMs, replayed: flags.replayOps ?? (flags.replay === undefined ? null : 'of --replay') };
   const stopped = result.interrupted && interrupt.signalled;
   if (flags.json === true) process.stdout.write(reportJson(result, info));
   else if (flags.quiet !== true || !result.passed || stopped) process.stdout.write(reportText(result, info, paintFor(process.stdout)));
@@ -169,17 +177,41 @@ function mixOf(flags: FsxFlags, without: readonly OperationName[]): Mix {
   const seed = flags.seed === 0 ? 1 + (Date.now() % 1_000_000_007) : flags.seed;
   return {
     seed: BigInt(seed), accessor: flags.accessor ?? DEFAULT_MIX.accessor, operationBytes: flags.oplen, fixedLength: flags.fixedLength === true,
-    readBoundary: flags.readbdy, writeBoundary: flags.writebdy, truncateBoundary: flags.truncbdy, closeOpenEvery: flags.closeOpen, besideEvery: flags.beside, cutEvery: typeof flags.powerCut === 'number' ? flags.cutEvery : 0, without,
+    readBoundary: flags.readbdy, writeBoundary: flags.writebdy, truncateBoundary: flags.truncbdy, closeOpenEvery: flags.closeOpen, besideEvery: flags.beside, cutEvery: cutEvery(flags), without,
   };
+}
+
+/** Operations between two cuts; 0: there are none. */
+function cutEvery({ powerCut, cutEvery: every, ops }: FsxFlags): number {
+  if (typeof powerCut !== 'number') return 0;
+  return every ?? (ops === undefined ? CUT_EVERY : Math.max(1, Math.floor(ops / powerCut)));
+}
+
+function checkCuts({ powerCut, cutEvery: every, eadr }: FsxFlags, log: OperationLog | null): void {
+  if (typeof powerCut === 'number' && log !== null) throw new BadInput('--power-cut N is for operations at random: a log has its own power cuts; --power-cut all looks at every moment of it');
+  if (every !== undefined && typeof powerCut !== 'number') throw new BadInput('--cut-every is of --power-cut N');
+  if (eadr === true && powerCut === undefined && (log === null || log.layout.power === 'off')) throw new BadInput('--eadr is of power cuts: --power-cut N or --power-cut all');
+}
+
+function logOf({ replayOps, replay }: FsxFlags): OperationLog | null {
+  if (replay !== undefined && replayOps !== undefined) throw new BadInput('--replay and --replay-ops are two logs');
+  if (replay === undefined) return replayOps === undefined ? null : readLog(replayOps);
+  const log = parsed('--replay', logInReplay(replay));
+  if (log.operations.length === 0) throw new BadInput('--replay: there is no operation in the string');
+  return log;
+}
+
+function parsed(file: string, text: string): OperationLog {
+  try {
+    return parseLog(file, text);
+  } catch (error) {
+    throw error instanceof LogError ? new MisplacedInput(error.message) : error;
+  }
 }
 
 function readLog(file: string): OperationLog {
   const text = file === '-' ? readFileSync(0, 'utf8') : readText(file, LOG_BYTES_MAX);
-  try {
-    return parseLog(file === '-' ? 'standard input' : file, text);
-  } catch (error) {
-    throw error instanceof LogError ? new MisplacedInput(error.message) : error;
-  }
+  return parsed(file === '-' ? 'standard input' : file, text);
 }
 
 /** Signals and time, looked at between stretches of operations. */

@@ -127,7 +127,7 @@ function* copyShared(inode: Inode, first: number, end: number): Sleepable<void> 
     if (map.source !== null) {
       yield* invalidateClean(inode, at, upTo);
       copyBlocks(inode, map.source, map.pfn + (at - map.start), at, upTo - at);
-      fs.platform.persistence?.flush((map.pfn + (at - map.start)) * 4096, (upTo - at) * 4096);
+      if (fs.platform.profile.copiesFlushed) fs.platform.persistence?.flush((map.pfn + (at - map.start)) * 4096, (upTo - at) * 4096);
       fs.finishWrite(inode, map, at, upTo);
     }
     at = upTo;

@@ -225,7 +225,7 @@ function* mapBlocks(inode: Inode, entries: DaxEntries, vmf: Vmf, level: number, 
     inode.fs.finishWrite(inode, map, first, first + npages, copied);
     if (!copied) return VM_FAULT_OOM;
     // Else fsync flushes it, as it is dirty.
-    if (sync && !bugs.has('sync-copy-unflushed')) persistence?.flush(pfn * 4096, npages * 4096);
+    if ((sync && !bugs.has('sync-copy-unflushed')) || (profile.copiesFlushed && !sync)) persistence?.flush(pfn * 4096, npages * 4096);
   }
   if (!sync) return insertDevicePfn(vmf, level, pfn, write);
   vmf.syncPfn = pfn;

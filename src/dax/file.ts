@@ -110,8 +110,8 @@ function copyEdges(inode: Inode, source: Iomap, pfn: Pfn, index: number, within:
   if (within > 0 && !copyBlocks(inode, source, pfn, index, 1)) return false;
   const isWhole = (within + length) % 4096 === 0 || (last === 0 && within > 0);
   if (!isWhole && !copyBlocks(inode, source, pfn + last, index + last, 1)) return false;
-  const { persistence, bugs } = inode.fs.platform;
-  if (!bugs.has('copy-edges-unflushed')) persistence?.flush(pfn * 4096, (last + 1) * 4096);
+  const { persistence, profile } = inode.fs.platform;
+  if (profile.copiesFlushed) persistence?.flush(pfn * 4096, (last + 1) * 4096);
   return true;
 }
 
@@ -246,7 +246,7 @@ export function zeroBytes(inode: Inode, from: number, to: number): void {
       const pfn = map.pfn + (index - map.start);
       if (map.source !== null && n < 4096) copyBlocks(inode, map.source, pfn, index, 1);
       content.zero(pfn * 4096 + within, n);
-      fs.platform.persistence?.flush(pfn * 4096, 4096);
+      if (map.source === null || fs.platform.profile.copiesFlushed) fs.platform.persistence?.flush(pfn * 4096, 4096);
       fs.finishWrite(inode, map, index, index + 1);
     }
     at += n;

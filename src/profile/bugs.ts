@@ -179,7 +179,6 @@ const POWER = {
   'blocks-reused-early': { what: 'freed blocks are used again before the journal says that they are free' },
   'sync-fault-without-commit': { what: 'a write fault of a MAP_SYNC mapping does not commit the metadata that leads to its block' },
   'sync-copy-unflushed': { what: 'a write fault of a MAP_SYNC mapping does not flush the copy that it makes of a shared block' },
-  'copy-edges-unflushed': { what: 'write(2) to part of a shared block does not flush what it copies around its own bytes' },
   'device-fault-not-dirty': { what: 'what a device faults in for writing is not marked dirty: fsync passes over what it stores' },
   'msync-off-by-one': { what: 'msync leaves out the last page of its range' },
 } as const satisfies Bugs;

@@ -139,6 +139,8 @@ export interface KernelProfile {
   readonly sharedWriteUnmaps: boolean;
   /** the copy of a hole, where blocks for a copy stood ready, reads zero; or as the device was before */
   readonly copyOfHoleZeroed: boolean;
+  /** what is copied of a shared block is flushed at once; without it a power cut may take it back, though it was durable before the write that made the copy */
+  readonly copiesFlushed: boolean;
   /** a file with 1 GiB extents maps with PUD leaves; no kernel does, the seed's discussion hopes for it */
   readonly fsdaxPud: boolean;
   /** bugs that this kernel has */
@@ -213,6 +215,7 @@ const V6_1: KernelProfile = {
   sharedReadUnmaps: false,
   sharedWriteUnmaps: false,
   copyOfHoleZeroed: false,
+  copiesFlushed: false,
   fsdaxPud: false,
   bugs: [],
 };
@@ -300,7 +303,7 @@ export const PROFILES = {
   'v6.12': V6_12,
   'v5.2': V5_2,
   /** no recorded kernel: v6.12 whose file systems map 1 GiB extents with PUD leaves; the main job and the benches use it */
-  lab: { ...V6_12, name: 'lab', fsdaxPud: true, removalLeavesMappings: false },
+  lab: { ...V6_12, name: 'lab', fsdaxPud: true, removalLeavesMappings: false, copiesFlushed: true },
 } as const satisfies Record<string, KernelProfile>;
 
 export type ProfileName = keyof typeof PROFILES;

@@ -2,6 +2,9 @@
 import { logText, type FsxFinding, type FsxResult, type Layout } from '../../fsx/index.ts';
 import type { Paint } from '../paint.ts';
 import { bytesInWords, grouped } from '../words.ts';
+import { replayString } from './replay.ts';
+
+const REPLAY_CHARACTERS_MAX = 600;
 
 export interface RunInfo {
   readonly layout: Layout;
@@ -46,16 +49,23 @@ function failureLines(failure: FsxFinding, { layout, bug, check }: RunInfo, pain
     ...(fields.length === 0 ? [] : [`  known: this kernel does so (with profile field ${fields.join(' or ')} otherwise it does not)`]),
     `  ${shrunkWhole ? 'the fewest operations' : 'fewer operations'} that fail so, found in ${counted(shrinkRuns, 'run')}: ${shrunk.length}. ${shrunkWhat === what ? 'To replay' : 'They say'}:`,
     ...(shrunkWhat === what ? [] : [`  ${shrunkWhat.split('\n').join('\n  ')}`, '  To replay:']),
+    ...inOneLine(command, logText(layout, shrunk)),
     `${command} <<'END'`,
     `${logText(layout, shrunk)}END`,
   ];
+}
+
+/** The same as a command of one line, where that is no longer than people like to copy. */
+function inOneLine(command: string, log: string): string[] {
+  const string = replayString(log);
+  return string.length > REPLAY_CHARACTERS_MAX ? [] : [command.replace('--replay-ops -', `--replay ${string}`), 'or, to read:'];
 }
 
 export function reportJson(result: FsxResult, { layout, seed, accessor, bug, check, elapsedMs, replayed }: RunInfo): string {
   const { passed, interrupted, operations, skipped, counts, accesses, cuts, failure } = result;
   const found = failure === null ? null : {
     kind: failure.kind, what: failure.what, at: failure.at, fields: failure.fields,
-    shrunk: { operations: failure.shrunk.length, what: failure.shrunkWhat, runs: failure.shrinkRuns, whole: failure.shrunkWhole, log: logText(layout, failure.shrunk) },
+    shrunk: { operations: failure.shrunk.length, what: failure.shrunkWhat, runs: failure.shrinkRuns, whole: failure.shrunkWhole, replay: replayString(logText(layout, failure.shrunk)), log: logText(layout, failure.shrunk) },
   };
   return `${JSON.stringify({ passed, interrupted, seed, accessor, bug, check, replayed, layout, operations, skipped, counts, accesses, cuts, elapsedMs: Math.round(elapsedMs), failure: found }, null, 2)}\n`;
 }
