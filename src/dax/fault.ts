@@ -222,10 +222,10 @@ function* mapBlocks(inode: Inode, entries: DaxEntries, vmf: Vmf, level: number, 
   yield* insertEntry(inode, entries, vmf.pgoff, level, { pfn, kind: 0, dirty: !sync && (write || profile.readFaultDirties) && !losesDirty(inode, vmf), shared: map.shared }, vmf.vma.mm);
   if (map.source !== null) {
     const copied = copyBlocks(inode, map.source, pfn, first, npages);
-    inode.fs.finishWrite(inode, map, first, first + npages, copied);
-    if (!copied) return VM_FAULT_OOM;
     // Else fsync flushes it, as it is dirty.
     if ((sync && !bugs.has('sync-copy-unflushed')) || (profile.copiesFlushed && !sync)) persistence?.flush(pfn * 4096, npages * 4096);
+    inode.fs.finishWrite(inode, map, first, first + npages, copied);
+    if (!copied) return VM_FAULT_OOM;
   }
   if (!sync) return insertDevicePfn(vmf, level, pfn, write);
   vmf.syncPfn = pfn;
