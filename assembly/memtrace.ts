@@ -7,7 +7,7 @@
  */
 import {
   CHAMPSIM_RECORD, COST_FETCH, COST_LOAD, COST_STORE, PAGE_SHIFT, PAGE_SIZE, TRACE_BAD_ADDRESS, TRACE_BAD_BYTE, TRACE_BAD_CANONICAL, TRACE_BAD_KERNEL, TRACE_BAD_LA57,
-  TRACE_BAD_LINE, TRACE_BAD_NULL, TRACE_BAD_RECORD, TRACE_BAD_SIZE, TRACE_CAPACITY, TRACE_COUNT, TRACE_END, TRACE_ERROR, TRACE_ERROR_AT, TRACE_FLAGS, TRACE_IN, TRACE_LA57,
+  TRACE_BAD_LINE, TRACE_BAD_NULL, TRACE_BAD_RECORD, TRACE_BAD_SIZE, TRACE_CAPACITY, TRACE_COUNT, TRACE_DIGITS, TRACE_END, TRACE_ERROR, TRACE_ERROR_AT, TRACE_FLAGS, TRACE_IN, TRACE_LA57,
   TRACE_LAST, TRACE_LINES, TRACE_LOWEST, TRACE_NO_FETCH, TRACE_OUT, TRACE_SEEN, TRACE_SKIPPED, TRACE_USED,
 } from '../src/abi';
 
@@ -16,7 +16,9 @@ const RETURN: u32 = 13;
 const SPACE: u32 = 32;
 const TAB: u32 = 9;
 const COMMA: u32 = 44;
+const HASH: u32 = 35;
 const MODIFY: u32 = 3;
+const NO_ACCESS: u32 = 4;
 /** most digits of an address */
 const DIGITS_MAX: u32 = 16;
 const ACCESSES_A_RECORD: u32 = 7;
@@ -26,13 +28,20 @@ function isBlank(byte: u32): bool {
   return byte == SPACE || byte == TAB;
 }
 
-/** 0 to 15, or more for what is no digit. */
+/** What the first two bytes of a line of lackey say: COST_FETCH, COST_LOAD, COST_STORE, MODIFY or NO_ACCESS. Selected, not branched for: nobody can guess it. */
 @inline
-function hexDigit(byte: u32): u32 {
-  const digit = byte - 48;
-  if (digit < 10) return digit;
-  const letter = (byte | 32) - 97;
-  return letter < 6 ? letter + 10 : 255;
+function lackeyKind(bytes: u32): u32 {
+  let kind = select<u32>(COST_FETCH, NO_ACCESS, bytes == 0x2049); // "I "
+  kind = select<u32>(COST_LOAD, kind, bytes == 0x4c20); // " L"
+  kind = select<u32>(COST_STORE, kind, bytes == 0x5320); // " S"
+  return select<u32>(MODIFY, kind, bytes == 0x4d20); // " M"
+}
+
+/** Does a line begin as those that valgrind says besides: ==PID==, --PID--, SB of a superblock, nothing? */
+@inline
+function isAside(bytes: u32): bool {
+  const first = bytes & 255;
+  return first == NEWLINE || first == RETURN || bytes == 0x3d3d || bytes == 0x2d2d || bytes == 0x4253;
 }
 
 /** What is wrong with an address as a process's, TRACE_BAD_* or 0. */
@@ -87,50 +96,42 @@ function readLines(req: u32, lackey: bool): void {
   let out = load<u32>(req, TRACE_OUT);
   const outEnd = out + (load<u32>(req, TRACE_CAPACITY) << 3) - 16;
   let line = load<u32>(req, TRACE_IN);
+  const worth = req + TRACE_DIGITS;
   let lines: u32 = 0;
   while (line < stop && out <= outEnd) {
     let at = line;
     let kind: u32 = 0;
-    let first: u32 = load<u8>(at);
+    let aside = false;
     if (lackey) {
-      let second: u32 = 0;
-      if (first == 73) kind = COST_FETCH; // I
-      else if (first == SPACE) {
-        second = load<u8>(++at);
-        if (second == 76) kind = COST_LOAD; // L
-        else if (second == 83) kind = COST_STORE; // S
-        else if (second == 77) kind = MODIFY; // M
-        else first = 0;
-      } else if (first == NEWLINE || first == RETURN || ((first == 61 || first == 45) && load<u8>(at, 1) == first) || (first == 83 && load<u8>(at, 1) == 66)) {
-        while (load<u8>(at) != <u8>NEWLINE) at++;
-        if (at == stop && !(flags & TRACE_LAST)) break;
-        store<u32>(req, load<u32>(req, TRACE_SKIPPED) + 1, TRACE_SKIPPED);
-        line = at + 1;
-        lines++;
-        continue;
-      } else first = 0;
-      if (first == 0) {
-        fail(req, line, at, stop, flags, TRACE_BAD_LINE);
-        break;
+      const bytes: u32 = load<u16>(at);
+      kind = lackeyKind(bytes);
+      if (kind == NO_ACCESS) {
+        aside = isAside(bytes);
+        if (!aside) {
+          fail(req, line, at, stop, flags, TRACE_BAD_LINE);
+          break;
+        }
+      } else {
+        at += 2;
+        while (load<u8>(at) == <u8>SPACE) at++;
       }
-      at++;
-      while (load<u8>(at) == <u8>SPACE) at++;
     } else {
       while (isBlank(load<u8>(at))) at++;
-      first = load<u8>(at);
-      if (first == 35 || first == NEWLINE || first == RETURN) {
-        while (load<u8>(at) != <u8>NEWLINE) at++;
-        if (at == stop && !(flags & TRACE_LAST)) break;
-        store<u32>(req, load<u32>(req, TRACE_SKIPPED) + 1, TRACE_SKIPPED);
-        line = at + 1;
-        lines++;
-        continue;
-      }
+      const first: u32 = load<u8>(at);
+      aside = first == HASH || first == NEWLINE || first == RETURN;
       if (first == 48 && (load<u8>(at, 1) | 32) == 120) at += 2; // 0x
+    }
+    if (aside) {
+      while (load<u8>(at) != <u8>NEWLINE) at++;
+      if (at == stop && !(flags & TRACE_LAST)) break;
+      store<u32>(req, load<u32>(req, TRACE_SKIPPED) + 1, TRACE_SKIPPED);
+      line = at + 1;
+      lines++;
+      continue;
     }
     const digits = at;
     let addr: u64 = 0;
-    for (let digit = hexDigit(load<u8>(at)); digit < 16; digit = hexDigit(load<u8>(at))) {
+    for (let digit: u64 = load<u8>(worth + load<u8>(at)); digit < 16; digit = load<u8>(worth + load<u8>(at))) {
       addr = (addr << 4) | digit;
       at++;
     }

@@ -279,7 +279,8 @@ export const TRACE_ERROR = 32; // u32: TRACE_BAD_*, 0 = none; the bad one was no
 export const TRACE_ERROR_AT = 36; // u32: arena offset of what is bad
 export const TRACE_SEEN = 40; // u32[4]: fetches, loads, stores, modifies taken
 export const TRACE_SKIPPED = 56; // u32: lines without an access
-export const TRACE_REQUEST_SIZE = 64;
+export const TRACE_DIGITS = 64; // u8[256]: what each byte is worth as a hexadecimal digit, 16 and more for what is none
+export const TRACE_REQUEST_SIZE = 320;
 export const TRACE_NO_FETCH = 1;
 export const TRACE_LA57 = 2;
 export const TRACE_LAST = 4; // nothing follows: the last line may lack its newline

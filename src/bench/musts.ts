@@ -72,6 +72,8 @@ export const MUSTS: readonly Must[] = [
   { workload: 'find among 65530 VMAs and among 100', quantity: { kind: 'time against', peer: 'among 100' }, atMost: 3 },
   { workload: 'fill 4K, 1 GiB, two Workers', quantity: { kind: 'speed over', peer: 'one Worker' }, atLeast: 1.75 },
   { workload: 'fill 4K, 64 GiB, two Workers', quantity: { kind: 'speed over', peer: 'one Worker' }, atLeast: 1.35 },
+  { workload: 'trace replay, lackey text, 4K', quantity: { kind: 'per second' }, atLeast: 5e6 },
+  { workload: 'trace replay, lackey text, 4K 2M 1G at once', quantity: { kind: 'per second' }, atLeast: 5e6 },
   { workload: 'create a machine', quantity: { kind: 'ns' }, atMost: 2e6 },
   { workload: 'create a machine', quantity: { kind: 'bytes', size: 'rssBytes' }, atMost: 10 * MiB },
   { workload: 'reset a machine', quantity: { kind: 'ns' }, atMost: 40e3 },

@@ -5,6 +5,7 @@ import { writeWorkloads } from './fs/writes.ts';
 import { pagemapWorkloads } from './hmm/pagemap.ts';
 import { walkWorkloads } from './hmm/walks.ts';
 import { machineWorkloads } from './machine/lifetimes.ts';
+import { replayWorkloads } from './memtrace/replays.ts';
 import { cpuFaultWorkloads } from './mm/faults.ts';
 import { notifierWorkloads } from './mm/notifier.ts';
 import { vmaWorkloads } from './mm/vmas.ts';
@@ -29,6 +30,7 @@ export const WORKLOADS: readonly Workload[] = [
   ...writeWorkloads,
   ...chainWorkloads,
   ...scenarioWorkloads,
+  ...replayWorkloads,
   ...workerWorkloads,
   ...changeWorkloads,
   ...populateWorkloads,

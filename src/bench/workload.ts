@@ -104,6 +104,7 @@ export const TABLES = {
   notifier: 'notifiers: many told of one page; one page among many ranges',
   device: 'a device reads and writes what it mirrors, its table warm',
   write: 'writes into holes: blocks allocated, zeroed and written',
+  trace: 'memory traces replayed: lackey text from a plain file, TLBs, walks and faults; the rate is of accesses',
   machine: 'machines: made while others live, reset after 64 KiB were touched, and a scenario on one of its own',
   scheduler: 'an empty path: generators in a row that never sleep; and tasks that take turns',
 } as const;

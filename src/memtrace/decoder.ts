@@ -6,7 +6,7 @@
  */
 import {
   CHAMPSIM_RECORD, TRACE_BAD_ADDRESS, TRACE_BAD_BYTE, TRACE_BAD_CANONICAL, TRACE_BAD_KERNEL, TRACE_BAD_LA57, TRACE_BAD_LINE, TRACE_BAD_NULL, TRACE_BAD_RECORD, TRACE_BAD_SIZE,
-  TRACE_CAPACITY, TRACE_COUNT, TRACE_END, TRACE_ERROR, TRACE_ERROR_AT, TRACE_FLAGS, TRACE_IN, TRACE_LA57, TRACE_LAST, TRACE_LINES, TRACE_NO_FETCH, TRACE_OUT,
+  TRACE_CAPACITY, TRACE_COUNT, TRACE_DIGITS, TRACE_END, TRACE_ERROR, TRACE_ERROR_AT, TRACE_FLAGS, TRACE_IN, TRACE_LA57, TRACE_LAST, TRACE_LINES, TRACE_NO_FETCH, TRACE_OUT,
   TRACE_REQUEST_SIZE, TRACE_SEEN, TRACE_SKIPPED, TRACE_USED,
 } from '../abi.ts';
 import type { Arena } from '../arena/index.ts';
@@ -16,6 +16,9 @@ import { SNIFF_BYTES, formatOf, type TraceFormat } from './format.ts';
 
 const INPUT_BYTES = 512 * KiB;
 const RECORDS = 64 * KiB;
+/** hexadecimal ones: the first of a row, what it is worth, and how many follow each other */
+const DIGITS = [['0', 0, 10], ['a', 10, 6], ['A', 10, 6]] as const;
+const NO_DIGIT = 255;
 /** of a line that is shown */
 const SHOWN_CHARACTERS = 48;
 
@@ -83,6 +86,9 @@ export class TraceDecoder {
     this.#input = arena.blockAlloc(INPUT_BYTES);
     this.records = arena.blockAlloc(RECORDS * 8);
     if (this.#request === 0 || this.#input === 0 || this.records === 0) throw new HmmError('ENOMEM', 'trace', 'no room in the arena for its buffers');
+    const digits = this.#request + TRACE_DIGITS;
+    arena.u8.fill(NO_DIGIT, digits, digits + 256);
+    for (const [base, first, count] of DIGITS) for (let i = 0; i < count; i++) arena.u8[digits + base.charCodeAt(0) + i] = first + i;
   }
 
   /** Decodes what is at hand, or reads on: how many records there are now, 0 at the end. Throws TraceError, and what the source throws. */

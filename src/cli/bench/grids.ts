@@ -14,7 +14,7 @@ export interface Grid {
 }
 
 /** where the rate is the result */
-const RATED: readonly TableName[] = ['populate', 'fault'];
+const RATED: readonly TableName[] = ['populate', 'fault', 'trace'];
 
 export function headLines({ host, date, quick, clocks, nativeReason, isWhole }: Report): string[] {
   const clockWords = clocks.map(({ kind, resolutionNs }) => `${kind} (steps of ${grouped(Math.round(resolutionNs))} ns)`);
