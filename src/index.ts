@@ -8,7 +8,7 @@ export type { ReadState, WalkedWords } from './api/sharedTable.ts';
 export type { ShareOptions, TendedWorker } from './api/sharing.ts';
 export type { PlaceState, ShareHandle } from './share/index.ts';
 export { AddressSpace } from './api/addressSpace.ts';
-export type { Advice, AreaInfo, LeafInfo, Mappable, Mapping, MmapOptions, MremapOptions, PoisonNotice } from './api/addressSpace.ts';
+export type { Advice, AreaInfo, LeafInfo, Mappable, Mapping, MmapOptions, MremapOptions, PoisonNotice, Translator } from './api/addressSpace.ts';
 export { Pins } from './api/pins.ts';
 export type { PinOptions } from './api/pins.ts';
 export { DaxFile } from './api/file.ts';

@@ -42,7 +42,7 @@ export class SharedTable {
   translate(addr: bigint, access: 'r' | 'w' = 'r'): bigint | null {
     const { vpn, within } = checkAddress('translate', 'addr', addr);
     const pfn = this.translatePage(vpn, access);
-    return pfn < 0 ? null : BigInt(pfn) * 4096n + BigInt(within);
+    return pfn < 0 ? null : BigInt(pfn * 4096 + within);
   }
 
   /** The same by page numbers, for who makes many: the frame, or a negative number (-STOP_* of src/abi.ts) that says why there is none. */

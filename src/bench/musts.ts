@@ -51,6 +51,7 @@ export const MUSTS: readonly Must[] = [
   { workload: 'fill 4K, 1 GiB, 512 KiB window, 2019 fault, 64 pagemaps', quantity: { kind: 'time against', peer: 'dense' }, atMost: 1.8 },
   { workload: 'fill 4K, 1 GiB, 2 MiB of words, requests by page', quantity: { kind: 'time against', peer: 'range-wide' }, atMost: 2.5 },
   { workload: 'fill 4K, 1 GiB, 2 MiB of words, requests by page, 10 % read-only', quantity: { kind: 'time against', peer: 'range-wide' }, atMost: 2.5 },
+  ...bySize('translate #, 1 GiB, through the API', { quantity: { kind: 'time against', peer: 'N-API' }, atMost: 0.3 }),
   ...bySize('translate #, 1 GiB, one a call', { quantity: { kind: 'time against', peer: 'N-API' }, atMost: 0.3 }),
   ...bySize('translate #, 1 GiB, batch of 4096', { quantity: { kind: 'time against', peer: 'C++ batch' }, atMost: 1.15 }),
   ...bySize('translate #, 64 GiB, batch of 4096', { quantity: { kind: 'time against', peer: 'C++ batch' }, atMost: 1.15 }),

@@ -1,4 +1,5 @@
 /** Every workload, in the order in which it runs. Memory is weighed first, while the process is small. */
+import { translatorWorkloads } from './api/translators.ts';
 import { faultWorkloads } from './dax/faults.ts';
 import { deviceWorkloads } from './dmirror/device.ts';
 import { writeWorkloads } from './fs/writes.ts';
@@ -22,6 +23,7 @@ export const WORKLOADS: readonly Workload[] = [
   ...walkWorkloads,
   ...translateWorkloads,
   ...pagemapWorkloads,
+  ...translatorWorkloads,
   ...faultWorkloads,
   ...cpuFaultWorkloads,
   ...vmaWorkloads,

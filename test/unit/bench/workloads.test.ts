@@ -5,6 +5,7 @@ import { machineWorkloads } from '../../../dist/bench/machine/lifetimes.js';
 import { CHANGES, changeName, changeWork } from '../../../dist/bench/pgtable/changes.js';
 import { populateWork } from '../../../dist/bench/pgtable/populate.js';
 import { TRANSLATES, translateName, translateWork } from '../../../dist/bench/pgtable/translate.js';
+import { translatorsWork } from '../../../dist/bench/api/translators.js';
 import { workersWork } from '../../../dist/bench/share/workers.js';
 import { chainWorkloads } from '../../../dist/bench/sched/chains.js';
 import { WORKLOADS } from '../../../dist/bench/suite.js';
@@ -66,6 +67,12 @@ compiled.describe('translate, with the addon', () => {
     const work = await translateWork(spec, { native: addon(), nativeReason: null });
     expect((await runAll(work)).filter(([, refusal]) => refusal !== null)).toEqual([]);
     expect(work.contenders.some(({ name }) => name === work.against[0])).toBe(true);
+  });
+});
+
+describe('translate through the API', () => {
+  it.each(['4K', '2M', '1G'] as const)('%s: every form finds the frames', async (pageSize) => {
+    expect(await runAll(await translatorsWork(pageSize, NO_ADDON))).toEqual(fine(['translator()', 'null', 'mirror.translator()', 'translate(bigint)', 'mirror.translate(bigint)']));
   });
 });
 
