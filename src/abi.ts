@@ -118,8 +118,8 @@ export const STOP_LEAVES = 244; // u32[3]: leaves passed (or mapped, or installe
 export const STOP_CHANGED = 256; // u32: entries changed (protect, zap, harvest, install); of a collecting zap, records written
 export const STOP_FREED = 260; // u32: table frames freed
 // a Worker's block only: who has it, and its request to the owner
-export const CALL_CLAIM = 264; // u32: 0 = free, else a number that no other Worker ever had
-export const CALL_THREAD = 268; // u32: id of its thread
+export const CALL_CLAIM = 264; // u32: 0 = free, else the id of its thread + CALL_CLAIM_BIAS
+export const CALL_SERIAL = 268; // u32: HDR_CLAIMS when it was taken: nobody else ever had it
 export const CALL_BUSY = 272; // u32: 1 while the Worker writes to the arena (its block, its window)
 export const CALL_STATE = 276; // u32: CALL_IDLE ...; what the Worker waits on
 export const CALL_SHARE = 280; // u32: which table (offset of its SHARE_ block)
@@ -131,6 +131,8 @@ export const CALL_RETRIES = 308; // u32: of these, done again because the owner 
 export const CALL_WINDOW = 312; // u32: arena offset of CALL_WINDOW_BYTES for the words of its walks
 export const CALL_TEXT = 316; // u32: arena offset of CALL_TEXT_BYTES for what an error says
 export const REQ_SCRATCH = 320; // to REQUEST_STRIDE: the WASM's own, what its loops keep in memory
+
+export const CALL_CLAIM_BIAS = 2; // a thread whose id nobody knows is -1
 
 // CALL_STATE
 export const CALL_IDLE = 0;

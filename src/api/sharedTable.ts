@@ -5,6 +5,7 @@
  * state that an answer stands for, and `stale` says whether something of it was taken back since (mmu_interval_read_begin() and
  * mmu_interval_read_retry()). src/share/reader.ts has the promise in full.
  */
+import { STOP_HOLE } from '../abi.ts';
 import { HmmError, checkOptions } from '../errno.ts';
 import { BATCH_MAX, WINDOW_WORDS, type TableReader, type WorkerPlace } from '../share/index.ts';
 import { addrOf, type Pfn, type Vpn } from '../units.ts';
@@ -29,6 +30,7 @@ export class SharedTable {
   readonly kind: 'process' | 'device';
   readonly #place: WorkerPlace;
   readonly #reader: TableReader;
+  readonly #endVpn: Vpn;
 
   /** @internal made by `Attachment.table` */
   constructor(place: WorkerPlace, reader: TableReader) {
@@ -36,6 +38,7 @@ export class SharedTable {
     this.kind = reader.entry.kind;
     this.#place = place;
     this.#reader = reader;
+    this.#endVpn = reader.entry.levels === 4 ? 2 ** 35 : 2 ** 44;
   }
 
   /** The physical address behind `addr`, or null where nothing is mapped for this access. Looks only. Throws EFAULT, ENXIO where the table is gone. */
@@ -47,16 +50,19 @@ export class SharedTable {
 
   /** The same by page numbers, for who makes many: the frame, or a negative number (-STOP_* of src/abi.ts) that says why there is none. */
   translatePage(vpn: Vpn, access: 'r' | 'w' = 'r'): Pfn {
-    this.#place.check('translate');
-    return vpn < this.#endVpn ? this.#reader.translate(vpn, access === 'w') : -1;
+    if (!this.#place.open) this.#place.check('translate'); // throws
+    return vpn >= 0 && vpn < this.#endVpn ? this.#reader.translate(vpn, access === 'w') : -STOP_HOLE;
   }
 
   /** translatePage() of up to 65,536 pages in one call. */
   translatePages(vpns: Float64Array, access: 'r' | 'w' = 'r'): Float64Array {
     if (!(vpns instanceof Float64Array)) throw new TypeError(`translatePages: vpns must be a Float64Array, not ${describe(vpns)}`);
     if (vpns.length > BATCH_MAX) throw new RangeError(`translatePages: ${vpns.length} pages are more than ${BATCH_MAX}`);
-    const wrong = vpns.find((vpn) => !(vpn >= 0 && vpn < this.#endVpn && Number.isInteger(vpn)));
-    if (wrong !== undefined) throw new RangeError(`translatePages: ${wrong} is no page of ${this.name}`);
+    const end = this.#endVpn;
+    for (let i = 0; i < vpns.length; i++) {
+      const vpn = vpns[i] as number;
+      if (!(vpn >= 0 && vpn < end)) throw new RangeError(`translatePages: ${vpn} is no page of ${this.name}`);
+    }
     this.#place.check('translate');
     return this.#reader.translateBatch(vpns, access === 'w');
   }
@@ -71,6 +77,7 @@ export class SharedTable {
   stale(state: ReadState, addr: bigint, length: number): boolean {
     const vpn = checkPage('stale', 'addr', addr);
     const npages = checkPages('stale', 'length', vpn, length);
+    if (!this.#place.open) this.#place.check('stale'); // throws
     return this.#reader.retry(state, vpn, vpn + npages);
   }
 
@@ -126,8 +133,4 @@ export class SharedTable {
     throw new HmmError('EBUSY', 'read', 'the page did not stay', addrOf(vpn));
   }
 
-  /** Pages of a table: 2^35 for a process on four levels, 2^44 on five. */
-  get #endVpn(): Vpn {
-    return this.#reader.entry.levels === 4 ? 2 ** 35 : 2 ** 44;
-  }
 }

@@ -92,25 +92,26 @@ export class Sharing {
   tend(worker: TendedWorker): void {
     const { threadId } = worker;
     if (typeof threadId !== 'number' || typeof worker.once !== 'function') throw new TypeError('tend: worker is no Worker of node:worker_threads');
+    if (threadId < 0) throw new HmmError('EINVAL', 'tend', 'the Worker has ended already');
+    const { waitAsync } = Atomics as WaitAsync;
+    if (waitAsync === undefined) throw new HmmError('ENOSYS', 'tend', 'there is no Atomics.waitAsync here: call machine.serve() instead');
     this.#tended++;
     worker.once('exit', () => {
       this.#tended--;
       if (this.#driver.live) this.#places.reclaim(threadId);
     });
-    if (!this.#pumping) void this.#pump();
+    if (!this.#pumping) void this.#pump(waitAsync.bind(Atomics));
   }
 
   /** Answers requests as they come, while Workers are tended. */
-  async #pump(): Promise<void> {
-    const { waitAsync } = Atomics as WaitAsync;
-    if (waitAsync === undefined) throw new HmmError('ENOSYS', 'tend', 'there is no Atomics.waitAsync here: call machine.serve() instead');
+  async #pump(waitAsync: NonNullable<WaitAsync['waitAsync']>): Promise<void> {
     const { i32 } = this.#driver.core.platform.arena;
     this.#pumping = true;
     try {
       while (this.#tended > 0 && this.#driver.live) {
         const rung = Atomics.load(i32, HDR_DOORBELL >>> 2);
         this.serve();
-        const waiting = waitAsync.call(Atomics, i32, HDR_DOORBELL >>> 2, rung);
+        const waiting = waitAsync(i32, HDR_DOORBELL >>> 2, rung);
         if (waiting.async) await waiting.value;
       }
     } finally {

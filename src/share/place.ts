@@ -4,8 +4,8 @@
  * Concurrency: one thread. It blocks in `Atomics.wait`, which a browser's main thread may not.
  */
 import {
-  ABI_VERSION, ARENA_MAGIC, CALL_ANSWERED, CALL_BUSY, CALL_CLAIM, CALL_FLAGS, CALL_IDLE, CALL_NPAGES, CALL_POSTED, CALL_READS, CALL_RETRIES, CALL_SHARE, CALL_STATE, CALL_TEXT,
-  CALL_THREAD, CALL_VPN, CALL_WINDOW, CALL_WRITE, HDR_ABI_VERSION, HDR_CLAIMS, HDR_DOORBELL, HDR_GENERATION, HDR_MAGIC, REQUESTS, REQUEST_STRIDE,
+  ABI_VERSION, ARENA_MAGIC, CALL_ANSWERED, CALL_BUSY, CALL_CLAIM, CALL_CLAIM_BIAS, CALL_FLAGS, CALL_IDLE, CALL_NPAGES, CALL_POSTED, CALL_READS, CALL_RETRIES, CALL_SERIAL, CALL_SHARE, CALL_STATE, CALL_TEXT,
+  CALL_VPN, CALL_WINDOW, CALL_WRITE, HDR_ABI_VERSION, HDR_CLAIMS, HDR_DOORBELL, HDR_GENERATION, HDR_MAGIC, REQUESTS, REQUEST_STRIDE,
 } from '../abi.ts';
 import { instantiateNow, type Walker } from '../arena/index.ts';
 import { ERRNO, HmmError, type ErrnoCode } from '../errno.ts';
@@ -26,7 +26,7 @@ export class WorkerPlace {
   readonly window: number;
   /** virtual patience: so long it waits for the owner, in ms */
   readonly patienceMs: number;
-  readonly #claim: number;
+  readonly #serial: number;
   #open = true;
 
   /** Throws ENOEXEC for an arena of another ABI version, ENXIO for a machine that was reset or disposed, EAGAIN where every place is taken. */
@@ -45,9 +45,14 @@ export class WorkerPlace {
     if (version !== ABI_VERSION) throw new HmmError('ENOEXEC', 'attach', `the arena has ABI version ${version}, this library ${ABI_VERSION}`);
     this.#checkGeneration('attach');
     this.walker = instantiateNow(handle.module, handle.memory);
-    this.#claim = (Atomics.add(this.i32, HDR_CLAIMS >>> 2, 1) + 1) | 0 || 1;
+    this.#serial = (Atomics.add(this.i32, HDR_CLAIMS >>> 2, 1) + 1) | 0;
     this.block = this.#take(thread);
     this.window = this.u32[(this.block + CALL_WINDOW) >>> 2] as number;
+  }
+
+  /** False after `detach`. */
+  get open(): boolean {
+    return this.#open;
   }
 
   /** Throws ENXIO when the machine was reset or disposed, EBADF after `detach`. */
@@ -118,10 +123,8 @@ export class WorkerPlace {
   detach(): void {
     if (!this.#open) return;
     this.#open = false;
-    const claim = (this.block + CALL_CLAIM) >>> 2;
-    if (Atomics.load(this.i32, claim) !== this.#claim) return;
-    Atomics.store(this.i32, (this.block + CALL_THREAD) >>> 2, 0);
-    Atomics.compareExchange(this.i32, claim, this.#claim, 0);
+    // After a reset the place may be another's by now.
+    if (Atomics.load(this.i32, (this.block + CALL_SERIAL) >>> 2) === this.#serial) Atomics.store(this.i32, (this.block + CALL_CLAIM) >>> 2, 0);
   }
 
   /** Waits for the answer in slices; a request that nobody has taken yet can be withdrawn. */
@@ -158,12 +161,13 @@ export class WorkerPlace {
     const taken: number[] = [];
     for (let worker = 1; worker <= this.handle.workers; worker++) {
       const block = REQUESTS + worker * REQUEST_STRIDE;
-      if (Atomics.compareExchange(this.i32, (block + CALL_CLAIM) >>> 2, 0, this.#claim) === 0) {
+      const claim = Atomics.compareExchange(this.i32, (block + CALL_CLAIM) >>> 2, 0, thread + CALL_CLAIM_BIAS);
+      if (claim === 0) {
         for (const field of [CALL_BUSY, CALL_STATE, CALL_READS, CALL_RETRIES]) Atomics.store(this.i32, (block + field) >>> 2, 0);
-        Atomics.store(this.i32, (block + CALL_THREAD) >>> 2, thread);
+        Atomics.store(this.i32, (block + CALL_SERIAL) >>> 2, this.#serial);
         return block;
       }
-      taken.push(Atomics.load(this.i32, (block + CALL_THREAD) >>> 2));
+      taken.push(claim - CALL_CLAIM_BIAS);
     }
     throw new HmmError('EAGAIN', 'attach', `all ${this.handle.workers} places for Workers are taken (by threads ${taken.join(', ')}); share({ workers }) makes more`);
   }

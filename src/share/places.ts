@@ -5,7 +5,7 @@
  * the arena it says so (CALL_BUSY): before the arena is used anew the owner waits for that.
  */
 import {
-  CALL_ANSWERED, CALL_BUSY, CALL_CLAIM, CALL_FLAGS, CALL_IDLE, CALL_NPAGES, CALL_POSTED, CALL_READS, CALL_RETRIES, CALL_SHARE, CALL_STATE, CALL_TAKEN, CALL_TEXT, CALL_TEXT_BYTES, CALL_THREAD,
+  CALL_ANSWERED, CALL_BUSY, CALL_CLAIM, CALL_CLAIM_BIAS, CALL_FLAGS, CALL_IDLE, CALL_NPAGES, CALL_POSTED, CALL_READS, CALL_RETRIES, CALL_SHARE, CALL_STATE, CALL_TAKEN, CALL_TEXT, CALL_TEXT_BYTES,
   CALL_VPN, CALL_WINDOW, CALL_WINDOW_BYTES, CALL_WRITE, HDR_DOORBELL, HDR_GENERATION, REQUEST_MAX,
 } from '../abi.ts';
 import type { Arena } from '../arena/index.ts';
@@ -66,7 +66,7 @@ export class WorkerPlaces {
   get states(): readonly PlaceState[] {
     const { i32, u32 } = this.#arena;
     return this.#places().map((r) => ({
-      thread: Atomics.load(i32, (r + CALL_CLAIM) >>> 2) === 0 ? null : (u32[(r + CALL_THREAD) >>> 2] as number),
+      thread: Atomics.load(i32, (r + CALL_CLAIM) >>> 2) === 0 ? null : Atomics.load(i32, (r + CALL_CLAIM) >>> 2) - CALL_CLAIM_BIAS,
       reads: Atomics.load(u32, (r + CALL_READS) >>> 2),
       retries: Atomics.load(u32, (r + CALL_RETRIES) >>> 2),
     }));
@@ -100,11 +100,11 @@ export class WorkerPlaces {
 
   /** The thread is gone: its places are free. Returns how many it had. */
   reclaim(thread: number): number {
-    const { i32, u32 } = this.#arena;
+    const { i32 } = this.#arena;
     let freed = 0;
     for (const r of this.#places()) {
-      if (u32[(r + CALL_THREAD) >>> 2] !== thread || Atomics.load(i32, (r + CALL_CLAIM) >>> 2) === 0) continue;
-      for (const field of [CALL_BUSY, CALL_STATE, CALL_READS, CALL_RETRIES, CALL_THREAD, CALL_CLAIM]) Atomics.store(i32, (r + field) >>> 2, 0);
+      if (Atomics.load(i32, (r + CALL_CLAIM) >>> 2) !== thread + CALL_CLAIM_BIAS) continue;
+      for (const field of [CALL_BUSY, CALL_STATE, CALL_READS, CALL_RETRIES, CALL_CLAIM]) Atomics.store(i32, (r + field) >>> 2, 0);
       freed++;
     }
     return freed;

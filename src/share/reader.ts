@@ -123,7 +123,7 @@ export class TableReader {
     this.#place.counted();
     if (this.#skipsRetry) return false;
     if (!this.#isThere()) return true;
-    const begun = (Atomics.load(i32, at) - seq) | 0;
+    const begun = ((i32[at] as number) - seq) | 0;
     if (begun === 0) return false;
     // The entry after the newest may be written just now: it is the oldest one's place.
     if (begun < 0 || begun >= SHARE_RING_MAX) return true;
@@ -132,7 +132,7 @@ export class TableReader {
       if ((f64[ring] as number) < end && (f64[ring + 1] as number) > start) return true;
     }
     this.#place.counted();
-    return ((Atomics.load(i32, at) - seq) | 0) >= SHARE_RING_MAX;
+    return (((i32[at] as number) - seq) | 0) >= SHARE_RING_MAX;
   }
 
   /**
@@ -173,13 +173,13 @@ export class TableReader {
 
   // ── inside ──
 
-  /** Is what was read since the sequence was `sequence` good? */
+  /** Is what was read since the sequence was `sequence` good? To be asked after `counted`, whose fence keeps these reads behind those. */
   #holds(sequence: number): boolean {
-    return this.#skipsRetry || (Atomics.load(this.#place.i32, this.#sequence) === sequence && this.#isThere());
+    return this.#skipsRetry || (this.#place.i32[this.#sequence] === sequence && this.#isThere());
   }
 
   #isThere(): boolean {
-    return Atomics.load(this.#place.i32, this.#id) === this.entry.id;
+    return this.#place.i32[this.#id] === this.entry.id;
   }
 
   /** Throws ENXIO where the machine was reset, EFAULT where the table is gone. */

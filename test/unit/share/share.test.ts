@@ -51,6 +51,7 @@ describe('an attached reader', () => {
     const pages = Float64Array.from({ length: 1100 }, (_, i) => first + i);
     const frames = table.translatePages(pages);
     expect(frames[1023]).toBe(Number((mm.translate(map.end - 4096n) as bigint) / 4096n));
+    for (const none of [-1, NaN, 2 ** 35]) expect([table.translatePage(none), codeOf(() => table.translatePages(Float64Array.of(none)))]).toEqual([-STOP_HOLE, `RangeError: translatePages: ${none} is no page of app`]);
     expect([...frames].map((frame, i) => frame === table.translatePage(pages[i] as number))).not.toContain(false);
   });
 
@@ -178,6 +179,21 @@ describe('the sequence', () => {
     expect(machine.share().tables.map(({ name }) => name)).toEqual(['app', 'child']);
   });
 
+  test('between start and end of an invalidation nobody begins, and what was begun is stale', async () => {
+    const { machine, mm, map, handle } = await scene();
+    using impatient = attach(handle, { patienceMs: 5 });
+    const table = impatient.table('app');
+    const state = table.begin();
+    const seen: unknown[] = [];
+    const stop = machine.observe((event) => {
+      if (event.type === 'zap') seen.push(codeOf(() => table.begin()), table.stale(state, map.start, 4096), table.stale(state, map.start + 4096n, 4096), table.translate(map.start));
+    });
+    mm.madvise(map.start, 4096, 'dontneed');
+    stop();
+    expect(seen).toEqual(['EBUSY: begin: app did not settle within 5 ms (EBUSY)', true, false, null]);
+    expect(codeOf(() => table.begin())).toBe('nothing thrown');
+  });
+
   test('a process that ended is gone for who knew it', async () => {
     const { mm, map, attached } = await scene();
     const table = attached.table('app');
@@ -201,6 +217,7 @@ describe('refusals', () => {
     expect(codeOf(() => machine.share({ worker: 1 } as object))).toBe("TypeError: share: unknown option 'worker' (known: workers, mirrors)");
     expect(codeOf(() => attach({} as ShareHandle))).toBe('TypeError: attach: handle must come from machine.share(), not an object');
     expect(codeOf(() => attach(handle, { patienceMs: -1 }))).toBe('RangeError: attach: patienceMs -1 is not more than 0');
+    expect(codeOf(() => machine.tend({ threadId: -1, once: () => {} }))).toBe('EINVAL: tend: the Worker has ended already (EINVAL)');
     expect(codeOf(() => machine.tend({} as never))).toBe('TypeError: tend: worker is no Worker of node:worker_threads');
   });
 
@@ -233,6 +250,7 @@ describe('refusals', () => {
 
   test('more Workers than places: who has them is told; one that detaches makes room', async () => {
     const { handle, attached } = await scene();
+    const table = attached.table('app');
     const others = Array.from({ length: handle.workers - 1 }, () => attach(handle));
     expect(codeOf(() => attach(handle))).toMatch(/^EAGAIN: attach: all 4 places for Workers are taken \(by threads [\d, -]+\); share\(\{ workers \}\) makes more \(EAGAIN\)$/);
     others[1]?.detach();
@@ -240,6 +258,7 @@ describe('refusals', () => {
     expect(codeOf(() => attach(handle))).toBe('nothing thrown');
     attached.detach();
     expect(codeOf(() => attached.table('app'))).toBe('EBADF: table: the Worker has detached (EBADF)');
+    expect(codeOf(() => table.translatePage(1))).toBe('EBADF: translate: the Worker has detached (EBADF)');
   });
 
   test('no answer from the owner', async () => {
