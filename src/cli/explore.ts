@@ -1,16 +1,19 @@
 /** `daxmirror explore`: races of shipped models, found and replayed. Here: what may be asked for. */
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { BadReplay, MODELS, Search, Session, decodeReplay, replaySchedule, type Model, type PhaseName, type SearchOptions, type SearchReport } from '../explore/index.ts';
-import { BUG_SWITCHES, type BugSwitch } from '../profile/index.ts';
-import { nearest } from '../scenario/nearest.ts';
+import { Command, Option } from 'commander';
+import { BadReplay, MODELS, Search, Session, decodeReplay, replaySchedule, type Field, type Model, type PhaseName, type SearchOptions, type SearchReport } from '../explore/index.ts';
+import { BUG_SWITCHES, PROFILES, type BugSwitch, type ProfileName } from '../profile/index.ts';
+import { nearest } from '../scenario/index.ts';
 import { BadInput } from './badInput.ts';
+import { seedNumber, wholeNumber } from './numbers.ts';
 import { driveSearch } from './explore/drive.ts';
+import { modelsNamed, shippedModel } from './explore/models.ts';
 import { headText, listText, replayText, reportText } from './explore/text.ts';
 import { paintFor } from './paint.ts';
 
 interface ExploreFlags {
   readonly list?: boolean;
   readonly bug?: BugSwitch;
+  readonly profile?: ProfileName;
   readonly preemptions?: number;
   readonly all?: boolean;
   readonly random?: number;
@@ -36,15 +39,17 @@ Examples:
   daxmirror explore
   daxmirror explore truncate-fault --bug stale-pfn
   daxmirror explore --replay x1:truncate-fault:stale-pfn:2x10.1:d6a9f0e3
+  daxmirror explore examples/explore/punch-write.scn --bug punch-untold
   daxmirror explore valid-aba --pct 3 --random 20000 --seed 7`;
 
 export function exploreCommand(): Command {
   return new Command('explore')
-    .summary('run the interleavings of shipped models, and find and replay races')
-    .description('Runs the interleavings of file system, process and device in shipped models, checks each, and replays what it finds.')
-    .argument('[MODEL...]', 'models (default: all; --list names them)')
+    .summary('run the interleavings of tasks, and find and replay races')
+    .description('Runs the interleavings of file system, process and device in shipped models or scenario files, checks each, and replays what it finds.')
+    .argument('[MODEL...]', 'models, or scenario files with tasks (default: all models; --list names them)')
     .option('--list', 'name the models and the bugs that they find')
     .addOption(new Option('--bug <NAME>', 'turn a bug switch on').choices([...BUG_SWITCHES]))
+    .addOption(new Option('--profile <NAME>', 'which kernel, of a FILE (default: v6.1)').choices(Object.keys(PROFILES)))
     .option('--preemptions <N>', "all schedules with up to N preemptions, and no others (default: the model's)", wholeNumber(0, 20))
     .option('--all', 'every schedule, up to equivalence, also where that takes long')
     .addOption(new Option('--random <N>', 'N random schedules in place of all').argParser(wholeNumber(1, 1e9)).conflicts(['preemptions', 'all']))
@@ -61,15 +66,14 @@ export function exploreCommand(): Command {
 
 /** The exit code. */
 async function explore(names: readonly string[], flags: ExploreFlags): Promise<number> {
-  const models = names.map((name) => modelOf(name));
+  const models = modelsNamed(names, flags.profile);
   const json = flags.json === true;
   if (flags.list === true) {
     process.stdout.write(json ? jsonText((models.length > 0 ? models : MODELS).map(({ name, about, tasks, profile, bugs, preemptions, all }) => ({ name, about, tasks, profile, bugs, preemptions, all }))) : listText(models.length > 0 ? models : MODELS, paintFor(process.stdout)));
     return 0;
   }
-  if ((flags.replay !== undefined || flags.resume !== undefined) && names.length > 0) throw new BadInput('the string names the model: give no MODEL with it');
-  if (flags.replay !== undefined) return await replay(flags.replay, json);
-  const resumed = flags.resume === undefined ? null : resumeOf(flags.resume);
+  if (flags.replay !== undefined) return await replay(flags.replay, models, json);
+  const resumed = flags.resume === undefined ? null : resumeOf(flags.resume, models);
   return await search(resumed === null ? (models.length > 0 ? models : MODELS) : [resumed.model], resumed?.bug ?? flags.bug ?? null, { ...optionsOf(flags), ...(resumed === null ? {} : { from: resumed.from }) }, json);
 }
 
@@ -81,7 +85,7 @@ async function search(models: readonly Model[], bug: BugSwitch | null, options: 
     if (!json) process.stdout.write(headText(model, bug, paint));
     const { report, seconds, resume } = await driveSearch(new Search(await Session.create(model, bug), options));
     reports.push(report);
-    if (!json) process.stdout.write(reportText(report, seconds, paint));
+    if (!json) process.stdout.write(reportText(report, model, seconds, paint));
     interrupted = resume;
     if (interrupted !== null) break;
   }
@@ -94,9 +98,9 @@ async function search(models: readonly Model[], bug: BugSwitch | null, options: 
   return found ? 1 : interrupted === null ? 0 : 130;
 }
 
-async function replay(text: string, json: boolean): Promise<number> {
+async function replay(text: string, given: readonly Model[], json: boolean): Promise<number> {
   const { fields, schedule } = decoded('--replay', text, 'x1', ['model', 'bug']);
-  const [model, bug] = namesOf('--replay', fields);
+  const [model, bug] = namesOf('--replay', fields, given);
   const session = await Session.create(model, bug);
   let outcome: ReturnType<typeof replaySchedule>;
   try {
@@ -109,22 +113,37 @@ async function replay(text: string, json: boolean): Promise<number> {
   return 'finding' in outcome ? 1 : 0;
 }
 
-function resumeOf(text: string): { model: Model; bug: BugSwitch | null; from: { phase: PhaseName; position: readonly number[] } } {
+function resumeOf(text: string, given: readonly Model[]): { model: Model; bug: BugSwitch | null; from: { phase: PhaseName; position: readonly number[] } } {
   const { fields, schedule } = decoded('--resume', text, 'r1', ['model', 'bug', 'phase']);
-  const [model, bug] = namesOf('--resume', fields);
+  const [model, bug] = namesOf('--resume', fields, given);
   const phase = fields[2];
   if (phase === undefined || !/^(?:all|p\d{1,2})$/.test(phase.text)) throw new BadInput(`--resume: column ${phase?.column}: '${phase?.text}' is no phase (all, p0, p1, …)`);
   return { model, bug, from: { phase: phase.text as PhaseName, position: schedule } };
 }
 
-function namesOf(option: string, fields: readonly { text: string; column: number }[]): [Model, BugSwitch | null] {
+function namesOf(option: string, fields: readonly Field[], given: readonly Model[]): [Model, BugSwitch | null] {
   const [name, bug] = fields;
   if (name === undefined || bug === undefined) throw new BadInput(`${option}: no model`);
-  const model = modelOf(name.text, `${option}: column ${name.column}: `);
+  const model = modelOf(option, name, given);
   if (bug.text === '-') return [model, null];
   const known = BUG_SWITCHES.find((one) => one === bug.text);
   if (known === undefined) throw new BadInput(`${option}: column ${bug.column}: unknown bug ${nearest(bug.text, BUG_SWITCHES)}`);
   return [model, known];
+}
+
+/** The model that a string names: a shipped one, or that of the file given with it. */
+function modelOf(option: string, { text, column }: Field, given: readonly Model[]): Model {
+  const [file, second] = given;
+  const ofFile = text.includes('.scn~');
+  if (file?.argument === undefined && !ofFile) {
+    if (file !== undefined) throw new BadInput(`${option}: the string names the model: give no MODEL with it`);
+    return shippedModel(text, `${option}: column ${column}: `);
+  }
+  const [name = ''] = text.split('~');
+  if (file?.argument === undefined || second !== undefined) throw new BadInput(`${option}: column ${column}: it is of a file: give ${name} with it, and no other model`);
+  if (!ofFile || file.name.split('~')[0] !== name) throw new BadInput(`${option}: column ${column}: it is of ${text}, not of ${file.argument}`);
+  if (file.name !== text) throw new BadInput(`${option}: column ${column}: it is of another text of ${name}, or of another profile: ${text}, where this is ${file.name}`);
+  return file;
 }
 
 function decoded(option: string, text: string, version: string, names: readonly string[]): ReturnType<typeof decodeReplay> {
@@ -134,13 +153,6 @@ function decoded(option: string, text: string, version: string, names: readonly 
     if (error instanceof BadReplay) throw new BadInput(`${option}: ${error.message}`);
     throw error;
   }
-}
-
-function modelOf(name: string, place = ''): Model {
-  const names = MODELS.map((model) => model.name);
-  const model = MODELS.find((one) => one.name === name);
-  if (model === undefined) throw new BadInput(`${place}unknown model ${nearest(name, names)}; known: ${names.join(', ')}`);
-  return model;
 }
 
 function optionsOf({ preemptions, all, random, seed, pct }: ExploreFlags): SearchOptions {
@@ -153,19 +165,6 @@ function optionsOf({ preemptions, all, random, seed, pct }: ExploreFlags): Searc
     ...(seed === undefined ? {} : { seed }),
     ...(pct === undefined ? {} : { pct }),
   };
-}
-
-function wholeNumber(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < min || value > max) throw new InvalidArgumentError(`It is no whole number from ${min} to ${max}.`);
-    return value;
-  };
-}
-
-function seedNumber(text: string): bigint {
-  if (!/^\d{1,20}$/.test(text)) throw new InvalidArgumentError('It is no whole number from 0 on.');
-  return BigInt(text);
 }
 
 function jsonText(value: unknown): string {

@@ -10,6 +10,7 @@ import { recordView } from './run/recordView.ts';
 import { paintFor } from './paint.ts';
 import { BadInput } from './badInput.ts';
 import { bugNamed } from './bugs.ts';
+import { seedNumber } from './numbers.ts';
 import { writeRecord } from './run/files.ts';
 import { probeOf, recordText, runScenario, type ScenarioRecord } from '../scenario/index.ts';
 
@@ -21,6 +22,7 @@ interface RunFlags {
   readonly out?: string;
   readonly against?: string;
   readonly json?: boolean;
+  readonly seed?: bigint;
   readonly check?: boolean;
   readonly checkEvery?: number;
   readonly stacks?: boolean;
@@ -69,6 +71,7 @@ export function runCommand(): Command {
     .addOption(new Option('--check-every <N>', 'look at tables after every so many operations only (implies --check)').argParser(everyOf).conflicts(['compareProfile', 'compareApi', 'json']))
     .addOption(new Option('--stacks', 'findings and pages still held say from where each reference was taken (implies --check)').conflicts(['compareProfile', 'compareApi', 'json']))
     .addOption(new Option('--bug <NAME>', 'turn a bug switch on (may be repeated), and check as --check does; daxmirror bugs lists them').argParser(addBug).conflicts(['compareProfile', 'compareApi', 'against']))
+    .option('--seed <S>', 'of the order in which tasks run beside each other (default: 1); daxmirror explore FILE runs every order', seedNumber)
     .option('--json', 'print records as JSON, or with --against the comparison, and nothing else')
     .addHelpText('after', HELP)
     .action(async (files: readonly string[], flags: RunFlags) => {
@@ -92,14 +95,14 @@ async function run(files: readonly string[], flags: RunFlags): Promise<boolean> 
   let told = true;
   for (const script of scripts) {
     const checks = checksOf(flags);
-    const record = await runScenario(script, { ...side, bugs, ...(checks === null ? {} : { watch: checks.watch }) });
+    const record = await runScenario(script, { ...side, bugs, ...(flags.seed === undefined ? {} : { seed: flags.seed }), ...(checks === null ? {} : { watch: checks.watch }) });
     records.push(record);
     if (flags.out !== undefined) writeRecord(flags.out, record);
     if (checks !== null && !allKnown(checks.end())) told = false;
     if (wanted !== null) continue;
     if (flags.json === true) process.stdout.write(recordText(record));
     else if (flags.out === undefined) process.stdout.write(recordView(record, nameOf(side), paint));
-    else process.stdout.write(`${record.scenario}: ${record.result}, ${record.ops.length} of ${script.lines.length} operations answered\n`);
+    else process.stdout.write(`${record.scenario}: ${record.result}, ${record.ops.length} of ${operationCount(script)} operations answered\n`);
     if (checks !== null) process.stdout.write(findingsView(checks, paint));
   }
   if (wanted === null) return told && records.every(({ result }) => result === 'ok' || result === 'crash');
@@ -117,6 +120,11 @@ function everyOf(text: string): number {
   const every = Number(text);
   if (!Number.isSafeInteger(every) || every < 1) throw new BadInput(`--check-every takes a whole number of operations, 1 or more, not '${text}'`);
   return every;
+}
+
+/** Those of tasks among them. */
+function operationCount(script: Script): number {
+  return script.lines.reduce((sum, { body }) => sum + (body?.length ?? 1), 0);
 }
 
 function addBug(name: string, before: readonly BugSwitch[] = []): readonly BugSwitch[] {

@@ -2,6 +2,7 @@
 export { Violation, type Model } from './model.ts';
 export { MODELS } from './models/index.ts';
 export { BadReplay, decodeReplay, encodeReplay, type Field } from './replay.ts';
+export { modelOfScript, type ScriptOrigin } from './script.ts';
 export { Search, replaySchedule, type ExploreFinding, type Phase, type PhaseName, type SearchOptions, type SearchReport } from './search.ts';
 export { Session, type Coverage } from './session.ts';
 export { shrink } from './shrink.ts';

@@ -9,6 +9,8 @@ import type { World } from './world.ts';
 
 export interface Model {
   readonly name: string;
+  /** of a file: how it is named on a command line, as replay strings have no room for it */
+  readonly argument?: string;
   /** who races with whom */
   readonly about: string;
   readonly tasks: number;
@@ -21,6 +23,8 @@ export interface Model {
   readonly preemptions: number;
   /** every schedule, up to equivalence, is within reach (less than a million) */
   readonly all: boolean;
+  /** of its machine (default: 16 MiB of arena, 64 pages of RAM) */
+  readonly room?: { readonly arenaBytes: number; readonly ramPages: number };
   build(world: World): () => string;
 }
 

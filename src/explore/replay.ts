@@ -84,7 +84,7 @@ function decodeSchedule({ text, column }: Field): number[] {
 }
 
 /** FNV-1a, 32 bits. */
-function checksum(text: string): string {
+export function checksum(text: string): string {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   return (hash >>> 0).toString(16).padStart(8, '0');

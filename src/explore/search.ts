@@ -9,6 +9,9 @@ import { encodeReplay, ruleOf } from './replay.ts';
 import type { Coverage, Played, Session } from './session.ts';
 import { shrink } from './shrink.ts';
 
+/** Where every schedule is to be run and nobody asked for it: after so many it is left at what was done, and said. */
+const ALL_SCHEDULES_MAX = 1_000_000;
+
 /** `p3`: up to three preemptions; all; random ones; by PCT. */
 export type PhaseName = `p${number}` | 'all' | 'random' | 'pct';
 
@@ -80,11 +83,11 @@ export class Search {
     const phase = this.phases.at(-1);
     const { random = 0, pct, preemptions, all } = this.#options;
     if (phase === undefined || this.#exploration === null) {
-      const named = `${model.name}${bug === null ? '' : ` --bug ${bug}`}`;
+      const named = `${model.argument ?? model.name}${bug === null ? '' : ` --bug ${bug}`}`;
       return `${named} --random ${Math.max(1, random - (phase?.schedules ?? 0))} --seed ${this.#seed}${pct === undefined ? '' : ` --pct ${pct}`}`;
     }
     const bounds = `${preemptions === undefined ? '' : ` --preemptions ${preemptions}`}${all === true ? ' --all' : ''}`;
-    return `--resume ${encodeReplay('r1', [model.name, bug ?? '-', phase.phase], this.#exploration.position)}${bounds}`;
+    return `${model.argument === undefined ? '' : `${model.argument} `}--resume ${encodeReplay('r1', [model.name, bug ?? '-', phase.phase], this.#exploration.position)}${bounds}`;
   }
 
   /** Yields after each schedule; over at the first finding, which has been shrunk. */
@@ -104,7 +107,9 @@ export class Search {
   *#runAll(name: PhaseName, exploration: Exploration): Generator<void> {
     const phase = this.#begin(name);
     this.#exploration = exploration;
+    const most = name === 'all' && this.#options.all !== true ? ALL_SCHEDULES_MAX : Infinity;
     while (!exploration.over) {
+      if (exploration.schedules + exploration.pruned >= most) return;
       const failure = this.#attempt(() => exploration.next((policy) => this.session.play(policy)));
       this.#count(phase, exploration.schedules, exploration.pruned);
       if (failure !== null) return this.#found(failure.cause, name.startsWith('p'));

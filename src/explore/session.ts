@@ -5,8 +5,7 @@ import type { Policy, Task } from '../sched/index.ts';
 import { Violation, type Model } from './model.ts';
 import { World } from './world.ts';
 
-const ARENA_BYTES = 16 * 2 ** 20;
-const RAM_PAGES = 64;
+const ROOM = { arenaBytes: 16 * 2 ** 20, ramPages: 64 };
 /** steps that a task may take on end while others could run: who spins until another has done its part must let it */
 const TURN_STEPS_MAX = 64;
 /** steps of a schedule; who takes more goes round in circles */
@@ -50,7 +49,8 @@ export class Session {
 
   static async create(model: Model, bug: BugSwitch | null): Promise<Session> {
     const bugs = [...(model.era ?? []), ...(bug === null ? [] : [bug])];
-    const config = { arena: { bytes: ARENA_BYTES }, profile: profileOf(model.profile), bugs, seed: 1n, ramPages: RAM_PAGES, levels: 4 } as const;
+    const { arenaBytes, ramPages } = model.room ?? ROOM;
+    const config = { arena: { bytes: arenaBytes }, profile: profileOf(model.profile), bugs, seed: 1n, ramPages, levels: 4 } as const;
     return new Session(model, bug, await MachineCore.create(config));
   }
 

@@ -70,9 +70,14 @@ export class World {
   /** A file system of 64 pages. */
   fileSystem(name: FsName = 'ext4'): FileSystem {
     const fs = this.core.newFileSystem('pmem', 64, name);
+    this.watchBlocks(fs);
+    return fs;
+  }
+
+  /** Looks at which blocks of this file system are free, too. */
+  watchBlocks(fs: FileSystem): void {
     this.#systems.push(fs);
     this.#checker.watchBlocks(fs);
-    return fs;
   }
 
   /** A file of so many pages, all written, or with `hole` the first so many of them. */
@@ -102,7 +107,9 @@ export class World {
   }
 
   watch(device: DeviceMirror, start: Vpn, end: Vpn): void {
+    const known = this.#watched.some((one) => one.device === device);
     for (let vpn = start; vpn < end; vpn++) this.#watched.push({ device, vpn });
+    if (known) return;
     this.#checker.watch(new WatchedDevice(device));
   }
 
@@ -110,6 +117,11 @@ export class World {
   task(name: string, body: Sleepable<unknown>, touches = '*'): Task {
     this.answers[name] = 'ok';
     return this.platform.sched.spawn(name, this.#answered(name, body), touches);
+  }
+
+  /** A task that answers for itself. */
+  spawn(name: string, body: Sleepable<unknown>, touches = '*'): Task {
+    return this.platform.sched.spawn(name, body, touches);
   }
 
   /** The page's first byte as the process reads it, or the signal that it gets. */

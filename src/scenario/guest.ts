@@ -5,7 +5,7 @@
  *   ext4, xfs, xfsn   file systems on 768 MiB of persistent memory    dax2m, dax4k  device-dax of 254 MiB    dax1g  of 2 GiB
  */
 import type { DaxDevice } from '../dax/index.ts';
-import type { DeviceMemory } from '../dmirror/index.ts';
+import type { DeviceMemory, DeviceMirror } from '../dmirror/index.ts';
 import { HmmError } from '../errno.ts';
 import type { FileSystem, FsName } from '../fs/index.ts';
 import type { MachineCore } from '../machine.ts';
@@ -13,6 +13,7 @@ import type { ShmemFile } from '../mm/index.ts';
 import type { Platform } from '../memremap/index.ts';
 import type { Operations } from './operation.ts';
 import { Probe2019 } from './probe2019.ts';
+import type { Process } from './process.ts';
 
 const FS_PAGES = 768 * 256;
 const GIB_PAGES = 2 ** 18;
@@ -52,6 +53,8 @@ export class Guest {
   readonly probe2019 = new Probe2019();
   /** what the kernel's log would keep of interest */
   readonly klog: string[] = [];
+  /** hears of each device that mirrors a process */
+  onDevice: (process: Process, device: DeviceMirror) => void = () => undefined;
 
   constructor(core: MachineCore, api: ProbeApi, operations: Operations) {
     this.core = core;

@@ -9,6 +9,9 @@ export const LINE_BYTES_MAX = 510;
 export const WORDS_MAX = 24;
 export const SCENARIO_MS_MAX = 120_000;
 
+/** Task blocks in a row. */
+export const TASKS_MAX = 8;
+
 /** Bytes that one operation may have in hand at once. */
 const BUFFER_BYTES_MAX = 2 ** 28;
 /** Loads or stores of one `touch`. */

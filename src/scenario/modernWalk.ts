@@ -1,4 +1,5 @@
 /** One hmm_range_fault() as a driver makes it: subscribe, read the sequence, walk under mmap_lock, again where something interfered. */
+import { KernelCrash } from '../errno.ts';
 import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, hmmRangeFault } from '../hmm/index.ts';
 import type { Mm, NotifierRange } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
@@ -31,8 +32,9 @@ export interface Requests {
 export function* subscribe(mm: Mm, start: Vpn, npages: number): Sleepable<LoggedMirror> {
   const { notifiers } = mm;
   const log: NotifierRange[] = [];
-  const mirror = { log, heard: 0, told: 0 };
+  const mirror = { log, heard: 0, told: 0, freed: false };
   const sub = notifiers.insert('record', start, start + npages, function* invalidate(range, seq): Sleepable<boolean> {
+    if (mirror.freed) throw new KernelCrash('use after free: a mirror that was removed hears of an invalidation');
     notifiers.setSeq(sub, seq);
     mirror.heard++;
     if (log.length < EVENTS_MAX) log.push({ ...range });
@@ -44,7 +46,8 @@ export function* subscribe(mm: Mm, start: Vpn, npages: number): Sleepable<Logged
 /** What a driver does: subscribe, read the sequence, walk under mmap_lock; from the start where something interfered. */
 export function* walkPages(mm: Mm, start: Vpn, npages: number, { defaultFlags, mask = 0n, asked, owner = null }: Requests): Sleepable<Walked> {
   const { platform } = mm;
-  const { sub } = yield* subscribe(mm, start, npages);
+  const mirror = yield* subscribe(mm, start, npages);
+  const { sub } = mirror;
   const window = platform.arena.window(npages);
   let err: string | null = 'EBUSY';
   let attempts = 0;
@@ -60,6 +63,7 @@ export function* walkPages(mm: Mm, start: Vpn, npages: number, { defaultFlags, m
     settled = err === null ? !mm.notifiers.readRetry(sub, seq) : err !== 'EBUSY';
   }
   yield* mm.notifiers.remove(sub);
+  mirror.freed = true;
   const words = new Words(platform, window.words);
   window.free();
   return { err, busy: attempts > 1, words };

@@ -6,7 +6,7 @@
  */
 import type { Line } from './parse.ts';
 
-type Kind = 'area' | 'file' | 'mirror' | 'set of pins' | 'child' | 'thread';
+type Kind = 'area' | 'file' | 'mirror' | 'set of pins' | 'child' | 'thread' | 'device';
 
 interface Naming {
   readonly gives?: readonly [kind: Kind, place: string];
@@ -15,6 +15,7 @@ interface Naming {
 
 const file: Naming = { needs: [['file', 'ID']] };
 const mirror: Naming = { needs: [['mirror', 'ID']] };
+const device: Naming = { needs: [['device', 'ID']] };
 
 /** Areas in places that hold addresses are not listed: those are found by their form. */
 const NAMING: Readonly<Record<string, Naming>> = {
@@ -34,6 +35,8 @@ const NAMING: Readonly<Record<string, Naming>> = {
   join: { needs: [['child', 'ID']] },
   async: { gives: ['thread', 'ID'] },
   wait: { needs: [['thread', 'ID']] },
+  device: { gives: ['device', 'ID'] },
+  fill: device, load: device, store: device,
   smaps: { needs: [['area', 'ID']] },
 };
 

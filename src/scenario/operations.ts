@@ -8,6 +8,7 @@ import { FILE_OPERATIONS } from './ops/files.ts';
 import { HMM_OPERATIONS } from './ops/hmm.ts';
 import { LEGACY_OPERATIONS } from './ops/legacy.ts';
 import { MAPPING_OPERATIONS } from './ops/mappings.ts';
+import { MIRROR_OPERATIONS } from './ops/mirrors.ts';
 import { PAGE_OPERATIONS } from './ops/pages.ts';
 import { PROCESS_OPERATIONS } from './ops/processes.ts';
 import { TASK_OPERATIONS } from './ops/tasks.ts';
@@ -23,6 +24,7 @@ const COMMON = [
   DEVICE_OPERATIONS,
   PROCESS_OPERATIONS,
   TASK_OPERATIONS,
+  MIRROR_OPERATIONS,
 ];
 
 const MODERN = operationTable(...COMMON);

@@ -1,7 +1,9 @@
 /**
  * Reads a scenario file: one operation a line; `#` begins a comment, the first of which is the title; `# isolated` wants a boot of
- * its own. The whole file is checked before anything runs: what is wrong throws ScenarioError with its place.
+ * its own; blocks of operations are tasks (blocks.ts). The whole file is checked before anything runs: what is wrong throws ScenarioError
+ * with its place.
  */
+import { Blocks, unknownOperation } from './blocks.ts';
 import { ScenarioError } from './error.ts';
 import { LINES_MAX, LINE_BYTES_MAX, SCENARIO_MS_MAX, WORDS_MAX, excess } from './limits.ts';
 import { Scope } from './naming.ts';
@@ -25,9 +27,11 @@ export interface Line {
   /** as in the file, without the blanks before it */
   readonly text: string;
   readonly args: Args;
+  /** of a task: what it does */
+  readonly body?: readonly Line[];
 }
 
-interface Word {
+export interface Word {
   readonly text: string;
   readonly column: number;
 }
@@ -91,6 +95,8 @@ export class Args {
 export function parseScenario(file: string, text: string, operations: Operations): Script {
   const name = file.replace(/^.*[/\\]/, '').replace(/\..*$/s, '');
   const scope = new Scope();
+  const blocks = new Blocks(file);
+  let count = 0;
   let title = '';
   let isolated = false;
   let sleptMs = 0;
@@ -106,14 +112,17 @@ export function parseScenario(file: string, text: string, operations: Operations
       if (title === '') title = comment;
       continue;
     }
-    checkSize(at, raw, words, lines.length);
+    checkSize(at, raw, words, count);
+    if (blocks.take(at.number, words, lines)) continue;
     const line = parseLine(at, words, textOf(raw.slice(head.column - 1)));
     const unnamed = scope.enter(line);
     if (unnamed !== null) throw new ScenarioError(file, at.number, unnamed.inner.args.columnOf(unnamed.place), `${unnamed.inner.op}: ${unnamed.what}`);
     if (line.op === 'sleep') sleptMs += line.args.milliseconds();
     if (sleptMs > SCENARIO_MS_MAX) throw new ScenarioError(file, at.number, head.column, `sleep: ${sleptMs} ms of sleep in all; a scenario has ${SCENARIO_MS_MAX}`);
-    lines.push(line);
+    blocks.put(line, head.column, lines);
+    count++;
   }
+  blocks.close();
   return { name, title, isolated, lines };
 }
 
@@ -144,7 +153,7 @@ function checkSize({ file, number }: Context, raw: string, words: readonly Word[
 function parseLine(context: Context, words: readonly Word[], text: string): Line {
   const [head, ...rest] = words as [Word, ...Word[]];
   const operation = context.operations.get(head.text);
-  if (operation === undefined) throw new ScenarioError(context.file, context.number, head.column, `no operation ${nearest(head.text, context.operations.keys())}`);
+  if (operation === undefined) throw new ScenarioError(context.file, context.number, head.column, unknownOperation(head.text, context.operations.keys()));
   const line = { number: context.number, op: head.text, text, args: parseArgs(context, operation.usage, head, rest) };
   const over = excess(line);
   if (over !== null) throw new ScenarioError(context.file, context.number, line.args.columnOf(over.place), `${line.op}: ${over.what}`);

@@ -3,6 +3,7 @@
  *
  * Each mapping starts on a fresh 1 GiB boundary, plus what `skew` says.
  */
+import type { DeviceMirror } from '../dmirror/index.ts';
 import type { Inode } from '../fs/index.ts';
 import { VM_MAYSHARE, protString, type FileCalls, type IntervalSub, type MappedFile, type Mm, type NotifierRange, type Vma } from '../mm/index.ts';
 import type { Pfn, Vpn } from '../units.ts';
@@ -58,6 +59,8 @@ export interface LoggedMirror {
   heard: number;
   /** how many of them were told of, or lost */
   told: number;
+  /** it was removed: nobody calls it any more */
+  freed: boolean;
 }
 
 export class Process {
@@ -73,6 +76,7 @@ export class Process {
   readonly pins: NamesOf<Pins>;
   readonly children: NamesOf<Process>;
   readonly threads: NamesOf<Thread>;
+  readonly devices: NamesOf<DeviceMirror>;
   /** signals that came without an access, not yet told */
   readonly signals: Answer[] = [];
   readonly names: Names;
@@ -93,6 +97,7 @@ export class Process {
     this.pins = names.of('pins');
     this.children = names.of('child');
     this.threads = names.of('thread');
+    this.devices = names.of('device');
   }
 
   /** The process that has `mm`, a copy of this one's: it starts with this one's names, and with what was last told of its areas. */

@@ -58,6 +58,8 @@ export function readRecord(file: string, text: string): ScenarioRecord {
 /** Throws RecordError where `record` does not answer `script`, line by line. */
 export function checkRecordIsOf(file: string, record: ScenarioRecord, script: Script): void {
   if (record.scenario !== script.name) throw new RecordError(file, `a record of scenario '${record.scenario}', not of '${script.name}'`);
+  const task = script.lines.find((line) => line.body !== undefined);
+  if (task !== undefined) throw new RecordError(file, `the scenario has tasks (line ${task.number}), whose order no record tells`);
   for (const [i, answer] of record.ops.entries()) {
     const line = script.lines[i];
     const asked = line === undefined ? [] : textsOf(line);

@@ -4,6 +4,7 @@
  * What ends a run: the last line ('ok'); a kernel crash, wherever it happens ('crash'); a line that would wait for ever, or two minutes
  * gone by ('timeout'); names used up ('failed'). The line at which it ends early has no answer; `klog` says why.
  *
+ * Tasks in a row run beside each other, in the order that the seed says; exploring every order is explore/'s.
  * Time is virtual. Threads run whenever the process waits, and not before: a new one does not get the only CPU until then.
  */
 import { Deadlock, KernelCrash, Livelock } from '../errno.ts';
@@ -11,7 +12,7 @@ import { MachineCore } from '../machine.ts';
 import type { Mm } from '../mm/index.ts';
 import { profileOf, type BugSwitch } from '../profile/index.ts';
 import { Guest, type ProbeApi } from './guest.ts';
-import type { Sleepable } from '../sched/index.ts';
+import { randomPolicy, type Sleepable } from '../sched/index.ts';
 import { SCENARIO_MS_MAX } from './limits.ts';
 import { TooManyNames } from './names.ts';
 import type { Answer } from './operation.ts';
@@ -21,6 +22,7 @@ import { perform } from './perform.ts';
 import { startProcess } from './layout.ts';
 import { Process } from './process.ts';
 import type { ScenarioRecord } from './record.ts';
+import { performTask } from './tasks.ts';
 
 export interface RunOptions {
   /** v6.1, v6.12 or v5.2 */
@@ -29,6 +31,8 @@ export interface RunOptions {
   readonly api?: ProbeApi;
   /** bug switches to turn on, besides the profile's own */
   readonly bugs?: readonly BugSwitch[];
+  /** of the order in which tasks run (default 1) */
+  readonly seed?: bigint;
   /** made for the machine before anything runs, told of each line when it is done or has thrown, and what plays up to it: a Checker, say */
   readonly watch?: (core: MachineCore) => { step(operation: string, replay: string): unknown };
 }
@@ -55,13 +59,12 @@ export async function runScenario(script: Script, options: RunOptions): Promise<
   let result: RunResult = 'ok';
   let at: Line | undefined;
   try {
-    for (const line of script.lines) {
-      at = line;
-      process.line++;
-      const answers = runLine(process, line);
+    for (const group of groupsOf(script)) {
+      at = group.lines[0];
+      const answers = group.tasks ? runTasks(process, group.lines, options.seed ?? 1n) : group.lines.flatMap((line) => runNext(process, line));
       if (core.platform.sched.nowNs > SCENARIO_MS_MAX * 1e6) throw new OutOfTime(`more than ${SCENARIO_MS_MAX} ms`);
       ops.push(...answers);
-      watcher?.step(line.text, `${script.name}.scn:${line.number}`);
+      watcher?.step(group.lines.map((line) => line.text).join(', '), `${script.name}.scn:${at?.number}`);
     }
   } catch (error) {
     if (at !== undefined) watcher?.step(at.text, `${script.name}.scn:${at.number}`);
@@ -74,6 +77,44 @@ export async function runScenario(script: Script, options: RunOptions): Promise<
 /** The API that a profile's probe asks. */
 export function probeOf(profile: string): ProbeApi {
   return profile === 'v5.2' ? '2019' : 'modern';
+}
+
+/** A line of the process's own, or tasks in a row. */
+interface Group {
+  readonly tasks: boolean;
+  readonly lines: Line[];
+}
+
+/** The lines in the order in which they run. */
+export function groupsOf(script: Script): Group[] {
+  const groups: Group[] = [];
+  for (const line of script.lines) {
+    const tasks = line.op === 'task';
+    if (tasks && groups.at(-1)?.tasks === true) groups.at(-1)?.lines.push(line);
+    else groups.push({ tasks, lines: [line] });
+  }
+  return groups;
+}
+
+/** The answers of tasks as they come, each with its task; lines are numbered as they stand. */
+function runTasks(process: Process, tasks: readonly Line[], seed: bigint): Answer[] {
+  const { sched } = process.guest.platform;
+  const answers: Answer[] = [];
+  for (const task of tasks) {
+    const first = process.line + 1;
+    const body = task.body ?? [];
+    process.line += body.length;
+    const who = task.args.word('ID');
+    sched.spawn(who, performTask(process, task, (line, answer) => answers.push({ i: first + body.indexOf(line), who, op: line.text, ...answer })));
+  }
+  sched.run(randomPolicy(seed));
+  return answers;
+}
+
+/** The answer to the next line. */
+export function runNext(process: Process, line: Line): Answer[] {
+  process.line++;
+  return runLine(process, line);
 }
 
 /** The answer to one line, or none where it was a child that answered nothing. */

@@ -4,18 +4,23 @@ import type { BugSwitch } from '../../profile/index.ts';
 import type { Paint } from '../paint.ts';
 import { grouped } from '../words.ts';
 
+/** A shipped model's name, or the file. */
+function nameOf({ name, argument }: Model): string {
+  return argument ?? name;
+}
+
 /** Ends shown of a model. */
 const ENDS_MAX = 8;
 
 export function listText(models: readonly Model[], paint: Paint): string {
-  return models.map((model) => `${paint.strong(model.name)}  ${model.about}\n  ${model.tasks} tasks, up to ${model.preemptions} preemptions${model.all ? ', then every schedule' : ''}; finds ${model.bugs.join(', ')}\n`).join('');
+  return models.map((model) => `${paint.strong(nameOf(model))}  ${model.about}\n  ${model.tasks} tasks, up to ${model.preemptions} preemptions${model.all ? ', then every schedule' : ''}${model.bugs.length === 0 ? '' : `; finds ${model.bugs.join(', ')}`}\n`).join('');
 }
 
 export function headText(model: Model, bug: BugSwitch | null, paint: Paint): string {
-  return `${paint.strong(model.name)}${bug === null ? '' : ` with bug ${bug}`}: ${model.about}\n`;
+  return `${paint.strong(nameOf(model))}${bug === null ? '' : ` with bug ${bug}`}: ${model.about}\n`;
 }
 
-export function reportText(report: SearchReport, seconds: number, paint: Paint): string {
+export function reportText(report: SearchReport, model: Model, seconds: number, paint: Paint): string {
   const { phases, finding, coverage, ends } = report;
   const schedules = phases.reduce((sum, phase) => sum + phase.schedules + phase.pruned, 0);
   const steps = phases.reduce((sum, phase) => sum + phase.steps, 0);
@@ -23,27 +28,27 @@ export function reportText(report: SearchReport, seconds: number, paint: Paint):
   lines.push(`reached ${coverage.points} points, ${coverage.switches} switches at them; ${grouped(Math.round(schedules / seconds))} schedules/s, ${grouped(Math.round(steps / seconds))} steps/s`);
   for (const end of ends.slice(0, ENDS_MAX)) lines.push(`end: ${end}`);
   if (ends.length > ENDS_MAX) lines.push(`and ${ends.length - ENDS_MAX} other ends`);
-  lines.push(...(finding === null ? [paint.good('nothing found')] : findingLines(finding, paint)));
+  lines.push(...(finding === null ? [paint.good('nothing found')] : findingLines(finding, model, paint)));
   return lines.map((line) => `  ${line}\n`).join('');
 }
 
 export function replayText(model: Model, bug: BugSwitch | null, outcome: { readonly end: string } | { readonly finding: ExploreFinding }, trace: readonly string[], paint: Paint): string {
-  const lines = [...trace, ...('finding' in outcome ? findingLines(outcome.finding, paint) : [`end: ${outcome.end}`, paint.good('nothing found')])];
+  const lines = [...trace, ...('finding' in outcome ? findingLines(outcome.finding, model, paint) : [`end: ${outcome.end}`, paint.good('nothing found')])];
   return headText(model, bug, paint) + lines.map((line) => `  ${line}\n`).join('');
 }
 
-function findingLines({ message, preemptions, least, replay }: ExploreFinding, paint: Paint): string[] {
+function findingLines({ message, preemptions, least, replay }: ExploreFinding, { argument }: Model, paint: Paint): string[] {
   const fewest = least ? ' (the fewest that do it)' : '';
-  return [paint.bad(`FOUND ${message}`), `with ${preemptions} preemption${preemptions === 1 ? '' : 's'}${fewest}; again: daxmirror explore --replay ${replay}`];
+  return [paint.bad(`FOUND ${message}`), `with ${preemptions} preemption${preemptions === 1 ? '' : 's'}${fewest}; again: daxmirror explore ${argument === undefined ? '' : `${argument} `}--replay ${replay}`];
 }
 
 function phaseText(phase: Phase, found: boolean): string {
   const { schedules, pruned, ends } = phase;
   const came = `${grouped(schedules)} schedules${pruned === 0 ? '' : ` and ${grouped(pruned)} cut short as equal`}, ${ends} ${ends === 1 ? 'end' : 'ends'}`;
-  return `${nameOf(phase)}: ${came}${saidOf(phase, found)}`;
+  return `${phaseName(phase)}: ${came}${saidOf(phase, found)}`;
 }
 
-function nameOf({ phase }: Phase): string {
+function phaseName({ phase }: Phase): string {
   if (phase === 'all') return 'every schedule';
   if (phase === 'random') return 'random';
   if (phase === 'pct') return 'random priorities';

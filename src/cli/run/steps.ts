@@ -95,7 +95,7 @@ function addressIn(words: readonly string[]): string {
 
 /** Steps as text: the operations in one column, how they went in the next, what there is to see below. */
 export function stepLines(step: Step, paint: Paint): string[] {
-  const head = `${step.number.padStart(4)}  ${step.op.padEnd(OP_WIDTH)}  `;
+  const head = `${step.number.padStart(4)}  ${step.op.padEnd(OP_WIDTH - Math.max(0, step.number.length - 4))}  `;
   return [`${head}${(step.good ? paint.good : paint.bad)(step.outcome)}`.trimEnd(), ...step.details.map((line) => `${INDENT}${line}`)];
 }
 

@@ -12,7 +12,7 @@ export const fsyncWrite: Model = {
   profile: 'v6.1',
   bugs: ['stale-pfn', 'skip-notifier', 'writeback-untold', 'protection-ignored'],
   preemptions: 3,
-  all: false,
+  all: true,
   build(world) {
     const inode = world.file(world.fileSystem(), 'f', 1);
     const mm = world.process();

@@ -12,7 +12,7 @@ export const leakUnbind: Model = {
   era: ['zero-page-special'],
   bugs: ['leak-pgmap-on-special'],
   preemptions: 3,
-  all: false,
+  all: true,
   build(world) {
     const fs = world.fileSystem();
     const inode = world.file(fs, 'f', 2, 1);

@@ -12,7 +12,7 @@ export const oomRegister: Model = {
   profile: 'v6.1',
   bugs: ['mirror-eagain-lost', 'nonblock-count-leak', 'stale-pfn', 'skip-notifier', 'oom-reap-untold', 'nonblock-skipped'],
   preemptions: 3,
-  all: false,
+  all: true,
   build(world) {
     const mm = world.process();
     const at = world.map(mm, null, 2);

@@ -9,7 +9,7 @@ export const reflinkWrite: Model = {
   profile: 'v6.1',
   bugs: ['stale-pfn', 'skip-notifier'],
   preemptions: 3,
-  all: false,
+  all: true,
   build(world) {
     const fs = world.fileSystem('xfs');
     const [source, copy] = [world.file(fs, 'f', 1), world.file(fs, 'copy', 1, 0)];

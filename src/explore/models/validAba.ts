@@ -12,7 +12,7 @@ export const validAba: Model = {
   profile: 'v6.1',
   bugs: ['valid-aba', 'stale-pfn'],
   preemptions: 3,
-  all: false,
+  all: true,
   build(world) {
     const inode = world.file(world.fileSystem(), 'f', 1);
     const mm = world.process();

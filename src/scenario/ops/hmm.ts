@@ -100,6 +100,7 @@ export const HMM_OPERATIONS: OperationList = {
     // A child has its parent's names, not its parent's mirrors.
     if (mirror === undefined || mirror.mm !== process.mm) return { err: 'ENOENT' };
     yield* process.mm.notifiers.remove(mirror.sub);
+    mirror.freed = true;
     return { err: 'ok' };
   },
 };
