@@ -43,5 +43,7 @@ export { ScenarioError, compareRecords, operationsFor, parseScenario, runScenari
 export type { Comparison, RunOptions, ScenarioRecord, Script } from './scenario/index.ts';
 export { CPUS, CPU_NAMES, CostModel, coldReferences, createCosts } from './costs/index.ts';
 export type { AccessCost, AccessKind, ColdWalk, CostOptions, CostStats, Cpu, StructureCache, Tlb } from './costs/index.ts';
+export { Replay as TraceReplay, TraceError } from './memtrace/index.ts';
+export type { ByteSource, ReplayOptions, SizeResult, TraceCounts, TraceFormat } from './memtrace/index.ts';
 export { GiB, KiB, MiB, TiB } from './units.ts';
 export type { PageSize } from './units.ts';

@@ -176,6 +176,11 @@ export class Mirror implements Disposable {
   }
 
   /** @internal */
+  get driver(): Driver {
+    return this.#driver;
+  }
+
+  /** @internal */
   get device(): DeviceMirror {
     return this.#device;
   }

@@ -40,7 +40,8 @@ the TLBs of the CPU; what they do not know is walked for, and what no table has 
 modelled CPU; cycles are hits and references times a constant each, beyond what an L1 hit takes. --list-cpus has the numbers and whence.
 
 Examples:
-  daxmirror trace examples/walk.trace.gz
+  daxmirror trace examples/ls.lackey.gz
+  node examples/hashtable.mjs | daxmirror trace -
   valgrind --tool=lackey --trace-mem=yes --log-fd=3 ls 3>&1 >/dev/null | daxmirror trace - --cpu skylake
   xz -dc app.champsimtrace.xz | daxmirror trace - --page 2M --through device`;
 

@@ -1,7 +1,7 @@
 /**
  * How a CPU is described: its TLBs, its paging-structure caches, and what a look into each costs. Data only, a file a CPU in cpus/.
  *
- * Vendors publish little, so every number says where it is from. `documented` was read in a vendor's text or one that quotes it,
+ * Vendors publish little, so every number says where it is from. `documented` was read in a text, a vendor's or one about the part,
  * `measured` on hardware, `unverified` is common knowledge that no source at hand confirmed, `assumed` fills a gap.
  */
 import type { PageSize } from '../units.ts';

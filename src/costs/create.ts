@@ -17,7 +17,7 @@ export interface CostOptions {
 
 /** What a model of a space or a device is, for users: addresses are bigint bytes. */
 export class CostModel extends TranslationModel implements Disposable {
-  #stop: () => void = () => {};
+  #stop: () => boolean = () => true;
 
   /** One access by the processor (or device), as `translate(addr, { costs })` counts it. */
   charge(addr: bigint, kind: AccessKind = 'load'): AccessCost {
@@ -25,16 +25,14 @@ export class CostModel extends TranslationModel implements Disposable {
     return this.access(vpnOf(addr), kind);
   }
 
-  /** @internal */
-  follow(stop: () => void): void {
+  /** @internal `stop` ends the listening, and says whether the machine is still the same */
+  follow(stop: () => boolean): void {
     this.#stop = stop;
   }
 
   /** Stops listening and gives the memory back. */
   [Symbol.dispose](): void {
-    this.#stop();
-    this.#stop = () => {};
-    this.free();
+    this.free(!this.#stop());
   }
 }
 
@@ -50,14 +48,24 @@ export function createCosts(target: AddressSpace | Mirror, options: CostOptions 
   if (known === undefined) throw new RangeError(`createCosts: cpu '${String(cpu)}' is not one of ${CPU_NAMES.join(', ')}`);
   if (nested !== undefined && !Object.hasOwn(PAGE_SIZES, nested)) throw new RangeError(`createCosts: nested ${String(nested)} is not 4K, 2M or 1G`);
   const isMirror = target instanceof Mirror;
+  const { driver } = target;
   const { mm } = isMirror ? target.device : target;
   const table = isMirror ? target.device.table : mm.pageTable;
-  if (!mm.alive) throw new HmmError('EFAULT', 'createCosts', `process ${mm.name} has exited`);
-  const model = new CostModel(table, { cpu: known, marks: !isMirror, ...(nested === undefined ? {} : { nested }), ...(flushCeilingPages === undefined ? {} : { flushCeilingPages }) });
-  model.follow(mm.platform.bus.observe((event) => {
+  const check = (op: string): void => {
+    driver.check(op);
+    if (!mm.alive) throw new HmmError('EFAULT', op, `process ${mm.name} has exited`);
+    if (isMirror && target.device.closed) throw new HmmError('EBADF', op, `mirror ${target.name} is closed`);
+  };
+  check('createCosts');
+  const model = new CostModel(table, { cpu: known, marks: !isMirror, check, ...(nested === undefined ? {} : { nested }), ...(flushCeilingPages === undefined ? {} : { flushCeilingPages }) });
+  const stop = mm.platform.bus.observe((event) => {
     if (event.type !== 'device-unmap' && event.type !== 'invalidate-end') return;
-    const isOurs = event.mm === mm.id && (event.type === 'device-unmap' ? isMirror && event.device === target.name : !isMirror);
-    if (isOurs) model.invalidate(event.start, event.end);
-  }));
+    if (!driver.live) model[Symbol.dispose](); // the machine was reset: its observers stay
+    else if (event.mm === mm.id && (event.type === 'device-unmap' ? isMirror && event.device === target.name : !isMirror)) model.invalidate(event.start, event.end);
+  });
+  model.follow(() => {
+    stop();
+    return driver.live;
+  });
   return model;
 }

@@ -10,6 +10,7 @@ import {
   COST_SKIPS, COST_WALKS, LEVEL_PUD,
 } from '../abi.ts';
 import type { Arena } from '../arena/index.ts';
+import { HmmError } from '../errno.ts';
 import type { PageTable } from '../pgtable/index.ts';
 import { PAGE_SIZES, type PageSize, type Vpn } from '../units.ts';
 import { ACCESS_KINDS, STRUCTURE_LEVELS, type AccessKind, type Cpu, type StructureName } from './cpu.ts';
@@ -68,6 +69,8 @@ export interface ModelOptions {
   readonly nested?: PageSize;
   /** pages up to which a range is flushed one by one (default 33) */
   readonly flushCeilingPages?: number;
+  /** throws where the tables are no longer there */
+  readonly check?: (op: string) => void;
 }
 
 export class TranslationModel {
@@ -80,6 +83,8 @@ export class TranslationModel {
   readonly #bytes: number;
   readonly #ceiling: number;
   readonly #invalidations = { pages: 0, flushes: 0, dropped: 0 };
+  readonly #check: (op: string) => void;
+  #isFree = false;
 
   /** Throws RangeError for a CPU that makes no sense, ENOMEM. */
   constructor(table: PageTable, options: ModelOptions) {
@@ -90,6 +95,7 @@ export class TranslationModel {
     this.#arena = table.arena;
     this.#offset = offset;
     this.#bytes = bytes;
+    this.#check = options.check ?? (() => {});
     this.#ceiling = options.flushCeilingPages ?? FLUSH_CEILING_PAGES;
     this.#set(COST_ROOT, table.root);
     this.#set(COST_LEVELS, table.levels);
@@ -100,6 +106,7 @@ export class TranslationModel {
 
   /** One access to a page. */
   access(vpn: Vpn, kind: AccessKind): AccessCost {
+    this.#live('costs');
     const before = this.#count(COST_FAULT_REFS);
     const answer = this.#arena.walker.costAccess(this.#offset, vpn, ACCESS_KINDS.indexOf(kind));
     const { l2Hit, reference } = this.cpu;
@@ -114,6 +121,7 @@ export class TranslationModel {
 
   /** Records of a trace at `records` (an arena offset), one after the other; returns how many were done before one faulted. */
   replay(records: number, count: number): number {
+    this.#live('costs');
     return this.#arena.walker.costReplay(this.#offset, records, count) >>> 0;
   }
 
@@ -124,6 +132,7 @@ export class TranslationModel {
 
   /** The kernel flushes [start, end): INVLPG page by page, pages being `size`, or all of this address space. */
   invalidate(start: Vpn, end: Vpn, size: PageSize = '4K'): void {
+    if (this.#isFree) return;
     const pages = Math.ceil((end - start) / PAGE_SIZES[size].npages);
     if (pages > this.#ceiling) {
       this.flush();
@@ -145,6 +154,7 @@ export class TranslationModel {
 
   /** Another address space: with a PCID of its own what it left here is still good, unless `keep` is false. Throws RangeError beyond 4095. */
   switchTo(pcid: number, options: { keep?: boolean } = {}): void {
+    this.#live('switchTo');
     if (!Number.isInteger(pcid) || pcid < 0 || pcid >= PCIDS) throw new RangeError(`switchTo: pcid ${pcid} is not 0 to ${PCIDS - 1}`);
     this.#set(COST_PCID, pcid);
     this.#arena.walker.costFlush(this.#offset, PCIDS); // nobody's: only the page used last is forgotten
@@ -152,6 +162,7 @@ export class TranslationModel {
   }
 
   get stats(): CostStats {
+    this.#live('costs');
     const [fetch = 0, load = 0, store = 0] = ACCESS_KINDS.map((_, i) => this.#count(COST_LOOKUPS + i * 8));
     const [small = 0, middle = 0, large = 0] = [0, 1, 2].map((level) => this.#count(COST_WALKS + level * 8));
     const walks = small + middle + large;
@@ -176,16 +187,26 @@ export class TranslationModel {
 
   /** Counters begin again; what is cached stays. */
   resetStats(): void {
+    this.#live('costs');
     this.#arena.u8.fill(0, this.#offset + COST_LOOKUPS, this.#offset + COST_COUNTERS_END);
     Object.assign(this.#invalidations, { pages: 0, flushes: 0, dropped: 0 });
   }
 
-  /** Gives the block back. */
-  free(): void {
-    this.#arena.blockFree(this.#offset, this.#bytes);
+  /** Gives the block back; with `isGone` only forgets it: the arena was handed out anew. */
+  free(isGone = false): void {
+    if (this.#isFree) return;
+    this.#isFree = true;
+    if (!isGone) this.#arena.blockFree(this.#offset, this.#bytes);
+  }
+
+  /** Throws EBADF once it was freed, and as `check` does. */
+  #live(op: string): void {
+    if (this.#isFree) throw new HmmError('EBADF', op, 'the cost model was disposed of');
+    this.#check(op);
   }
 
   #flush(pcid: number): void {
+    if (this.#isFree) return;
     this.#invalidations.flushes++;
     this.#invalidations.dropped += this.#arena.walker.costFlush(this.#offset, pcid) >>> 0;
   }

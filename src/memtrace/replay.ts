@@ -45,6 +45,8 @@ export interface SizeResult {
   readonly mappedBytes: number;
 }
 
+/** Records of a step: few enough to be heard between two, even where each touches a GiB of its own. */
+const STEP_RECORDS = 2048;
 /** Files are on devices of so many bytes. */
 const PMEM_BYTES = 4 * TiB;
 const FILES_A_PMEM = 4000;
@@ -62,6 +64,9 @@ export class Replay implements Disposable {
   readonly #sides: readonly Side[];
   /** accesses done, at every page size */
   accesses = 0;
+  /** records at hand, and how many of them are done */
+  #read = 0;
+  #done = 0;
 
   private constructor(machine: Machine, source: ByteSource, options: ReplayOptions) {
     const { pages = LEVEL_SIZES, through = 'cpu', cpu, nested, format, la57 = false } = options;
@@ -79,10 +84,15 @@ export class Replay implements Disposable {
     return new Replay(await createMachine({ profile: 'lab', native: 'off', la57: options.la57 ?? false }), source, options);
   }
 
-  /** One buffer's worth; false at the end. Throws TraceError, ENOMEM, and what the source throws: all before that has been counted. */
+  /** Some accesses; false at the end. Throws TraceError, ENOMEM, and what the source throws: all before that has been counted. */
   async step(): Promise<boolean> {
-    const count = await this.decoder.next();
-    for (const side of this.#sides) side.run(this.decoder.records, count);
+    if (this.#done === this.#read) {
+      this.#done = 0;
+      this.#read = await this.decoder.next();
+    }
+    const count = Math.min(this.#read - this.#done, STEP_RECORDS);
+    for (const side of this.#sides) side.run(this.decoder.records + this.#done * 8, count);
+    this.#done += count;
     this.accesses += count;
     return count > 0;
   }

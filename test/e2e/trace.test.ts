@@ -45,6 +45,12 @@ describe('a trace', () => {
     ] as const) expect(reportOf(stdout)).toMatchObject({ packed, accesses: 3000, sizes: report.sizes });
   });
 
+  test('recorded by valgrind ships as an example', () => {
+    const { code, stdout } = daxmirror(['trace', path.join('examples', 'ls.lackey.gz'), '--page', '4K', '--through', 'device', '--json']);
+    expect(code).toBe(0);
+    expect(reportOf(stdout)).toMatchObject({ packed: 'gzip', counts: { lines: 20_000, skipped: 0 }, through: 'device', sizes: [{ page: '4K', costs: { lookups: { fetch: 0 } } }] });
+  });
+
   test('in xz is read by the xz program; without one that is said in a line', () => {
     const { stdout: packed } = spawnSync('xz', ['-c'], { input: LINES });
     const xz = packed?.length > 0 ? packed : Uint8Array.of(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00, 0, 0);

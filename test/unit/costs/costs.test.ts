@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import { CPUS, GiB, MiB, coldReferences, createCosts, createMachine, createMirror, type AddressSpace, type Machine, type PageSize } from '../../../dist/index.js';
+import { Chance } from '../../support/chance.ts';
 
 const SIZES: readonly PageSize[] = ['4K', '2M', '1G'];
 const START = 0x4000000000n;
@@ -189,6 +190,54 @@ describe('translate', () => {
     expect(() => createCosts(space, { cpus: 'zen4' } as never)).toThrow('cpus');
     machine.dispose();
   });
+});
+
+describe('a model outlives nothing', () => {
+  test('of its process, its mirror and its machine; what it had is then nobody\'s to write to', async () => {
+    const { machine, space } = await spaceOf('4K');
+    const mirror = createMirror(space);
+    const [costs, ofDevice] = [createCosts(space), createCosts(mirror)];
+    const used = machine.usage.blockBytes;
+    mirror.close();
+    expect(() => ofDevice.charge(START)).toThrow(expect.objectContaining({ code: 'EBADF' }));
+    ofDevice[Symbol.dispose]();
+    ofDevice[Symbol.dispose]();
+    expect(machine.usage.blockBytes).toBeLessThan(used);
+    expect(() => ofDevice.stats).toThrow(expect.objectContaining({ code: 'EBADF' }));
+    machine.reset();
+    expect(() => costs.charge(START)).toThrow(expect.objectContaining({ code: 'ENXIO' }));
+    const after = machine.mm();
+    const { start } = after.mmap(null, { length: MiB });
+    after.store(start, new Uint8Array(MiB).fill(7));
+    after.munmap(start, 4096); // an invalidation that the old model must not hear
+    expect(after.load(start + 4096n, MiB - 4096).every((byte) => byte === 7)).toBe(true);
+    costs[Symbol.dispose]();
+    const exited = createCosts(after);
+    after.exit();
+    expect(() => exited.charge(START)).toThrow(expect.objectContaining({ code: 'EFAULT' }));
+    expect(() => createCosts(after)).toThrow();
+    machine.dispose();
+  });
+});
+
+test('as measured on a Zen 4: as long as the L2 TLB reaches 4K and 2M cost the same, then 4K walks and 2M does not', async () => {
+  const chase = async (page: PageSize, pages: number): Promise<number> => {
+    const machine = await createMachine({ profile: 'lab', native: 'off' });
+    const space = machine.mm();
+    space.mmap(machine.pmem({ size: 8 * GiB }).file('f', { size: 4 * GiB, extent: page }), { length: 4 * GiB, at: START, fixed: 'fixed' });
+    const chance = new Chance(1);
+    const order = Array.from({ length: pages }, () => START + BigInt(chance.below(2 ** 20)) * 4096n);
+    for (const addr of order) space.store(addr, new Uint8Array(1));
+    using costs = createCosts(space, { cpu: 'zen4' });
+    for (const addr of order) costs.charge(addr);
+    costs.resetStats();
+    for (const addr of order) costs.charge(addr);
+    const { cycles } = costs.stats;
+    machine.dispose();
+    return cycles / pages;
+  };
+  expect((await chase('4K', 1024)) / (await chase('2M', 1024))).toBeCloseTo(1, 0.7);
+  expect(await chase('4K', 8192)).toBeGreaterThan(1.5 * (await chase('2M', 8192)));
 });
 
 describe('named CPUs', () => {
