@@ -15,11 +15,11 @@ import { firstFrame, isNone } from './entry';
 import { tablesChanged } from './frames';
 import { markRun } from './runs';
 import {
-  KIND_PER_PAGE, KIND_VECTORS, SPAN_MAX, SPAN_MIN, S_ASKS, S_DEVMAP, S_KIND, S_SPAN, S_TEMPLATE, S_TEMPLATE_PGMAP, TEMPLATE_SPARSE,
+  KIND_PER_PAGE, KIND_VECTORS, SPAN_MAX, SPAN_MIN, S_ASKS, S_DEVMAP, S_KIND, S_SPAN, S_TEMPLATE, S_TEMPLATE_PGMAP, TEMPLATE_ANYWHERE, TEMPLATE_SPARSE,
   findPgmap, fitTemplate, putPgmap,
 } from './template';
 import { mark } from './translate';
-import { ASK_FAULT, ASK_WRITE, asksOf, quietPrefix } from './words';
+import { ASK_FAULT, ASK_WRITE, asksOf, metPrefix } from './words';
 
 /** Entries to look at one by one before vectors are tried again; grows while they keep failing. */
 const FEW: u32 = 8;
@@ -45,7 +45,7 @@ function fillRuns(req: u32, from: u32, to: u32, count: u32): u32 {
   const perPage = (load<u32>(req, S_KIND) & KIND_PER_PAGE) != 0;
   const asks = load<u32>(req, S_ASKS);
   const rsh = PAGE_SHIFT - load<u32>(req, REQ_PFN_SHIFT);
-  // Up to here no request asks for write, or for a page: a read-only entry, or a hole, passes. With requests by page, as far as was looked.
+  // Up to here no read-only entry is asked for write, and no hole for its page: they pass. With requests by page, as far as was looked.
   let quietWrite: u32 = perPage || (asks & ASK_WRITE) != 0 ? 0 : count;
   let quietFault: u32 = perPage || (asks & ASK_FAULT) != 0 || (mode & WALK_STOP_AT_HOLES) != 0 ? 0 : count;
   const holesPass = (mode & WALK_STOP_AT_HOLES) == 0;
@@ -55,11 +55,11 @@ function fillRuns(req: u32, from: u32, to: u32, count: u32): u32 {
     const entry = load<u64>(from + (i << 3));
     let alike: u32 = 0;
     if (isNone(entry)) {
-      if (perPage && holesPass && quietFault <= i) quietFault = i + quietPrefix(req, to + (i << 3), count - i, ASK_FAULT);
+      if (perPage && holesPass && quietFault <= i) quietFault = i + metPrefix(req, from + (i << 3), to + (i << 3), count - i, ASK_FAULT);
       if (quietFault > i) alike = holesRun(req, from + (i << 3), to + (i << 3), quietFault - i, fills);
     } else if (fitTemplate(req, entry)) {
       const rw = (entry & PTE_RW) != 0;
-      if (perPage && !rw && quietWrite <= i) quietWrite = i + quietPrefix(req, to + (i << 3), count - i, ASK_WRITE);
+      if (perPage && !rw && quietWrite <= i) quietWrite = i + metPrefix(req, from + (i << 3), to + (i << 3), count - i, ASK_WRITE);
       const end = rw ? count : quietWrite;
       if (end > i) alike = takeUniform(req, from + (i << 3), to + (i << 3), end - i, rsh, fills);
     }
@@ -68,11 +68,18 @@ function fillRuns(req: u32, from: u32, to: u32, count: u32): u32 {
     if (i == count) break;
     // Neither alike nor empty: take both as they come, for longer each time.
     if (load<u32>(req, S_TEMPLATE) != 0) {
-      if (perPage && quietWrite <= i) quietWrite = i + quietPrefix(req, to + (i << 3), count - i, ASK_WRITE);
-      if (perPage && holesPass && quietFault <= i) quietFault = i + quietPrefix(req, to + (i << 3), count - i, ASK_FAULT);
-      const holes = quietFault > i;
-      const end = holes ? min(quietWrite, quietFault) : quietWrite;
-      const mixed = end > i ? takeMixed(req, from + (i << 3), to + (i << 3), end - i, alike == 0, rsh, fills, holes) : 0;
+      const at = i << 3;
+      if (perPage && quietWrite <= i) quietWrite = i + metPrefix(req, from + at, to + at, count - i, ASK_WRITE);
+      let mixed: u32 = 0;
+      // Who asks for holes is looked at once there are any.
+      if (quietWrite > i && (quietFault > i || (load<u32>(req, S_TEMPLATE) & TEMPLATE_SPARSE) == 0)) {
+        const holes = quietFault > i;
+        mixed = takeMixed(req, from + at, to + at, (holes ? min(quietWrite, quietFault) : quietWrite) - i, alike == 0, rsh, fills, holes);
+      }
+      if (mixed == 0 && perPage && holesPass && quietFault <= i && quietWrite > i) {
+        quietFault = i + metPrefix(req, from + at, to + at, count - i, ASK_FAULT);
+        if (quietFault > i) mixed = takeMixed(req, from + at, to + at, min(quietWrite, quietFault) - i, alike == 0, rsh, fills, true);
+      }
       i += mixed;
       if (mixed != 0) {
         few = FEW;
@@ -108,12 +115,12 @@ function takeMixed(req: u32, from: u32, to: u32, count: u32, again: bool, rsh: u
   const leaves = load<u32>(req, STOP_LEAVES);
   let done: u32 = 0;
   if (!holes || (template & TEMPLATE_SPARSE) == 0) {
-    done = mixedRun(req, from, to, most, rsh, fills);
+    done = mixedRun(req, from, to, most, rsh, fills, (template & TEMPLATE_ANYWHERE) != 0);
     countLeaves(req, LEVEL_PTE, done);
   }
   if (holes && done < most) {
     store<u32>(req, template | TEMPLATE_SPARSE, S_TEMPLATE);
-    done += sparseRun(req, from + (done << 3), to + (done << 3), most - done, rsh, fills);
+    done += sparseRun(req, from + (done << 3), to + (done << 3), most - done, rsh, fills, (template & TEMPLATE_ANYWHERE) != 0);
   }
   if (again && done == span && span < SPAN_MAX) store<u32>(req, span << 1, S_SPAN);
   // Holes hold nothing.

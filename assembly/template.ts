@@ -8,8 +8,8 @@
  *     d = (entry & KEEP) - (flags + base);  bad if d & (~(2^k - 1) | 0xfff);  word = (d >> rsh) + C
  *
  * 2^k is a power of two within the dev_pagemap around the first entry (or all of memory). The mixed form does not expect
- * RW, so that it stays in d, takes any window [base, base + size) by the sign of `last - d`, and adds DELTA where RW is
- * set. In the sparse form lanes that are none have d = 0, and NONE_LESS_C makes REQ_NONE_WORD of C.
+ * RW, so that it stays in d, and adds DELTA where RW is set; where the window [base, base + size) is no power of two it takes
+ * all of it by the sign of `last - d`. In the sparse form lanes that are none have d = 0, and NONE_LESS_C makes REQ_NONE_WORD of C.
  *
  * All of it is kept in the request's scratch and loaded as splats before a loop: the loads stay outside of it, while
  * splats of scalars and constants sink into loops with several exits.
@@ -50,6 +50,8 @@ export const S_PGMAP = S_SPAN + 4; // index + 1 of the pgmap found last, which i
 
 export const TEMPLATE_VALID: u32 = 1;
 export const TEMPLATE_RW: u32 = 2;
+/** mixed loops take any window: this one is no power of two */
+export const TEMPLATE_ANYWHERE: u32 = 8;
 /** there were holes among its entries */
 export const TEMPLATE_SPARSE: u32 = 4;
 
@@ -145,7 +147,7 @@ export function makeTemplate(req: u32, entry: u64): bool {
   }
   storeTemplate(req, entry, keep, base, size, delta);
   store<u32>(req, pgmap, S_TEMPLATE_PGMAP);
-  store<u32>(req, TEMPLATE_VALID | (entry & PTE_RW ? TEMPLATE_RW : 0), S_TEMPLATE);
+  store<u32>(req, TEMPLATE_VALID | (entry & PTE_RW ? TEMPLATE_RW : 0) | (popcnt(size) == 1 ? 0 : TEMPLATE_ANYWHERE), S_TEMPLATE);
   return true;
 }
 
@@ -165,7 +167,7 @@ function storeTemplate(req: u32, entry: u64, keep: u64, base: u64, size: u64, de
   // The zero page is never writable, whatever its RW says.
   const mayDiffer: u64 = flags & PTE_SPECIAL ? 0 : PTE_RW;
   store<u64>(req, size - PAGE_SIZE + mayDiffer, S_MIX_LAST);
-  store<u64>(req, SIGN | (PAGE_SIZE - 1 - mayDiffer), S_MIX_BAD);
+  store<u64>(req, (window == size ? ~(window - 1) : SIGN) | (PAGE_SIZE - 1 - mayDiffer), S_MIX_BAD);
   store<u64>(req, (base >> rsh) + valid, S_MIX_C);
   store<u64>(req, load<u64>(req, REQ_NONE_WORD) - ((base >> rsh) + valid), S_NONE_LESS_C);
   store<u64>(req, delta, S_DELTA);

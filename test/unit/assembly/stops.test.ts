@@ -162,6 +162,34 @@ describe.each(BUILDS)('%s: a walk', (build) => {
     expect(s.arena.wasm.translate(s.root, 4, 515, 0)).toBe(515);
   });
 
+  test('stops at the one read-only page that is asked for write, and at the one hole that is asked for, among hundreds that are not', () => {
+    const pages = Array.from({ length: 512 }, (_, i) => i);
+    const isHole = (i: number): boolean => i % 5 === 4;
+    const isWritable = (i: number): boolean => i % 3 !== 0;
+    const s = new Space(build);
+    for (const i of pages) if (!isHole(i)) s.set(i, LEVEL_PTE, (BigInt(1000 + i) << 12n) | P | (isWritable(i) ? RW : 0n));
+    const asked = pages.map((i) => (isHole(i) ? 0n : isWritable(i) ? VALID | WRITE : VALID));
+    const want = pages.map((i) => (isHole(i) ? 0n : BigInt(1000 + i) | VALID | (isWritable(i) ? WRITE : 0n)));
+    const mode = WALK_FAULT | WALK_PER_PAGE;
+    expect(s.walk(0, 512, { mode, words: asked })).toMatchObject({ reason: STOP_DONE_ALL, done: 512 });
+    expect(pages.map((i) => s.word(i))).toEqual(want);
+    for (const [at, word, reason] of [[303, VALID | WRITE, STOP_NEEDS_WRITE], [304, VALID, STOP_NEEDS_FAULT]] as const) {
+      expect(s.walk(0, 512, { mode, words: asked.with(at, word) })).toMatchObject({ reason, vpn: at, done: at });
+      expect(pages.slice(0, at).map((i) => s.word(i))).toEqual(want.slice(0, at));
+      expect(s.word(at)).toBe(word);
+    }
+  });
+
+  test('takes frames of a window that is no power of two, read-only ones among writable', () => {
+    const s = new Space(build);
+    s.arena.setPgmaps([{ base: TIB, end: TIB + 48n * 4096n, state: PGMAP_LIVE }]);
+    for (let i = 0; i < 96; i++) s.set(i, LEVEL_PTE, (((TIB >> 12n) + BigInt((i * 7) % 48)) << 12n) | P | DEVMAP | (i % 3 === 0 ? 0n : RW));
+    expect(s.walk(0, 96, { mode: WALK_PGMAP })).toMatchObject({ reason: STOP_DONE_ALL, done: 96 });
+    for (let i = 0; i < 96; i++) expect(s.word(i)).toBe(((TIB >> 12n) + BigInt((i * 7) % 48)) | VALID | (i % 3 === 0 ? 0n : WRITE));
+    s.set(70, LEVEL_PTE, TIB + 48n * 4096n + (P | DEVMAP));
+    expect(s.walk(0, 96, { mode: WALK_PGMAP })).toMatchObject({ reason: STOP_DYING, vpn: 70, done: 70 });
+  });
+
   test('a batch answers as single calls do, from one GiB to the next and back', () => {
     const s = new Space(build).ptes(0, 600, 7n, P).set(2 ** 18, LEVEL_PMD, (1024n << 12n) | P | PSE).set(2 ** 19, LEVEL_PUD, (2n ** 20n << 12n) | P | PSE | RW);
     s.set(3 * 2 ** 18, LEVEL_PUD, PROTNONE | PSE).set(5 * 2 ** 27, 3, P | PSE);
