@@ -76,8 +76,8 @@ export class PowerWatch {
     let points = 0;
     this.#where = `after operation ${number + 1}, ${operationText(operation)}`;
     this.#persistence.onPoint = (point) => {
-      const where = `before the ${point} that is point ${points} of operation ${number + 1}, ${operationText(operation)}`;
       points++;
+      const where = `at point ${points}, before a ${point}, of operation ${number + 1}, ${operationText(operation)}`;
       if (this.#everyPoint) this.#lookPoint(number, where);
       if (left-- > 0) return;
       this.#where = where;

@@ -66,9 +66,9 @@ class Page {
     this.since.fill(0);
   }
 
-  /** The first word of `bytes[at…]`, up to `length` of it, that this page may not be; -1: there is none. */
+  /** The first word of `bytes[at…]`, a page or the beginning of one, that this page may not be; -1: there is none. */
   wrongWord(bytes: Uint8Array, at: number, length: number): number {
-    if (same(bytes, at, this.now, 0, length) || same(bytes, at, this.base, 0, length)) return -1;
+    if (length === PAGE_BYTES && (samePage(bytes, at, this.now) || samePage(bytes, at, this.base))) return -1;
     for (let word = 0; word * WORD_BYTES < length; word++) {
       const n = Math.min(WORD_BYTES, length - word * WORD_BYTES);
       if (!this.#mayBe(word, bytes, at + word * WORD_BYTES, n)) return word;
@@ -89,6 +89,14 @@ class Page {
 
 function same(a: Uint8Array, at: number, b: Uint8Array, from: number, length: number): boolean {
   for (let i = 0; i < length; i++) if (a[at + i] !== b[from + i]) return false;
+  return true;
+}
+
+/** By words: `at` is on a page. */
+function samePage(bytes: Uint8Array, at: number, page: Uint8Array<ArrayBuffer>): boolean {
+  const a = new Int32Array(bytes.buffer, bytes.byteOffset + at, PAGE_BYTES / 4);
+  const b = new Int32Array(page.buffer);
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
   return true;
 }
 

@@ -52,6 +52,12 @@ describe('README', () => {
     expect(block('output of examples/workers.mjs')).toBe(output);
   });
 
+  it('shows what a power cut leaves: the example prints it, and a replay finds what is lost', () => {
+    expect(block('output of examples/power-cut.mjs')).toBe(example('power-cut.mjs').output);
+    const [, command = ''] = /<!-- output of daxmirror (fsx .* --replay \S+) -->/.exec(readme) ?? [];
+    expect(block(`output of daxmirror ${command}`)).toBe(daxmirror(command.split(' ')).stdout);
+  });
+
   it('shows what npm start prints', () => {
     const { scripts } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
     expect(scripts['start']).toBe('node dist/cli/main.js mirror');

@@ -1,27 +1,32 @@
-/** A log of operations as one short word: what a failed run is replayed by. */
-import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
+/**
+ * A log of operations as one word that a shell leaves alone: what a failed run is replayed by.
+ *
+ *   f1:fs=ext4+…+power=adr/mapwrite+0x22d37+0xd04+0x39670/@cut=13,326052/read+0x1be48+0xf+0x3a670:5f0c1e2d
+ *   |  the layout           lines; `+` between words, `@` for `#! `, `%` for `#+ `                 sum of all before
+ */
+import { crc32 } from 'node:zlib';
 import { BadInput } from '../badInput.ts';
 
 const VERSION = 'f1';
-const TEXT_BYTES_MAX = 2 ** 24;
+const HEAD = '#! daxmirror-fsx 1 ';
 
-/** `f1:LOG:SUM`: the log deflated, and a sum over it. */
+/** The log as `logText` makes it, as one word. */
 export function replayString(log: string): string {
-  const packed = deflateRawSync(log, { level: 9 }).toString('base64url');
-  return `${VERSION}:${packed}:${sumOf(packed)}`;
+  const lines = log.slice(HEAD.length).trimEnd().split('\n');
+  const text = `${VERSION}:${lines.map((line) => line.replace('#! ', '@').replace('#+ ', '%').replaceAll(' ', '+')).join('/')}`;
+  return `${text}:${sumOf(text)}`;
 }
 
 /** The log in it. Throws BadInput where it was cut, edited, or is of another version. */
 export function logInReplay(replay: string): string {
-  const [version = '', packed = '', sum = '', ...more] = replay.trim().split(':');
-  if (version !== VERSION) throw new BadInput(`--replay: a string of version ${JSON.stringify(version.slice(0, 8))}; this reads ${VERSION}:`);
-  if (sum === '') throw new BadInput(`--replay: the string is cut at character ${replay.trim().length}: it has no sum at its end`);
-  if (more.length > 0 || sum !== sumOf(packed)) throw new BadInput('--replay: the string was edited or cut: its sum does not agree');
-  try {
-    return inflateRawSync(Buffer.from(packed, 'base64url'), { maxOutputLength: TEXT_BYTES_MAX }).toString('utf8');
-  } catch {
-    throw new BadInput('--replay: there is no log in the string');
-  }
+  const text = replay.trim();
+  if (!text.startsWith(`${VERSION}:`)) throw new BadInput(`--replay: '${text.slice(0, 12)}' is not the beginning of such a string; this reads ${VERSION}:`);
+  const at = text.lastIndexOf(':');
+  const wanted = sumOf(text.slice(0, at));
+  if (at < VERSION.length + 1 || !/^[0-9a-f]{8}$/.test(text.slice(at + 1))) throw new BadInput(`--replay: the string is cut at character ${text.length + 1}: a sum of 8 digits is missing`);
+  if (text.slice(at + 1) !== wanted) throw new BadInput(`--replay: the string was edited: ${text.slice(at + 1)} is not the sum of what comes before (${wanted})`);
+  const lines = text.slice(VERSION.length + 1, at).split('/');
+  return `${HEAD}${lines.map((line) => line.replaceAll('+', ' ').replace('@', '#! ').replace('%', '#+ ')).join('\n')}\n`;
 }
 
 function sumOf(text: string): string {

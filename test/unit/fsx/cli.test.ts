@@ -44,3 +44,40 @@ describe('daxmirror fsx', () => {
     }
   });
 });
+
+describe('daxmirror fsx --power-cut', () => {
+  it('says how often the power failed and what was lost', () => {
+    const { code, stdout } = daxmirror(['fsx', '--power-cut', '5', '--accessor', 'mixed', '-l', '64k']);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/caches volatile\n.*\n.*\n.*\n✓ 5 power cuts, 30 images looked at: [\d,]+ cache lines and [\d,]+ changes of metadata lost, nothing of what was durable\n$/);
+  });
+
+  it('looks at every moment of a log', () => {
+    const file = path.join(folder, 'moments.ops');
+    writeFileSync(file, 'write 0x0 0x1000 0x0\nfsync 0x0 0x0 0x1000\n');
+    expect(daxmirror(['fsx', '--power-cut', 'all', '--replay-ops', file]).stdout).toMatch(/✓ [5-9] moments, \d+ images/);
+  });
+
+  it('what fails is a string that fails again; cut or edited it is refused', () => {
+    const { code, stdout } = daxmirror(['fsx', '--power-cut', '20', '--bug', 'fsync-skips-flush', '--accessor', 'kvm']);
+    expect(code).toBe(1);
+    const replay = / --replay (\S+)/.exec(stdout)?.[1] ?? '';
+    const again = daxmirror(['fsx', '--bug', 'fsync-skips-flush', '--replay', replay]);
+    expect(again.code).toBe(1);
+    expect(again.stdout).toContain(replay);
+    expect(daxmirror(['fsx', '-q', '--replay', replay])).toEqual({ code: 0, stdout: '', stderr: '' });
+    for (const [bad, words] of [[replay.slice(0, -3), /cut at character \d+/], [replay.replace('fsync', 'read'), /was edited/], [replay.replace('f1', 'f2'), /this reads f1/]] as const) {
+      const outcome = daxmirror(['fsx', '--replay', bad]);
+      expect(outcome.code).toBe(2);
+      expect(outcome.stderr).toMatch(words);
+    }
+  });
+
+  it('options that go with nothing are refused', () => {
+    for (const [args, words] of [[['--eadr'], /--power-cut N or/], [['--cut-every', '3'], /--cut-every is of --power-cut/], [['--power-cut', 'none'], /Neither a whole number/]] as const) {
+      const outcome = daxmirror(['fsx', ...args]);
+      expect(outcome.code).toBe(2);
+      expect(outcome.stderr).toMatch(words);
+    }
+  });
+});
