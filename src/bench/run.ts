@@ -56,7 +56,7 @@ export async function runBench(options: BenchOptions = {}): Promise<Report> {
     options.onWorkload?.(workload.name, index, chosen.length);
     const now = wall.now();
     const deadlineNs = now + ((endNs - now) * SHARES) / (chosen.length - index + SHARES - 1);
-    const own = await runWorkload(workload, context, { wall, work, probe, search: quick ? SEARCH_QUICK : SEARCH, deadlineNs }, rounds);
+    const own = now > endNs ? [refusedRow(workload, `the ${seconds} s of the run were over`, work)] : await runWorkload(workload, context, { wall, work, probe, search: quick ? SEARCH_QUICK : SEARCH, deadlineNs }, rounds);
     rows.push(...own);
     options.onRows?.(own);
   }

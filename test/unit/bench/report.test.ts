@@ -99,8 +99,13 @@ describe('runBench', () => {
   });
 
   it('gives a workload the rounds that its share of the time allows, and says that they are few', async () => {
-    const report = await runBench({ workloads: [workload('slow', LIST)], native: NO_ADDON, rounds: 9, seconds: 1e-6 });
+    const report = await runBench({ workloads: [workload('slow', LIST)], native: NO_ADDON, rounds: 9, seconds: 0.01 });
     expect(report.tables[0]?.rows[0]).toMatchObject({ status: 'measured', rounds: 3, ns: { rounds: 3, isQuiet: false } });
+  });
+
+  it('refuses what is left when the time of the run is over', async () => {
+    const report = await runBench({ workloads: [workload('first', LIST), workload('second', LIST)], native: NO_ADDON, rounds: 9, seconds: 0.001 });
+    expect(report.tables[0]?.rows.at(-1)).toMatchObject({ workload: 'second', status: 'refused', reason: 'the 0.001 s of the run were over' });
   });
 
   it('refuses unknown options and too few rounds', async () => {
