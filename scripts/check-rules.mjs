@@ -12,6 +12,7 @@ import { Checker, RULES, findingText } from '../dist/check/index.js';
 import { DeviceMirror, attachLegacy, attachModern } from '../dist/dmirror/index.js';
 import { HmmError, Livelock } from '../dist/errno.js';
 import { Kvm } from '../dist/kvm/index.js';
+import { pinUserPages, unpinUserPages } from '../dist/mm/index.js';
 import { BUG_SWITCHES, PROFILES } from '../dist/profile/index.js';
 import { operationsFor, parseScenario, probeOf, runScenario } from '../dist/scenario/index.js';
 import { Random } from '../dist/sched/index.js';
@@ -22,6 +23,7 @@ class Mirrors {
   constructor(mm, random) {
     this.mm = mm;
     this.random = random;
+    this.pinned = [];
     this.devices = [['modern', attachModern], ['2019', attachLegacy]].map(([api, attach]) => {
       const device = new DeviceMirror(`${api} of ${mm.name}`, mm);
       device.port = attach(device);
@@ -41,7 +43,18 @@ class Mirrors {
     const write = random.below(2) === 0;
     for (const device of this.devices) this.#try(device.fill(vpn, Math.min(vpn + 1 + random.below(16), area.end), write));
     this.#try(this.kvm.fault(vpn, write));
-    return this.devices.length + 1;
+    if (this.pinned.length > 0 && random.below(2) === 0) unpinUserPages(mm, this.pinned.splice(0));
+    else if (this.pinned.length === 0) this.#try(this.#pin(vpn, 1 + random.below(3), { write, longterm: random.below(4) === 0 }));
+    return this.devices.length + 2;
+  }
+
+  /** Nobody is to wait for what it holds: it is given back before the next line. */
+  letGo() {
+    unpinUserPages(this.mm, this.pinned.splice(0));
+  }
+
+  *#pin(vpn, npages, request) {
+    this.pinned.push(...(yield* pinUserPages(this.mm, vpn, npages, request)).pfns);
   }
 
   #try(body) {
@@ -70,6 +83,7 @@ async function run(script, profile, bugs, seed) {
           if (!mm.alive) continue;
           operations += mirrored.get(mm).touch();
           checker.step(`mirrors touch after "${line}"`, replay);
+          mirrored.get(mm).letGo();
         }
       },
     };

@@ -8,7 +8,7 @@ import { PMD_PAGES } from '../abi.ts';
 import type { SecondaryMmu } from '../mm/index.ts';
 import { hex, type Vpn } from '../units.ts';
 import { entryText, type Report } from './finding.ts';
-import { chunkNow, entryAt, forEachChunk, frameOf, writableAt, type Chunk } from './rights.ts';
+import { chunkNow, entryAt, forEachChunk, frameOf, frameOfOwn, writableAt, type Chunk } from './rights.ts';
 import type { Told } from './told.ts';
 
 /** A mirror whose own table is compared: a device's or a virtual machine's. */
@@ -46,7 +46,7 @@ function firstWrong({ mm, vpnOf }: WatchedMirror, told: Told | null, base: Vpn, 
       cpu = chunkNow(mm.pageTable, cpuBase);
       if (within === 0 && i === 0 && isSameLeaf(chunk, cpu) && vpnOf(base + PMD_PAGES - 1) === vpn + PMD_PAGES - 1) return -1;
     }
-    if (frameOf(cpu, within) === frame && (!writableAt(chunk, i) || writableAt(cpu, within))) continue;
+    if (frameOfOwn(cpu, within) === frame && (!writableAt(chunk, i) || writableAt(cpu, within))) continue;
     if (told === null || !told.isInFlight(vpn)) return i;
   }
   return -1;

@@ -6,7 +6,8 @@
  * it may be called in the middle of what others do.
  */
 import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PMD_PAGES, PTE_PRESENT, PTE_RW } from '../abi.ts';
-import { framePfn, isLeaf, type PageTable } from '../pgtable/index.ts';
+import { swapPfn } from '../mm/index.ts';
+import { framePfn, isDeviceExclusiveType, isDevicePrivateType, isLeaf, isSwapEntry, isWritableType, swapType, type PageTable } from '../pgtable/index.ts';
 import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
 import type { Entry } from './finding.ts';
 
@@ -41,17 +42,32 @@ export function chunkNow(pt: PageTable, vpn: Vpn): Chunk | null {
   return { level, lo, hi, pfn: framePfn(lo, hi) + (start - alignDown(start, pagesOfLevel(level))) };
 }
 
-/** Frame of page `i` of the chunk for who may read it; -1 where a mirror may have nothing. */
+/** Frame of page `i` of the chunk for who may read it, be it in a device's own memory; -1 where a mirror may have nothing. */
 export function frameOf(chunk: Chunk | null, i: number): Pfn | -1 {
   if (chunk === null) return -1;
   if (!(chunk instanceof Uint32Array)) return chunk.pfn + i;
   const lo = chunk[i * 2] as number;
-  return (lo & PTE_PRESENT) === 0 ? -1 : framePfn(lo, chunk[i * 2 + 1] as number);
+  const hi = chunk[i * 2 + 1] as number;
+  if ((lo & PTE_PRESENT) !== 0) return framePfn(lo, hi);
+  return isSwapEntry(LEVEL_PTE, lo, hi) && isDevicePrivateType(swapType(hi)) ? swapPfn(lo, hi) : -1;
+}
+
+/** The same for the device that has it: the frame of a page that is exclusively its own, too. */
+export function frameOfOwn(chunk: Chunk | null, i: number): Pfn | -1 {
+  const frame = frameOf(chunk, i);
+  if (frame >= 0 || !(chunk instanceof Uint32Array)) return frame;
+  const lo = chunk[i * 2] as number;
+  const hi = chunk[i * 2 + 1] as number;
+  return isSwapEntry(LEVEL_PTE, lo, hi) && isDeviceExclusiveType(swapType(hi)) ? swapPfn(lo, hi) : -1;
 }
 
 export function writableAt(chunk: Chunk | null, i: number): boolean {
   if (chunk === null) return false;
-  return ((chunk instanceof Uint32Array ? (chunk[i * 2] as number) : chunk.lo) & PTE_RW) !== 0;
+  if (!(chunk instanceof Uint32Array)) return (chunk.lo & PTE_RW) !== 0;
+  const lo = chunk[i * 2] as number;
+  if ((lo & PTE_PRESENT) !== 0) return (lo & PTE_RW) !== 0;
+  const hi = chunk[i * 2 + 1] as number;
+  return isSwapEntry(LEVEL_PTE, lo, hi) && isWritableType(swapType(hi));
 }
 
 /** The entry of page `i`: its level and halves. */

@@ -29,7 +29,8 @@ export function* daxClone(source: Inode, dest: Inode, range: CloneRange): Sleepa
   if (!source.fs.reflink) throw new HmmError('EOPNOTSUPP', 'clone', `${source.fs.name} shares no blocks`);
   requireUp(source, 'clone');
   const { sched } = source.fs.platform;
-  const inodes = source === dest ? [source] : [source, dest].sort((a, b) => a.id - b.id);
+  const inodes = source === dest ? [source] : [source, dest];
+  if (!source.fs.platform.bugs.has('clone-locks-by-argument')) inodes.sort((a, b) => a.id - b.id);
   for (const inode of inodes) yield* inode.rwsem.write(sched);
   try {
     yield* lockUnmapped(inodes);

@@ -37,11 +37,13 @@ function* protectHuge(vma: Vma, start: Vpn, end: Vpn, flags: number): Sleepable<
 
 function* protectStretch(vma: Vma, start: Vpn, end: Vpn, oldFlags: number, flags: number): Sleepable<void> {
   const { mm } = vma;
-  const { profile, sched } = mm.platform;
+  const { profile, sched, bugs } = mm.platform;
   if (profile.mprotectPud === 'cleared') clearBadPuds(mm, start, end);
   const first = mm.pageTable.nextEntry(start, end, profile.mprotectEventLevel === 'pmd' ? LEVEL_PMD : LEVEL_PUD);
   if (first < 0) return;
-  const range = yield* invalidateStart(mm, 'PROTECTION_VMA', first, end, null, 'mprotect-untold');
+  const range = bugs.has('end-without-start')
+    ? ({ event: 'PROTECTION_VMA', start: first, end, blockable: true, owner: null } as const)
+    : yield* invalidateStart(mm, 'PROTECTION_VMA', first, end, null, 'mprotect-untold');
   if (sched.concurrent) yield sched.point('mprotect', '*');
   let dropped = true;
   while (dropped) dropped = yield* splitHugeEdges(vma, start, end);

@@ -139,6 +139,9 @@ const CORE = {
     fixedIn: 'v5.18', subject: 'mm/mmu_notifier.c: fix race in mmu_interval_notifier_remove()',
   },
   'truncate-frees-first': { what: 'truncate frees blocks before what maps them is gone' },
+  'end-without-start': { what: 'mprotect ends an invalidation that it never started' },
+  'clone-locks-by-argument': { what: 'a clone locks its two files as they come, source first, not by their numbers: two clones there and back wait for each other' },
+  'pin-fails-holding': { what: 'a pin that is refused after the pages were found keeps the references that it took' },
   'layout-break-takes-copies': {
     what: 'breaking the layout of a DAX file unmaps private copies of its pages: what was stored there is lost',
     fixedIn: 'v5.3', subject: 'dax: dax_layout_busy_page() should not unmap cow pages',

@@ -111,7 +111,8 @@ function* pinSlow(mm: Mm, start: Vpn, npages: number, request: PinRequest, pfns:
   }
   // Kernels that look at the areas afterwards have faulted the pages in by now.
   if (!fsDax || !request.longterm) return err;
-  unpinUserPages(mm, pfns.splice(fast));
+  const refused = pfns.splice(fast);
+  if (!mm.platform.bugs.has('pin-fails-holding')) unpinUserPages(mm, refused);
   return 'EOPNOTSUPP';
 }
 

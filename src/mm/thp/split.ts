@@ -14,6 +14,7 @@ import { DEVICE_BASE_PFN, PAGE_EXCLUSIVE } from '../../page/index.ts';
 import { framePfn, isLeafEntry, isPresent, isSpecial } from '../../pgtable/index.ts';
 import { addrOf, type Pfn, type Vpn } from '../../units.ts';
 import type { Mm } from '../mm.ts';
+import { writeLeaf } from '../mprotect.ts';
 import type { Vma } from '../vma.ts';
 
 /** Splits or drops the huge leaf that begins at `base`, if there is one of `level`; true when there was. ENOMEM without a frame for the table. */
@@ -41,7 +42,7 @@ function mapZeroes(mm: Mm, base: Vpn): void {
   const pt = mm.pageTable;
   for (let i = 0; i < PMD_PAGES; i++) {
     pt.look(base + i);
-    pt.set(mm.platform.ram.zeroPfn, ((pt.lo & 0xfff & ~(PTE_RW | PTE_DIRTY)) | PTE_SPECIAL) >>> 0, (pt.hi & 0xfff00000) >>> 0);
+    writeLeaf(mm, mm.platform.ram.zeroPfn, ((pt.lo & 0xfff & ~(PTE_RW | PTE_DIRTY)) | PTE_SPECIAL) >>> 0, (pt.hi & 0xfff00000) >>> 0);
   }
 }
 

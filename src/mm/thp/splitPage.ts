@@ -13,6 +13,7 @@ import { framePfn, isLeafEntry, isPresent } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import type { Pfn, Vpn } from '../../units.ts';
 import { invalidateEnd, invalidateStart, type Mm } from '../mm.ts';
+import { writeLeaf } from '../mprotect.ts';
 import type { NotifierRange } from '../notifier/index.ts';
 import { VM_LOCKED, type Vma } from '../vma.ts';
 import { dropPage, splitHugeLeaf } from './split.ts';
@@ -102,7 +103,7 @@ function mapZeroPages({ vma, base, start, end }: HugeMapping, head: Pfn): void {
     const pfn = head + (vpn - base);
     if (pt.level !== LEVEL_PTE || !isPresent(LEVEL_PTE, pt.lo) || framePfn(pt.lo, pt.hi) !== pfn) continue;
     if ((records.flags(pfn) & PAGE_POISONED) !== 0 || !arena.content.isZero(pfn * 4096, 4096)) continue;
-    pt.set(ram.zeroPfn, ((pt.lo & 0xfff & ~(PTE_RW | PTE_DIRTY)) | PTE_SPECIAL) >>> 0, (pt.hi & 0xfff00000) >>> 0);
+    writeLeaf(vma.mm, ram.zeroPfn, ((pt.lo & 0xfff & ~(PTE_RW | PTE_DIRTY)) | PTE_SPECIAL) >>> 0, (pt.hi & 0xfff00000) >>> 0);
     dropPage(vma.mm, LEVEL_PTE, pfn);
   }
 }
