@@ -198,7 +198,7 @@ export const CONTENT_TAG_MASK = 3;
 export const SHARES = REQUESTS + 32768; // REQUEST_STRIDE * REQUEST_MAX
 export const SHARE_STRIDE = 512;
 export const SHARE_MAX = 64;
-export const SHARE_SEQUENCE = 0; // u32: odd while an entry of the table changes
+export const SHARE_SEQUENCE = 0; // u32: odd while more than one entry of the table changes, or a table of it goes
 export const SHARE_ID = 4; // u32: 0 = free, else a number that no other table ever had
 export const SHARE_STARTED = 8; // u32: invalidations of the space begun, mod 2^32
 export const SHARE_ENDED = 12; // u32: and ended

@@ -88,16 +88,14 @@ export class PageTable {
 
   /** Writes the entry found last, in one 64-bit store. */
   set(pfn: Pfn, flagsLo: number, flagsHi: number): void {
-    if (this.#share !== 0) this.#changing();
+    if (this.#share !== 0) this.#replacing();
     this.arena.walker.setEntry(this.offset, pfn, flagsLo, flagsHi);
-    if (this.#share !== 0) this.#changing();
   }
 
   /** Writes the entry found last, both halves as they are. */
   setRaw(lo: number, hi: number): void {
-    if (this.#share !== 0) this.#changing();
+    if (this.#share !== 0) this.#replacing();
     this.arena.walker.setRaw(this.offset, lo, hi);
-    if (this.#share !== 0) this.#changing();
   }
 
   /** The frame of the 4 KiB page `vpn`, or -STOP_* where a walk with `access` (ACCESS_*) ends. */
@@ -244,7 +242,7 @@ export class PageTable {
   }
 
   /**
-   * Lets Workers walk it: from now on the sequence of `share` (SHARE_* of abi.ts) is odd while an entry changes, and its id 0 once the
+   * Lets Workers walk it: from now on the sequence of `share` (SHARE_* of abi.ts) tells of changes, and its id is 0 once the
    * table is gone. A table that is not shared pays one predictable branch a change.
    */
   set share(share: number) {
@@ -268,7 +266,15 @@ export class PageTable {
     return r;
   }
 
-  /** Before and after each change of a shared table: Workers take nothing of what they read meanwhile. */
+  /**
+   * Before one entry of a shared table is replaced, by a store that nobody sees half of: a reader has the old one or the new, and either
+   * is true. The addition is a fence: what lies behind the new entry is there before it.
+   */
+  #replacing(): void {
+    Atomics.add(this.arena.i32, (this.#share + SHARE_SEQUENCE) >>> 2, 2);
+  }
+
+  /** Before and after every other change of a shared table: Workers take nothing of what they read meanwhile. */
   #changing(): void {
     Atomics.add(this.arena.i32, (this.#share + SHARE_SEQUENCE) >>> 2, 1);
   }

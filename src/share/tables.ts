@@ -1,7 +1,7 @@
 /**
  * The owner's side of shared tables: which there are, and how far their address spaces are with invalidations.
  *
- * Each has a block of numbers in the arena (SHARE_* of abi.ts). Its sequence is the page table's to count: odd while an entry changes.
+ * Each has a block of numbers in the arena (SHARE_* of abi.ts). Its sequence is the page table's to count: odd while entries change.
  * Its invalidations are counted here, by a listener of the space's notifiers: begun before the first entry goes, ended when the last
  * has gone, the last sixteen with their ranges. An id is never given twice, so that who knew the table before finds it gone.
  */
