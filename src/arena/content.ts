@@ -170,6 +170,12 @@ export class Content {
       if (offset !== 0) {
         if (this.watch !== null) this.watch.beforeStore(paddr + done, n);
         this.#memory.zero(offset, n);
+      } else {
+        const section = Math.floor((paddr + done) / SECTION_SIZE);
+        if (this.#lookup(section) === 0) {
+          done = (section + 1) * SECTION_SIZE - paddr; // nothing of it was ever written
+          continue;
+        }
       }
       done += n;
     }

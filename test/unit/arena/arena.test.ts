@@ -66,6 +66,18 @@ describe('an arena', () => {
 });
 
 describe('content', () => {
+  it('zeroes to the byte across sections of which some were never written', async () => {
+    const arena = await Arena.create({ bytes: 32 * MiB });
+    const base = 4 * 2 ** 30; // a section each: bytes, none, bytes, none, bytes
+    for (const section of [0, 2, 4]) expect(arena.content.write(base + section * 2 * MiB, new Uint8Array(2 * MiB).fill(7), 0, 2 * MiB)).toBe(true);
+    arena.content.zero(base + 100, 9 * MiB);
+    const got = new Uint8Array(10 * MiB);
+    arena.content.read(base, got, 0, got.length);
+    expect(got.subarray(0, 100).every((byte) => byte === 7)).toBe(true);
+    expect(got.subarray(100, 100 + 9 * MiB).every((byte) => byte === 0)).toBe(true);
+    expect(got.subarray(100 + 9 * MiB).every((byte) => byte === 7)).toBe(true);
+  });
+
   it('reads zero and costs nothing until it is written', async () => {
     const arena = await Arena.create({ bytes: 16 * MiB });
     const target = new Uint8Array(100).fill(9);
