@@ -14,7 +14,7 @@ import { vmaFlagsLo } from '../insert.ts';
 import { invalidateEnd, invalidateStart } from '../mm.ts';
 import { eachMapping } from '../rmap.ts';
 import { addPage, dropPage } from '../thp/index.ts';
-import { FAULT_FLAG_WRITE, VM_EXEC, VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_MAYSHARE, VM_WRITE, type Vma } from '../vma.ts';
+import { FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, VM_EXEC, VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_MAYSHARE, VM_WRITE, type Vma } from '../vma.ts';
 import type { HugeFile, HugePromises } from './file.ts';
 import { unmapHuge } from './unmap.ts';
 
@@ -30,7 +30,8 @@ export function* hugetlbFault(file: HugeFile, vma: Vma, vpn: Vpn, flags: number)
     if (result !== 0 || !write || vma.isShared) return result;
   } else if (!isLeafEntry(level, pt.lo)) return VM_FAULT_HWPOISON;
   pt.look(base);
-  if (write && !isWritable(pt.lo) && !isProtNone(pt.lo)) return yield* writeProtected(file, vma, base);
+  const unshare = (flags & FAULT_FLAG_UNSHARE) !== 0;
+  if ((write || unshare) && !isWritable(pt.lo) && !isProtNone(pt.lo)) return yield* writeProtected(file, vma, base, unshare);
   pt.setRaw((pt.lo | PTE_ACCESSED | (write ? PTE_DIRTY : 0)) >>> 0, pt.hi);
   return 0;
 }
@@ -74,18 +75,19 @@ function setLeaf(file: HugeFile, vma: Vma, base: Vpn, pfn: Pfn, write: boolean):
   if (bus.on) bus.emit({ type: 'entry', mm: vma.mm.id, vpn: base, level, pfn, write });
 }
 
-/** hugetlb_wp(): a write to the read-only leaf at `base`. */
-function* writeProtected(file: HugeFile, vma: Vma, base: Vpn): Sleepable<number> {
+/** hugetlb_wp(): a write to the read-only leaf at `base`; `unshare`: the page is only to become the area's alone, and stays read only. */
+function* writeProtected(file: HugeFile, vma: Vma, base: Vpn, unshare: boolean): Sleepable<number> {
   const { records, ram, arena } = vma.mm.platform;
   const { level, npages } = file.pool;
   const pt = vma.mm.pageTable;
   pt.look(base);
   const old = framePfn(pt.lo, pt.hi);
   const flags = records.flags(old);
+  if (unshare && vma.has(VM_MAYSHARE)) return 0;
   // Who asks for a write where the area has none (the 2019 API did) gets the right with the page.
   if (vma.has(VM_MAYSHARE) || ((flags & PAGE_ANON) !== 0 && ram.mappings(old) === 1)) {
     if ((flags & PAGE_ANON) !== 0) records.setFlags(old, flags | PAGE_EXCLUSIVE);
-    pt.setRaw((pt.lo | PTE_ACCESSED | PTE_DIRTY | PTE_RW) >>> 0, pt.hi);
+    if (!unshare) pt.setRaw((pt.lo | PTE_ACCESSED | PTE_DIRTY | PTE_RW) >>> 0, pt.hi);
     return 0;
   }
   const index = file.indexOf(vma, base);
@@ -106,7 +108,7 @@ function* writeProtected(file: HugeFile, vma: Vma, base: Vpn): Sleepable<number>
   if (pt.level === level && !pt.none && framePfn(pt.lo, pt.hi) === old) {
     own(vma, copy, base);
     records.addWholeMappings(copy, 1);
-    pt.set(copy, vmaFlagsLo(vma.flags, level, true) | PTE_RW, vma.has(VM_EXEC) ? 0 : HI_NX);
+    pt.set(copy, unshare ? vmaFlagsLo(vma.flags, level, false) : vmaFlagsLo(vma.flags, level, true) | PTE_RW, vma.has(VM_EXEC) ? 0 : HI_NX);
     dropPage(vma.mm, level, old);
   } else ram.put(copy);
   if (range !== null) invalidateEnd(vma.mm, range);
