@@ -28,6 +28,18 @@ export function* daxClone(source: Inode, dest: Inode, range: CloneRange): Sleepa
   if (source.fs !== dest.fs) throw new HmmError('EXDEV', 'clone', `${source.name} and ${dest.name} are on two file systems`);
   if (!source.fs.reflink) throw new HmmError('EOPNOTSUPP', 'clone', `${source.fs.name} shares no blocks`);
   requireUp(source, 'clone');
+  yield* withBothUnmapped(source, dest, () => remap(source, dest, range));
+}
+
+/** What a dedupe asks before it locks anything: EXDEV; EINVAL where files share no blocks; EIO. */
+export function requireDedupes(source: Inode, dest: Inode): void {
+  if (source.fs !== dest.fs) throw new HmmError('EXDEV', 'dedupe', `${source.name} and ${dest.name} are on two file systems`);
+  if (!source.fs.reflink) throw new HmmError('EINVAL', 'dedupe', `${source.fs.name} shares no blocks`);
+  requireUp(source, 'dedupe');
+}
+
+/** Carries `change` out with both files locked for writing and mapped nowhere. */
+export function* withBothUnmapped(source: Inode, dest: Inode, change: () => Sleepable<void>): Sleepable<void> {
   const { sched } = source.fs.platform;
   const inodes = source === dest ? [source] : [source, dest];
   if (!source.fs.platform.bugs.has('clone-locks-by-argument')) inodes.sort((a, b) => a.id - b.id);
@@ -35,7 +47,7 @@ export function* daxClone(source: Inode, dest: Inode, range: CloneRange): Sleepa
   try {
     yield* lockUnmapped(inodes);
     try {
-      yield* remap(source, dest, range);
+      yield* change();
     } finally {
       for (const inode of inodes) inode.invalidateLock.writeUnlock(sched);
     }
@@ -71,9 +83,14 @@ function* remap(source: Inode, dest: Inode, { from, length, to }: CloneRange): S
   if (bytes % 4096 !== 0 && to + bytes < dest.size) throw new HmmError('EINVAL', 'clone', `the last page of the range is not whole, and ${dest.name} goes on after it`);
   if (to > dest.size) zeroBytes(dest, dest.size, Math.min(to, pagesFor(dest.size) * 4096));
   yield* forgetRange(dest, Math.min(to, dest.size), to + bytes);
-  for (const inode of [source, dest]) if (!inode.reflinked) tieEntries(inode);
+  tieSharing(source, dest);
   shareRange(source, first, npages, dest, at);
   if (to + bytes > dest.size) dest.fs.setSize(dest, to + bytes);
+}
+
+/** Before two files share their first blocks. */
+export function tieSharing(source: Inode, dest: Inode): void {
+  for (const inode of [source, dest]) if (!inode.reflinked) tieEntries(inode);
 }
 
 /** From now on it is kept whom its pages belong to: those that have an entry, to this file. */

@@ -102,7 +102,7 @@ export function freeSpace(inode: Inode, offset: number, end: number): void {
 }
 
 /** FALLOC_FL_UNSHARE_RANGE: the range has blocks that no other file has. EOPNOTSUPP where files share none, else errors as daxAllocate. */
-export function* daxUnshare(inode: Inode, offset: number, length: number): Sleepable<void> {
+export function* daxUnshare(inode: Inode, offset: number, length: number, keepSize = false): Sleepable<void> {
   checkRange('fallocate', offset, length);
   const { fs } = inode;
   if (!fs.profile.unshares) throw new HmmError('EOPNOTSUPP', 'fallocate', `${fs.profile.name} shares no blocks`);
@@ -112,7 +112,7 @@ export function* daxUnshare(inode: Inode, offset: number, length: number): Sleep
     yield* breakLayouts(inode);
     if (inode.reflinked && offset < inode.size) yield* copyShared(inode, first, pagesFor(Math.min(offset + length, inode.size)));
     preallocate(inode, offset, offset + length);
-    yield* growTo(inode, offset + length);
+    if (!keepSize) yield* growTo(inode, offset + length);
   } finally {
     unlockBlocks(inode);
   }

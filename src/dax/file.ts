@@ -14,7 +14,7 @@ import type { UntoldBug } from '../profile/index.ts';
 import { WaitQueue, type Sleepable } from '../sched/index.ts';
 import { alignUp, pagesFor, pagesOfLevel, type Pfn } from '../units.ts';
 import { copyBlocks } from './copy.ts';
-import { DAX_DIRTY, DAX_EMPTY, DAX_ZERO, entriesOf, entryFlags, entryPfn } from './entries.ts';
+import { DAX_DIRTY, DAX_EMPTY, DAX_LOCKED, DAX_ZERO, entriesOf, entryFlags, entryPfn } from './entries.ts';
 import { requireBlocks, requireChangeable, requirePages, requireSync, requireUp, requireWritable } from './gone.ts';
 import { cleanRange, writebackRange } from './writeback.ts';
 
@@ -58,7 +58,10 @@ export function* daxWrite(inode: Inode, offset: number, source: Uint8Array): Sle
   if (!inode.rwsem.tryWrite(sched)) yield* inode.rwsem.write(sched);
   try {
     requireUp(inode, 'write');
-    if (offset > inode.size) zeroBytes(inode, inode.size, Math.min(offset, alignUp(inode.size, 4096)));
+    if (offset > inode.size) {
+      if (inode.reflinked && inode.size % 4096 !== 0) yield* unmapForCopy(inode, Math.floor(inode.size / 4096));
+      zeroBytes(inode, inode.size, Math.min(offset, alignUp(inode.size, 4096)));
+    }
     let done = 0;
     while (done < source.length) {
       const written = yield* writeRun(inode, offset + done, source, done);
@@ -99,9 +102,18 @@ function* writeRun(inode: Inode, offset: number, source: Uint8Array, at: number)
   const done = copied && content.write(pfn * 4096 + within, source, at, n);
   if (!fs.platform.bugs.has('write-cached')) fs.platform.persistence?.flush(pfn * 4096 + within, n);
   fs.finishWrite(inode, map, index, upTo, done);
+  // A fault since the unmapping has found the block that was left; no kernel looks again.
+  if (map.shared && !fs.platform.profile.copiedWriteRaces) yield* invalidateAll(inode, index, upTo);
   if (done) return n;
   if (wasHole) fs.freeBlocks(inode, index, upTo);
   return 0;
+}
+
+/** dax_zero_iter(): a page that is zeroed from the end of the file on, in a block set aside for a copy, is mapped nowhere then. */
+function* unmapForCopy(inode: Inode, index: number): Sleepable<void> {
+  const { fs } = inode;
+  if (!fs.platform.profile.sharedWriteUnmaps || fs.iomap(inode, index, index + 1).kind !== 'mapped') return;
+  if (fs.writeMap(inode, index, index + 1, 0).shared) yield* invalidateAll(inode, index, index + 1);
 }
 
 /** The pages of a copy that `length` bytes from byte `within` on do not fill have the rest from their source. */
@@ -214,10 +226,19 @@ function busyPage(inode: Inode): Pfn {
   return busy;
 }
 
-/** __dax_clear_dirty_range(), then the same: no entry stays. */
+/** __dax_clear_dirty_range(), then the same: no entry stays. Entries that a fault works on are waited for. */
 function* invalidateAll(inode: Inode, first: number, last: number): Sleepable<void> {
-  if (entriesOf(inode).empty) return;
-  entriesOf(inode).removeRange(first, last);
+  const entries = entriesOf(inode);
+  if (entries.empty) return;
+  const { sched } = inode.fs.platform;
+  const locked: number[] = [];
+  if (sched.concurrent) {
+    entries.forEach(first, last, (base, _level, entry) => {
+      if ((entryFlags(entry) & DAX_LOCKED) !== 0) locked.push(base);
+    });
+  }
+  for (const base of locked) yield* entries.changed.wait(sched, () => (entryFlags(entries.find(base)) & DAX_LOCKED) === 0);
+  entries.removeRange(first, last);
   yield* unmapMappingRange(inode, first, last, false);
 }
 

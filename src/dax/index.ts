@@ -1,6 +1,7 @@
 /** The dax room: DAX entries, faults, write-back, layout breaks; device DAX. */
 export * from './calls.ts';
 export * from './clone.ts';
+export * from './dedupe.ts';
 export * from './device.ts';
 export * from './entries.ts';
 export * from './fault.ts';

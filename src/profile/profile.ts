@@ -137,6 +137,8 @@ export interface KernelProfile {
   readonly sharedReadUnmaps: boolean;
   /** write(2) to a shared block unmaps what it leaves; without it a mapping goes on showing the old block */
   readonly sharedWriteUnmaps: boolean;
+  /** a fault between that and the end of the write maps the old block again, for good (by the source of 6.2 to 6.12; not recorded) */
+  readonly copiedWriteRaces: boolean;
   /** the copy of a hole, where blocks for a copy stood ready, reads zero; or as the device was before */
   readonly copyOfHoleZeroed: boolean;
   /** what is copied of a shared block is flushed at once; without it a power cut may take it back, though it was durable before the write that made the copy */
@@ -214,6 +216,7 @@ const V6_1: KernelProfile = {
   daxReflink: true,
   sharedReadUnmaps: false,
   sharedWriteUnmaps: false,
+  copiedWriteRaces: true,
   copyOfHoleZeroed: false,
   copiesFlushed: false,
   fsdaxPud: false,
