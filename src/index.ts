@@ -39,6 +39,10 @@ export type { ExploreOptions, ExploreResult, Policy, Sleepable, Step, Task } fro
 export type { ArenaMemory, ModuleBytes, WasmBuild } from './arena/index.ts';
 export { Checker, createChecker, findingText } from './check/index.ts';
 export type { CheckOptions, Finding, Rule } from './check/index.ts';
+export { LogError as FsxLogError, logText as fsxLogText, operationText as fsxOperationText, parseLog as parseFsxLog, runFsx } from './fsx/index.ts';
+export type {
+  AccessorName as FsxAccessor, Care as FsxCare, FsxFinding, FsxOptions, FsxResult, Layout as FsxLayout, Mix as FsxMix, Operation as FsxOperation, OperationLog as FsxLog, OperationName as FsxOperationName,
+} from './fsx/index.ts';
 export { ScenarioError, compareRecords, operationsFor, parseScenario, runScenario } from './scenario/index.ts';
 export type { Comparison, RunOptions, ScenarioRecord, Script } from './scenario/index.ts';
 export { CPUS, CPU_NAMES, CostModel, coldReferences, createCosts } from './costs/index.ts';

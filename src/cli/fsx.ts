@@ -3,18 +3,20 @@ import { openSync, readFileSync, writeSync, closeSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import {
-  ACCESSORS, DEFAULT_LAYOUT, DEFAULT_MIX, FILE_BYTES_MAX, LogError, LogWriter, PLACES_MAX, parseLog, runFsx, type AccessorName, type FsxResult, type Layout, type Mix, type OperationLog, type OperationName,
+  ACCESSORS, DEFAULT_LAYOUT, DEFAULT_MIX, FILE_BYTES_MAX, LogError, LogWriter, PLACES_MAX, operationText, parseLog, runFsx, type AccessorName, type FsxResult, type Layout, type Mix,
+  type Operation, type OperationLog, type OperationName,
 } from '../fsx/index.ts';
 import { BUG_SWITCHES, PROFILES, type BugSwitch } from '../profile/index.ts';
 import { nearest } from '../scenario/index.ts';
 import { BadInput, MisplacedInput } from './badInput.ts';
+import { addClassicOptions, classicMix, withoutOf, type ClassicFlags } from './fsx/classic.ts';
 import { logInReplay } from './fsx/replay.ts';
 import { reportJson, reportText, type RunInfo } from './fsx/report.ts';
 import { paintFor } from './paint.ts';
 import { readText } from './run/files.ts';
 import { grouped } from './words.ts';
 
-interface FsxFlags {
+interface FsxFlags extends ClassicFlags {
   readonly ops?: number;
   readonly duration?: number;
   readonly seed: number;
@@ -25,6 +27,7 @@ interface FsxFlags {
   readonly flen?: number;
   readonly oplen: number;
   readonly processes: number;
+  readonly procs?: number;
   readonly files: number;
   readonly begin: number;
   readonly closeOpen: number;
@@ -52,19 +55,6 @@ const RECORD_CHUNK = 2 ** 16;
 const EXIT_INTERRUPTED = 130;
 const CUT_EVERY = 50;
 
-/** The classic exerciser's switches that leave operations out. */
-const SWITCHES: readonly (readonly [flags: string, key: string, without: readonly OperationName[]])[] = [
-  ['-R, --no-mapread', 'mapread', ['mapread']],
-  ['-W, --no-mapwrite', 'mapwrite', ['mapwrite']],
-  ['-F, --no-fallocate', 'fallocate', ['fallocate']],
-  ['-H, --no-punch', 'punch', ['punch_hole']],
-  ['-z, --no-zero', 'zero', ['zero_range']],
-  ['-C, --no-collapse', 'collapse', ['collapse_range']],
-  ['-I, --no-insert', 'insert', ['insert_range']],
-  ['-J, --no-clone', 'clone', ['clone_range']],
-  ['-E, --no-copy', 'copy', ['copy_range']],
-];
-
 const HELP = `
 Reads, writes, truncates, punches, shifts and shares files at random, and loads and stores through mappings of them, by the processor,
 by a device that mirrors the process (through the modern HMM API or that of 2019), by a guest of KVM, or mixed. What the files ought to
@@ -73,7 +63,7 @@ beside a mapped read, one overtaking the other; or the process is unmapped, writ
 
 A log that fails is cut down to the fewest operations that still fail, and printed with the command that replays it.
 Logs are the classic exerciser's (NAME OFFSET LENGTH [DEST] SIZE [keep_size] [close_open], also 'skip'): those of real file systems replay
-here, and those recorded here there; what the classic one has not, stands in comments. dedupe_range is passed over.
+here, and those recorded here there; what the classic one has not, stands in comments. exchange_range is passed over, for want of kernels that have it.
 With --power-cut the power fails now and then, in the middle of operations too: stores that were not flushed and fenced are lost or not, line by
 line, changes of metadata are there up to any that was not committed, the machine comes up with that, and the run goes on. What fsync,
 msync or a flush through a MAP_SYNC mapping made durable has to be there, and nothing that nobody stored.
@@ -98,6 +88,7 @@ export function fsxCommand(): Command {
     .addOption(new Option('--profile <NAME>', `which kernel (default: ${DEFAULT_LAYOUT.profile})`).choices(Object.keys(PROFILES)))
     .addOption(new Option('--page <SIZE>', 'page table entries of any size (default), or of 4K alone').choices(['any', '4K']))
     .addOption(new Option('--processes <N>', 'processes that map the files').argParser(whole(1, PLACES_MAX)).default(1))
+    .addOption(new Option('--procs <N>').argParser(whole(1, PLACES_MAX)).hideHelp())
     .addOption(new Option('--files <N>', 'files').argParser(whole(1, PLACES_MAX)).default(1))
     .addOption(new Option('-l, --flen <BYTES>', 'largest size of a file (default: 256k)').argParser(whole(1, FILE_BYTES_MAX)))
     .addOption(new Option('-o, --oplen <BYTES>', 'longest operation').argParser(whole(1, FILE_BYTES_MAX)).default(DEFAULT_MIX.operationBytes))
@@ -121,9 +112,9 @@ export function fsxCommand(): Command {
     .option('--json', 'print the result as JSON and nothing else')
     .addHelpText('after', HELP)
     .action(async (flags: FsxFlags & Readonly<Record<string, unknown>>) => {
-      process.exitCode = await fsx(flags, SWITCHES.flatMap(([, key, names]) => (flags[key] === false ? names : [])));
+      process.exitCode = await fsx({ ...flags, processes: flags.procs ?? flags.processes }, withoutOf(flags));
     });
-  for (const [flags, , names] of SWITCHES) command.option(flags, `leave out ${names.join(', ')}`);
+  addClassicOptions(command, whole);
   return command;
 }
 
@@ -138,17 +129,24 @@ async function fsx(flags: FsxFlags, without: readonly OperationName[]): Promise<
   const operations = flags.ops ?? (flags.duration !== undefined || cutsMax !== undefined || log !== null ? Infinity : OPERATIONS);
   const recorder = recordOps === undefined ? null : new Recorder(recordOps, layout);
   const interrupt = new Interrupt(flags.duration);
+  const talk = talkOf(flags);
+  let number = flags.begin - 1;
+  const hear = (operation: Operation): void => {
+    recorder?.add(operation);
+    talk?.(++number, operation);
+  };
   const startMs = performance.now();
   let result: FsxResult;
   try {
     result = await runFsx({
       layout, mix, operations, begin: flags.begin, check: flags.check === true,
       ...(bug === undefined ? {} : { bugs: [bug] }),
-      ...(log === null ? {} : { log: log.operations }),
+      ...(log === null ? {} : { log: log.operations, trim: !log.ours }),
+      care: { sizes: flags.sizeChecks !== false, contents: flags.checkFile === true },
       ...(cutsMax === undefined ? {} : { cutsMax }),
       ...(log === null || accessor === undefined || accessor === 'mixed' ? {} : { accessor }),
       pause: (done) => interrupt.asked(done, flags.progress),
-      ...(recorder === null ? {} : { onOperation: (operation) => recorder.add(operation) }),
+      ...(recorder === null && talk === null ? {} : { onOperation: hear }),
     });
   } finally {
     interrupt.close();
@@ -161,6 +159,17 @@ async function fsx(flags: FsxFlags, without: readonly OperationName[]): Promise<
   if (stopped && flags.json !== true) process.stdout.write(`interrupted; to go on: daxmirror ${goOn(process.argv.slice(2), Number(mix.seed), result.operations + 1)}\n`);
   if (!result.passed) return 1;
   return stopped ? EXIT_INTERRUPTED : 0;
+}
+
+/** What prints operations as they begin (-d, -D, -m); null: nothing does. */
+function talkOf({ debug, debugFrom, monitor }: FsxFlags): ((number: number, operation: Operation) => void) | null {
+  if (debug !== true && debugFrom === undefined && monitor === undefined) return null;
+  const [start, end] = monitor ?? [0, Infinity];
+  return (number, operation) => {
+    const at = operation.name === 'truncate' ? operation.length : operation.offset;
+    const touches = (at < end && at + operation.length > start) || (operation.dest < end && operation.dest + operation.length > start);
+    if (number >= (debugFrom ?? 1) && (monitor === undefined || touches)) process.stderr.write(`${number} ${operation.skipped ? 'skip ' : ''}${operationText(operation)}\n`);
+  };
 }
 
 function layoutOf(flags: FsxFlags, log: OperationLog | null): Layout {
@@ -178,6 +187,7 @@ function mixOf(flags: FsxFlags, without: readonly OperationName[]): Mix {
   return {
     seed: BigInt(seed), accessor: flags.accessor ?? DEFAULT_MIX.accessor, operationBytes: flags.oplen, fixedLength: flags.fixedLength === true,
     readBoundary: flags.readbdy, writeBoundary: flags.writebdy, truncateBoundary: flags.truncbdy, closeOpenEvery: flags.closeOpen, besideEvery: flags.beside, cutEvery: cutEvery(flags), without,
+    ...classicMix(flags),
   };
 }
 

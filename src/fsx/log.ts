@@ -1,7 +1,7 @@
 /**
  * Logs of operations in the classic exerciser's own form, one operation a line:
  *
- *   [skip] NAME OFFSET LENGTH [DEST] FILESIZE [keep_size] [close_open] [*]
+ *   [skip] NAME OFFSET LENGTH [DEST] FILESIZE [keep_size] [close_open] [unshare] [*]
  *
  * Numbers as C writes them, `#` begins a comment line. What the classic one has not stands in comments that it passes over, and applies
  * to what follows:
@@ -24,7 +24,11 @@ const MAGIC = 'daxmirror-fsx';
 export const FILE_BYTES_MAX = 2 ** 26;
 export const PLACES_MAX = 16;
 const OPERATIONS_MAX = 2 ** 22;
-const FLAGS = ['keep_size', 'close_open', '*', 'none', 'r', 'rw', 'sync'];
+/** of an operation that was passed over: the classic one tells what it drew, up to 31 bits of it */
+const SKIPPED_MAX = 2 ** 32;
+const FLAGS = ['keep_size', 'close_open', 'unshare', '*', 'none', 'r', 'rw', 'sync'];
+/** Names of the classic one for what is the same to a DAX file: it has no cache to keep out of, and what is stored is the same. */
+const SAME_AS: Readonly<Record<string, OperationName>> = { read_dontcache: 'read', write_dontcache: 'write', write_atomic: 'write' };
 const PROTECTIONS: readonly string[] = ['none', 'r', 'rw'];
 
 /** A log that is not one: `FILE:LINE: what is wrong`. */
@@ -124,20 +128,20 @@ class LogReader {
     if (this.#operations.length >= OPERATIONS_MAX) this.#bad(`more than ${OPERATIONS_MAX} operations`);
     const skipped = given[0] === 'skip';
     const [word = '', ...rest] = skipped ? given.slice(1) : given;
-    const name = known.find((one) => one === word);
+    const name = known === CLASSIC_OPERATIONS ? (SAME_AS[word] ?? known.find((one) => one === word)) : known.find((one) => one === word);
     if (name === undefined) this.#bad(word === '' ? 'no operation' : `unknown operation ${nearest(word, known)}`);
     const count = WITH_DEST.includes(name) ? 4 : 3;
     if (rest.length < count) this.#bad(`${name} has ${count} numbers, here are ${rest.length}`);
-    const numbers = rest.slice(0, count).map((text) => this.#number(text));
+    const numbers = rest.slice(0, count).map((text) => this.#number(text, skipped ? SKIPPED_MAX : FILE_BYTES_MAX));
     const flags = rest.slice(count);
     for (const flag of flags) if (!FLAGS.includes(flag)) this.#bad(`unknown flag ${nearest(flag, FLAGS)}`);
     const [offset = 0, length = 0, dest = 0] = numbers;
-    this.#reach = Math.max(this.#reach, offset + length, count === 4 ? dest + length : 0);
+    if (!skipped) this.#reach = Math.max(this.#reach, offset + length, count === 4 ? dest + length : 0);
     const { fileBytes } = this.#layout ?? { fileBytes: FILE_BYTES_MAX };
     if (!skipped && Math.max(offset + length, count === 4 ? dest + length : 0) > fileBytes) this.#bad(`${name} reaches beyond the largest file, ${hex(fileBytes)} bytes`);
     this.#operations.push({
       name, offset, length, dest: count === 4 ? dest : 0, size: numbers[count - 1] as number, skipped,
-      keepSize: flags.includes('keep_size'), closeOpen: flags.includes('close_open'), sync: flags.includes('sync'),
+      keepSize: flags.includes('keep_size'), unshare: flags.includes('unshare'), closeOpen: flags.includes('close_open'), sync: flags.includes('sync'),
       prot: (flags.find((flag) => PROTECTIONS.includes(flag)) ?? 'rw') as Operation['prot'],
       process: this.#process, file: this.#ours, by: this.#by, beside: this.#beside, flush: this.#flush, cut: this.#cut,
     });
@@ -169,10 +173,10 @@ class LogReader {
   }
 
   /** 0x1f, 017, 31 */
-  #number(text: string): number {
+  #number(text: string, most = FILE_BYTES_MAX): number {
     const value = /^0x[0-9a-f]+$/i.test(text) || /^(0|[1-9]\d*)$/.test(text) ? Number(text) : /^0[0-7]+$/.test(text) ? Number.parseInt(text, 8) : NaN;
     if (!(value >= 0)) this.#bad(`'${text}' is not a number`);
-    if (value > FILE_BYTES_MAX) this.#bad(`${text} is more than ${hex(FILE_BYTES_MAX)}`);
+    if (value > most) this.#bad(`${text} is more than ${hex(most)}`);
     return value;
   }
 
@@ -207,14 +211,15 @@ export class LogWriter {
     const own = (OWN_OPERATIONS as readonly OperationName[]).includes(name) ? '#+ ' : '';
     const numbers = [offset, length, ...(WITH_DEST.includes(name) ? [dest] : []), size].map((n) => hex(n));
     const flags = [
-      operation.keepSize ? ' keep_size' : '', operation.closeOpen ? ' close_open' : '', name === 'mprotect' ? ` ${operation.prot}` : '', operation.sync ? ' sync' : '',
+      operation.keepSize ? ' keep_size' : '', operation.closeOpen ? ' close_open' : '', operation.unshare ? ' unshare' : '', name === 'mprotect' ? ` ${operation.prot}` : '', operation.sync ? ' sync' : '',
     ];
     const power = `${operation.flush ? '#! flush=1\n' : ''}${operation.cut === null ? '' : `#! cut=${operation.cut.point},${operation.cut.seed}\n`}`;
     return `${whose}${race}${power}${own}${operation.skipped ? 'skip ' : ''}${name} ${numbers.join(' ')}${flags.join('')}\n`;
   }
 }
 
-export function logText(layout: Layout, operations: readonly Operation[]): string {
+/** What `layout` leaves out is as in DEFAULT_LAYOUT. */
+export function logText(layout: Partial<Layout> | undefined, operations: readonly Operation[]): string {
   const writer = new LogWriter();
-  return writer.head(layout) + operations.map((operation) => writer.lines(operation)).join('');
+  return writer.head({ ...DEFAULT_LAYOUT, ...layout }) + operations.map((operation) => writer.lines(operation)).join('');
 }

@@ -4,13 +4,14 @@
  * The first list are the classic exerciser's own (its log knows them); the second are ours, which a classic tool passes over as comments.
  */
 export const CLASSIC_OPERATIONS = [
-  'read', 'write', 'mapread', 'mapwrite', 'truncate', 'fallocate', 'punch_hole', 'zero_range', 'collapse_range', 'insert_range', 'clone_range', 'dedupe_range', 'copy_range', 'fsync',
+  'read', 'write', 'mapread', 'mapwrite', 'truncate', 'fallocate', 'punch_hole', 'zero_range', 'collapse_range', 'insert_range', 'clone_range', 'dedupe_range', 'copy_range',
+  'exchange_range', 'fsync',
 ] as const;
 export const OWN_OPERATIONS = ['msync', 'map', 'unmap', 'mprotect', 'fork'] as const;
 export type OperationName = (typeof CLASSIC_OPERATIONS)[number] | (typeof OWN_OPERATIONS)[number];
 
 /** Operations with a second offset: where the bytes go. */
-export const WITH_DEST: readonly OperationName[] = ['clone_range', 'dedupe_range', 'copy_range'];
+export const WITH_DEST: readonly OperationName[] = ['clone_range', 'dedupe_range', 'copy_range', 'exchange_range'];
 /** Operations of the classic exerciser whose length is an end: `truncate 0x0 NEWSIZE OLDSIZE`. */
 export const MAPPED: readonly OperationName[] = ['mapread', 'mapwrite', 'fork'];
 
@@ -44,6 +45,8 @@ export interface Operation {
   /** the file's size before it */
   readonly size: number;
   readonly keepSize: boolean;
+  /** of fallocate: blocks that no other file has, where files share blocks */
+  readonly unshare: boolean;
   /** the file is closed and opened afterwards */
   readonly closeOpen: boolean;
   readonly skipped: boolean;

@@ -4,17 +4,21 @@
  *
  * Nothing is kept of operations that went well: where one fails, those before it are made again from the seed.
  */
+import { checkOptions } from '../errno.ts';
 import { MachineCore } from '../machine.ts';
 import { profileOf, type BugSwitch, type KernelProfile } from '../profile/index.ts';
 import { MiB } from '../units.ts';
 import { FsxFailure, type FailureKind } from './failure.ts';
 import { Generator, type Mix } from './generate.ts';
 import type { AccessorName, Layout, Operation, OperationName } from './operation.ts';
+import { wholeCare, wholeLayout, wholeMix } from './options.ts';
 import type { CutCounts } from './powerCut.ts';
-import { Scene, arenaBytes } from './scene.ts';
+import { Scene, arenaBytes, type Care } from './scene.ts';
 import { Noise } from './shadow.ts';
 import { shrink } from './shrink.ts';
+import { trimmed } from './trim.ts';
 
+const OPERATIONS = 100_000;
 const RAM_PAGES = (64 * MiB) / 4096;
 /** between two questions whether to go on */
 const STRETCH = 2048;
@@ -22,13 +26,19 @@ const STRETCH = 2048;
 const SHRINK_OPERATIONS_MAX = 2_000_000;
 
 export interface FsxOptions {
-  readonly layout: Layout;
-  readonly mix: Mix;
-  /** operations to do; Infinity: until `pause` says stop */
-  readonly operations: number;
+  /** file system, kernel, sizes, how many files and processes; what is left out is as in DEFAULT_LAYOUT */
+  readonly layout?: Partial<Layout>;
+  /** which operations, by whom; what is left out is as in DEFAULT_MIX */
+  readonly mix?: Partial<Mix>;
+  /** operations to do (default: those of the log, else 100,000); Infinity: until `pause` says stop */
+  readonly operations?: number;
   /** taken in place of random ones, as they stand or, with `accessor`, with every access by that one */
   readonly log?: readonly Operation[];
   readonly accessor?: AccessorName;
+  /** operations of the log are fitted to the file first, as the classic exerciser does on replay: for logs of its own */
+  readonly trim?: boolean;
+  /** what is looked at after every operation; left out: sizes */
+  readonly care?: Partial<Care>;
   /** the first one to be carried out, from 1; those before it are only reckoned */
   readonly begin?: number;
   readonly bugs?: readonly BugSwitch[];
@@ -72,12 +82,25 @@ export interface FsxResult {
   readonly contents: readonly Uint8Array[];
 }
 
-/** Throws RangeError for options out of bounds, ENOMEM where no arena can be had. */
-export async function runFsx(options: FsxOptions): Promise<FsxResult> {
+/** Options with nothing left out but what is off. */
+interface Whole extends FsxOptions {
+  readonly layout: Layout;
+  readonly mix: Mix;
+  readonly operations: number;
+  readonly care: Care;
+}
+
+/**
+ * Runs the exerciser on a machine of its own until something is wrong, or `operations` are through; the same options give the same run.
+ * A failure is an answer, not an error: it is run again, cut down to the fewest operations, and comes back as `failure`.
+ * Throws RangeError for options unknown or out of bounds, EINVAL for an unknown profile, ENOMEM where no arena can be had.
+ */
+export async function runFsx(given: FsxOptions = {}): Promise<FsxResult> {
+  const options = wholeOptions(given);
   const { layout } = options;
   const core = await newCore(options, profileOf(layout.profile));
-  const noise = new Noise(layout.fileBytes);
-  const scene = new Scene(core, layout, noise, options.check === true);
+  const noise = new Noise(layout.fileBytes, options.mix.fill);
+  const scene = new Scene(core, layout, noise, options.check === true, options.care);
   const source = sourceOf(options, scene);
   const run = new Run(options, scene, source);
   await run.toEnd();
@@ -97,10 +120,19 @@ export async function runFsx(options: FsxOptions): Promise<FsxResult> {
   };
 }
 
+function wholeOptions(given: FsxOptions): Whole {
+  checkOptions('runFsx', given, ['layout', 'mix', 'operations', 'log', 'accessor', 'trim', 'care', 'begin', 'bugs', 'check', 'cutsMax', 'pause', 'onOperation']);
+  const { operations = given.log === undefined ? OPERATIONS : Infinity, begin = 1 } = given;
+  if (operations !== Infinity && !(Number.isSafeInteger(operations) && operations >= 0)) throw new RangeError(`runFsx: operations ${operations} is no number of operations`);
+  if (operations === Infinity && given.log === undefined && given.pause === undefined) throw new RangeError('runFsx: operations without end, and no pause that could stop them');
+  if (!(Number.isSafeInteger(begin) && begin >= 1)) throw new RangeError(`runFsx: begin ${begin} is no operation's number`);
+  return { ...given, operations, layout: wholeLayout(given.layout), mix: wholeMix(given.mix), care: wholeCare(given.care) };
+}
+
 /** Runs operations on a scene of their own; null: nothing is wrong. */
-function replay(options: FsxOptions, core: MachineCore, noise: Noise, operations: readonly Operation[]): FsxFailure | null {
+function replay(options: Whole, core: MachineCore, noise: Noise, operations: readonly Operation[]): FsxFailure | null {
   core.reset();
-  const scene = new Scene(core, options.layout, noise, options.check === true);
+  const scene = new Scene(core, options.layout, noise, options.check === true, options.care);
   try {
     for (const operation of operations) scene.step(operation);
     scene.finish();
@@ -115,21 +147,22 @@ function replay(options: FsxOptions, core: MachineCore, noise: Noise, operations
 
 type Source = (scene: Scene) => Operation | null;
 
-function sourceOf({ layout, mix, log, accessor }: FsxOptions, { fs }: Scene): Source {
+function sourceOf({ layout, mix, log, accessor, trim = false }: Whole, { fs }: Scene): Source {
   if (log === undefined) {
     const generator = new Generator(layout, mix, fs.reflink);
     return (scene) => generator.next((file) => scene.sizeOf(file));
   }
-  return ({ count }) => {
-    const operation = log[count];
-    if (operation === undefined) return null;
+  return (scene) => {
+    const logged = log[scene.count];
+    if (logged === undefined) return null;
+    const operation = trim && !logged.skipped ? trimmed(logged, scene.sizeOf(logged.file), layout.fileBytes) : logged;
     if (accessor === undefined) return operation;
     return { ...operation, by: accessor, beside: operation.beside === null ? null : { ...operation.beside, by: accessor } };
   };
 }
 
 class Run {
-  readonly #options: FsxOptions;
+  readonly #options: Whole;
   readonly #scene: Scene;
   readonly #source: Source;
   failure: FsxFailure | null = null;
@@ -138,7 +171,7 @@ class Run {
   readonly counts: Partial<Record<OperationName, number>> = {};
   readonly accesses: Partial<Record<AccessorName, number>> = {};
 
-  constructor(options: FsxOptions, scene: Scene, source: Source) {
+  constructor(options: Whole, scene: Scene, source: Source) {
     this.#options = options;
     this.#scene = scene;
     this.#source = source;
@@ -198,7 +231,7 @@ class Run {
   }
 }
 
-async function findingOf(options: FsxOptions, core: MachineCore, noise: Noise, failure: FsxFailure, at: number): Promise<FsxFinding> {
+async function findingOf(options: Whole, core: MachineCore, noise: Noise, failure: FsxFailure, at: number): Promise<FsxFinding> {
   const before = operationsUpTo(options, core, noise, at);
   const fails = (operations: readonly Operation[]): FsxFailure | null => {
     const seen = replay(options, core, noise, operations);
@@ -212,23 +245,37 @@ async function findingOf(options: FsxOptions, core: MachineCore, noise: Noise, f
 }
 
 /** Which yes-or-no fields of the profile decide whether these operations fail. */
-async function fieldsBehind(options: FsxOptions, noise: Noise, operations: readonly Operation[]): Promise<string[]> {
+async function fieldsBehind(options: Whole, noise: Noise, operations: readonly Operation[]): Promise<string[]> {
   const { profile } = options.layout;
   const fields: string[] = [];
+  const skipped = passedOver(options, await newCore(options, profileOf(profile)), noise, operations);
   for (const [field, value] of Object.entries(profileOf(profile))) {
     if (typeof value !== 'boolean') continue;
     const core = await newCore(options, profileOf(profile, { [field]: !value }));
-    if (replay(options, core, noise, operations) === null) fields.push(field);
+    // One that has to pass over some of them does not show what it would do.
+    if (passedOver(options, core, noise, operations) === skipped && replay(options, core, noise, operations) === null) fields.push(field);
   }
   return fields;
 }
 
-async function newCore({ layout, mix, bugs = [] }: FsxOptions, profile: KernelProfile): Promise<MachineCore> {
+/** How many of the operations are passed over. */
+function passedOver(options: Whole, core: MachineCore, noise: Noise, operations: readonly Operation[]): number {
+  core.reset();
+  const scene = new Scene(core, { ...options.layout, everyPoint: false }, noise, false);
+  let count = 0;
+  for (const operation of operations) {
+    if (scene.skips(operation)) count++;
+    scene.simulate(operation);
+  }
+  return count;
+}
+
+async function newCore({ layout, mix, bugs = [] }: Whole, profile: KernelProfile): Promise<MachineCore> {
   return MachineCore.create({ arena: { bytes: arenaBytes(layout) }, profile, bugs, seed: mix.seed, ramPages: RAM_PAGES, levels: 4 });
 }
 
 /** Made again, without carrying anything out; those that are passed over say so. */
-function operationsUpTo(options: FsxOptions, core: MachineCore, noise: Noise, count: number): Operation[] {
+function operationsUpTo(options: Whole, core: MachineCore, noise: Noise, count: number): Operation[] {
   core.reset();
   const scene = new Scene(core, { ...options.layout, everyPoint: false }, noise, false);
   const source = sourceOf(options, scene);

@@ -5,7 +5,7 @@
  * wrong is an FsxFailure.
  */
 import { Checker, findingText } from '../check/index.ts';
-import { daxZeroRange, openDaxFile } from '../dax/index.ts';
+import { daxDedupe, daxUnshare, daxZeroRange, openDaxFile } from '../dax/index.ts';
 import { Deadlock, HmmError, InvariantError, KernelCrash, Livelock } from '../errno.ts';
 import { FILE_PAGES_MAX, mountImage, type FileSystem, type Inode, type DeviceImage } from '../fs/index.ts';
 import type { MachineCore } from '../machine.ts';
@@ -27,6 +27,15 @@ interface OpenFile {
   readonly shadow: Shadow;
 }
 
+/** What is looked at after every operation, beside its own answer. */
+export interface Care {
+  readonly sizes: boolean;
+  /** every byte of the file, by read(2) */
+  readonly contents: boolean;
+}
+
+export const USUAL_CARE: Care = { sizes: true, contents: false };
+
 export class Scene {
   readonly core: MachineCore;
   readonly power: PowerWatch | null;
@@ -37,13 +46,15 @@ export class Scene {
   #files: readonly OpenFile[] = [];
   #processes: readonly FsxProcess[] = [];
   readonly #noise: Noise;
+  readonly #care: Care;
   readonly #seen: Seen;
   readonly #used = new Set<AccessorName>();
   /** operations so far */
   count = 0;
 
   /** On a machine that is fresh, or has just been reset. */
-  constructor(core: MachineCore, layout: Layout, noise: Noise, check: boolean) {
+  constructor(core: MachineCore, layout: Layout, noise: Noise, check: boolean, care: Care = USUAL_CARE) {
+    this.#care = care;
     this.core = core;
     this.#noise = noise;
     this.#layout = layout;
@@ -89,7 +100,8 @@ export class Scene {
     shadow.apply(operation, number);
     if (beside !== null) this.#readAgain(operation.file, beside);
     if (operation.closeOpen) this.#run('close', this.#closeOpen(operation.file));
-    if (inode.size !== shadow.size) throw new FsxFailure('size', `file${operation.file} has ${hex(inode.size)} bytes and ought to have ${hex(shadow.size)}`);
+    if (this.#care.sizes && inode.size !== shadow.size) throw new FsxFailure('size', `file${operation.file} has ${hex(inode.size)} bytes and ought to have ${hex(shadow.size)}`);
+    if (this.#care.contents) this.#run('read', this.#read(operation.file, 0, shadow.size));
     this.#check(operation);
   }
 
@@ -215,11 +227,17 @@ export class Scene {
       case 'truncate':
         return yield* calls.truncate(length);
       case 'fallocate':
+        if (operation.unshare && this.fs.reflink) return yield* daxUnshare(inode, offset, length, keepSize);
         return yield* calls.fallocate(keepSize ? 'keep' : 'alloc', offset, length);
       case 'zero_range':
         return yield* daxZeroRange(inode, offset, length, keepSize);
       case 'clone_range':
         return yield* (calls.clone as NonNullable<FileCalls['clone']>)(inode, offset, length, dest);
+      case 'dedupe_range':
+        if ((yield* daxDedupe(inode, inode, { from: offset, length, to: dest })) !== shadow.isSame(operation)) {
+          throw new FsxFailure('data', `the bytes at ${hex(offset)} and ${hex(dest)} of file${file} ought to be ${shadow.isSame(operation) ? 'the same' : 'different'}, and dedupe_range found otherwise`);
+        }
+        return;
       case 'copy_range': {
         // What the kernel does where the file system copies nothing by itself.
         const bytes = this.#seen.room(offset, length);

@@ -20,12 +20,13 @@ export class Noise {
   readonly #bytes: Uint8Array;
   readonly #span: number;
 
-  constructor(fileBytes: number) {
+  /** `fill`: the one byte that all operations store (-g); null: bytes that tell one operation from the next. */
+  constructor(fileBytes: number, fill: number | null = null) {
     this.#span = Math.max(NOISE_BYTES, alignUp(fileBytes, WORD));
     this.#bytes = new Uint8Array(this.#span + fileBytes);
     const random = new Random(0x6e6f697365n);
     // Never zero: a byte that was stored is told from one that never was.
-    for (let i = 0; i < this.#bytes.length; i++) this.#bytes[i] = 1 + random.below(255);
+    for (let i = 0; i < this.#bytes.length; i++) this.#bytes[i] = fill ?? 1 + random.below(255);
   }
 
   /** What operation `number` stores from `offset` on; not to be written to. */
@@ -79,7 +80,9 @@ export class Shadow {
       case 'copy_range':
         return this.#skipsCopy(operation);
       case 'dedupe_range':
-        return true; // the model has none; what it would share has the same bytes before and after
+        return !reflink || !inBlocks(offset, length, dest) || this.#skipsCopy(operation) || dest + length > size;
+      case 'exchange_range':
+        return true; // the model's kernels have none
       default:
         return false;
     }
@@ -87,6 +90,12 @@ export class Shadow {
 
   #skipsCopy({ offset, length, dest }: Operation): boolean {
     return length === 0 || offset + length > this.size || dest + length > this.fileBytes || Math.abs(dest - offset) < length;
+  }
+
+  /** Are the bytes at `dest` those at `offset`? */
+  isSame({ offset, length, dest }: Operation): boolean {
+    for (let i = 0; i < length; i++) if (this.bytes[offset + i] !== this.bytes[dest + i]) return false;
+    return true;
   }
 
   /** What operation `number` makes of it. */

@@ -18,7 +18,7 @@ describe('fsx: what is right stays right', () => {
 
   it('every kind of operation comes up', async () => {
     const { counts } = await runFsx(options({ layout: { fs: 'xfs', profile: 'v6.12' }, operations: 5000 }));
-    expect(Object.keys(counts)).toHaveLength(18);
+    expect(Object.keys(counts)).toHaveLength(19);
   });
 
   it('who accesses does not matter to the bytes', async () => {

@@ -42,7 +42,7 @@ describe('fsx log', () => {
     expect(read.ours).toBe(true);
     expect(read.operations.findIndex((one, i) => JSON.stringify(sorted(one)) !== JSON.stringify(sorted(operations[i])))).toBe(-1);
     expect(read.operations).toHaveLength(operations.length);
-    const known = /^(skip )?(read|write|mapread|mapwrite|truncate|fallocate|punch_hole|zero_range|collapse_range|insert_range|(clone|copy)_range 0x[0-9a-f]+|fsync)( 0x[0-9a-f]+){3}( keep_size)?( close_open)?$/;
+    const known = /^(skip )?(read|write|mapread|mapwrite|truncate|fallocate|punch_hole|zero_range|collapse_range|insert_range|(clone|dedupe|copy)_range 0x[0-9a-f]+|fsync)( 0x[0-9a-f]+){3}( keep_size)?( close_open)?( unshare)?$/;
     for (const line of text.split('\n')) expect(line === '' || line.startsWith('#') || known.test(line), line).toBe(true);
   });
 
