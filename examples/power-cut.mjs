@@ -20,7 +20,7 @@ function store(sync) {
 for (const sync of [false, true]) {
   const { pmem, file } = store(sync);
   const left = power.cut(pmem); // as little as may be left
-  console.log(`${sync ? 'MAP_SYNC' : 'no sync '}  after the flush: ${text(left.read('log', 0, 8))}, ${left.changesLost} changes of metadata lost`);
+  console.log(`${sync ? 'MAP_SYNC' : 'no sync '}  after the flush: ${text(left.read('log', 0, 8))}; changes of metadata lost: ${left.changesLost}`);
   file.fsync();
   console.log(`          after fsync:     ${text(power.cut(pmem).read('log', 0, 8))}`);
   machine.reset(); // the power fails, the machine comes up, the device is mounted

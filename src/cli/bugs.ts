@@ -6,7 +6,8 @@ import { BadInput } from './badInput.ts';
 
 const HELP = `
 A switch is turned on by \`daxmirror run --bug NAME\`, by \`createMachine({ bugs: ['NAME'] })\`, and those of a device by
-\`daxmirror mirror --bug NAME\`. Where Linux had the bug, the fix is named; the others are made on purpose, for the checks to catch.`;
+\`daxmirror mirror --bug NAME\`. Those of what survives a power cut are found by \`daxmirror fsx --power-cut N --bug NAME\`.
+Where Linux had the bug, the fix is named; the others are made on purpose, for the checks to catch.`;
 
 export function bugsCommand(): Command {
   return new Command('bugs')

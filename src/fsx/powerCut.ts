@@ -137,7 +137,7 @@ export class PowerWatch {
 
   #fail({ choice, linesLost, recordsLost }: PowerCut, where: string, what: string, at: { readonly name: string; readonly offset: number } | null): never {
     const lines = `cache lines ${choice.lines}: ${linesLost} lost`;
-    const records = `metadata ${choice.journal}: ${recordsLost} changes lost`;
+    const records = `metadata ${choice.journal}: ${recordsLost} ${recordsLost === 1 ? 'change' : 'changes'} lost`;
     throw new FsxFailure('power cut', `${what}\n  the power failed ${where} (${lines}; ${records})\n  missing: ${this.#missing(at, recordsLost)}`);
   }
 
