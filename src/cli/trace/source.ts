@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, createReadStream, fstatSync, openSync, readSync } from 'node:fs';
+import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { ByteSource } from '../../memtrace/index.ts';
@@ -48,7 +49,8 @@ export async function openTrace(file: string): Promise<TraceSource> {
   const head = new Uint8Array(MAGIC_BYTES);
   const plain = size !== null && packerOf(head.subarray(0, readSync(fd, head, 0, MAGIC_BYTES, 0))) === null;
   if (plain) return new FileSource(file, fd, size);
-  const stream = createReadStream(file, { fd, ...(size === null ? {} : { start: 0 }), highWaterMark: 2 ** 18 });
+  // A read of a FIFO that nobody writes to can be given up on a socket only.
+  const stream = stat.isFIFO() ? new Socket({ fd, readable: true, writable: false }) : createReadStream(file, { fd, ...(size === null ? {} : { start: 0 }), highWaterMark: 2 ** 18 });
   return openStream(file, file, stream, size, () => stream.bytesRead, () => stream.destroy());
 }
 
