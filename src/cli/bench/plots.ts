@@ -37,6 +37,22 @@ export function drawPlots(page: Page, uPlot: UPlot, plots: readonly Plot[]): voi
   const counted = (n: number): string => (n >= 1e6 ? `${n / 1e6} M` : n >= 1e4 ? `${n / 1e3} k` : String(n));
   const digits = (n: number): string => (n >= 1e4 ? `${Number((n / 1e3).toPrecision(3))} k` : String(Number(n.toPrecision(3))));
 
+  /** 1, 2 and 5 of each power of ten between the two, or 1 alone where those are many: uPlot's own marks of a logarithmic axis begin at its end, and may have no end. */
+  function marks(low: number, high: number): number[] {
+    const found: number[] = [];
+    const steps = high / low > 1e4 ? [1] : [1, 2, 5];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+      for (const step of steps) {
+        const mark = Number(`${step}e${power}`);
+        if (mark >= low && mark <= high) found.push(mark);
+      }
+    }
+    return found;
+  }
+
+  /** all of the marks have a label, not only powers of the base */
+  const kept = (_: unknown, splits: readonly number[]): readonly number[] => splits;
+
   function draw(plot: Plot): unknown {
     const target = page.document.getElementById(plot.id);
     if (target === null) return null;
@@ -44,22 +60,23 @@ export function drawPlots(page: Page, uPlot: UPlot, plots: readonly Plot[]): voi
     const words = plot.of === 'bytes' ? sized : counted;
     const axis = { stroke: color('--muted'), grid: { stroke: color('--rule'), width: 1 }, ticks: { stroke: color('--rule'), width: 1 }, font: '12px system-ui, sans-serif', labelFont: '12px system-ui, sans-serif' };
     const ys = plot.lines.flatMap((line) => line.ys.filter((y) => y !== null));
-    const [low, high] = [Math.min(...ys), Math.max(...ys)];
+    const room = Math.max(...ys) / Math.min(...ys) < 10 ? 3 : 1.5;
+    const [low, high] = [Math.min(...ys) / room, Math.max(...ys) * room];
     const options = {
       width: target.clientWidth,
       height: 260,
       legend: { live: true },
       cursor: { drag: { x: false, y: false } },
-      scales: { x: { time: false, distr: 3, log: plot.of === 'bytes' ? 2 : 10 }, y: { distr: 3, log: 10, range: [low / (high / low < 10 ? 3 : 1.5), high * (high / low < 10 ? 3 : 1.5)] } },
+      scales: { x: { time: false, distr: 3, log: plot.of === 'bytes' ? 2 : 10 }, y: { distr: 3, log: 10, range: [low, high] } },
       axes: [
-        { ...axis, label: plot.of, labelSize: 20, size: 34, splits: () => plot.xs, values: (_: unknown, splits: readonly number[]) => splits.map(words) },
-        { ...axis, label: plot.yLabel, labelSize: 20, size: 58, values: (_: unknown, splits: readonly (number | null)[]) => splits.map((y) => (y === null ? '' : digits(y))) },
+        { ...axis, label: plot.of, labelSize: 20, size: 34, splits: () => plot.xs, filter: kept, values: (_: unknown, splits: readonly number[]) => splits.map(words) },
+        { ...axis, label: plot.yLabel, labelSize: 20, size: 72, splits: () => marks(low, high), filter: kept, values: (_: unknown, splits: readonly (number | null)[]) => splits.map((y) => (y === null ? '' : digits(y))) },
       ],
       series: [
-        { label: plot.of, value: (_: unknown, x: number | null) => (x === null ? '–' : words(x)) },
+        { label: plot.of, value: (_: unknown, x: number | null) => (x === null ? '' : words(x)) },
         ...plot.lines.map((line) => ({
           label: line.name, stroke: color(`--c${line.color}`), width: line.name === 'walker' ? 2.5 : 1.5, spanGaps: true, points: { show: true, size: 6, fill: color(`--c${line.color}`) },
-          ...(line.isNull ? { dash: [4, 4] } : {}), value: (_: unknown, y: number | null) => (y === null ? '–' : `${digits(y)} ns`),
+          ...(line.isNull ? { dash: [4, 4] } : {}), value: (_: unknown, y: number | null) => (y === null ? '' : `${digits(y)} ns`),
         })),
       ],
     };
