@@ -16,6 +16,7 @@ describe('small models: every schedule, with reduction and without', () => {
     ['fork-write', { schedules: 84, pruned: 11 }, 171],
     ['munmap-read', { schedules: 244, pruned: 18 }, 544],
     ['interval-remove', { schedules: 758, pruned: 14 }, 7692],
+    ['fsync-write', { schedules: 72, pruned: 14 }, 761],
   ] as const)('%s comes to the same ends', async (name, reduced, all) => {
     const model = MODELS.find((one) => one.name === name)!;
     const [some, brute] = [await Session.create(model, null), await Session.create(model, null)];
