@@ -141,7 +141,7 @@ export class Told {
     const was = entryText(entryAt(before, start % PMD_PAGES), devmapBit);
     const is = entryText(entryAt(after, start % PMD_PAGES), devmapBit);
     const early = this.#over.some((range) => start >= range.start && start < range.end);
-    const how = early ? 'after the end of the invalidation that told of it, or before another began' : 'and nobody was told';
+    const how = early ? 'and the only invalidation of it had ended by then' : 'and nobody was told';
     this.#report({ rule: 'told-before-taken', mm: mm.id, start, end, what: `${mm.name}: ${was} became ${is}, ${how}`, missing: MISSING, cpu: is });
   }
 }

@@ -354,7 +354,7 @@ export class Scene {
 
   #check(operation: Operation): void {
     if (this.checker === null) return;
-    const [finding] = this.checker.step(operationText(operation));
+    const [finding] = this.checker.step(operationText(operation), `operation ${this.count}, from 1, of the seed or the log`);
     if (finding !== undefined) throw new FsxFailure('rule', findingText(finding));
   }
 }

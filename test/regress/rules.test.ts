@@ -2,8 +2,9 @@
  * Each rule of check/ has a switch that breaks it: off nothing is found, on it is, and the finding names the rule, the operation, the
  * entries and what plays it again.
  */
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { Checker, findingText, type Finding, type Rule } from '../../dist/check/index.js';
+import { Checker, RULES, findingText, type Finding, type Rule } from '../../dist/check/index.js';
 import { Kvm } from '../../dist/kvm/index.js';
 import { munmap } from '../../dist/mm/index.js';
 import type { BugSwitch } from '../../dist/profile/index.js';
@@ -98,4 +99,9 @@ test('a rule says how often it looked', async () => {
     expect(looked[rule], rule).toBeGreaterThan(0);
   }
   expect(told.get('UNMAP')).toEqual({ times: 1, pages: 16, mapped: 4, lost: 4 });
+});
+
+test('README has each rule as it is', () => {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+  for (const [rule, what] of Object.entries(RULES)) expect(readme).toContain(`| \`${rule}\` | ${what} |`);
 });
