@@ -67,6 +67,13 @@ export class Checker {
   readonly #report = (sighting: Sighting): void => {
     this.#seen.push({ ...sighting, task: this.#machine.platform.sched.current.name });
   };
+  /** what a mirror has wrong is told once, and not after every step in which it still is */
+  readonly #stale = new Set<string>();
+  readonly #reportOnce = (sighting: Sighting): void => {
+    if (this.#stale.has(sighting.what)) return;
+    this.#stale.add(sighting.what);
+    this.#report(sighting);
+  };
   /** of this step, and of all: what stays stays */
   #breaches: Breach[] = [];
   readonly #allBreaches: Breach[] = [];
@@ -275,7 +282,7 @@ export class Checker {
 
   #checkMirror(mirror: WatchedMirror): void {
     const { mm, name, table } = mirror;
-    this.looked['mirror-coherent'] += checkMirror(mirror, this.#spaces.get(mm.id) ?? null, this.#report);
+    this.looked['mirror-coherent'] += checkMirror(mirror, this.#spaces.get(mm.id) ?? null, this.#reportOnce);
     if (!this.#anyMayBeWrong) return;
     const systems = this.#allSystems;
     forEachChunk(table, (base, chunk) => this.#frames.check(systems, mm, name, base, chunk, (page) => mirror.vpnOf(page)));
@@ -320,8 +327,11 @@ export class Checker {
     for (const { cpu = null, device = null, details = [], ...sighting } of seen) {
       const { rule, mm, start, end } = sighting;
       if (without.includes(rule) || this.findings.length >= findingsMax) continue;
-      const isBreach = (one: Breach): boolean => one.rule === rule && (start === end || (one.mm === mm && one.start < end && start < one.end));
-      const field = (breaches.find(isBreach) ?? (rule === 'pagemap-alive' ? this.#allBreaches.find(isBreach) : undefined))?.field ?? null;
+      // What was not told stays wrong in a mirror until it is told again, by the same breach.
+      const stays = rule === 'pagemap-alive' || rule === 'mirror-coherent';
+      const broken = rule === 'mirror-coherent' ? 'told-before-taken' : rule;
+      const isBreach = (one: Breach): boolean => (one.rule === rule || one.rule === broken) && (start === end || (one.mm === mm && one.start < end && start < one.end));
+      const field = (stays ? this.#allBreaches : breaches).find(isBreach)?.field ?? null;
       this.findings.push({ ...sighting, operation, cpu, device, details, replay, knownBy: field });
     }
   }
