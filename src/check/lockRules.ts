@@ -47,9 +47,11 @@ export class LockRules implements LockWatch {
   }
 
   gives(name: string): void {
-    const held = this.#held.get(this.#sched.current.id);
+    const { id } = this.#sched.current;
+    const held = this.#held.get(id);
     const at = held?.lastIndexOf(name) ?? -1;
     if (held !== undefined && at >= 0) held.splice(at, 1);
+    if (held?.length === 0 && id !== 0) this.#held.delete(id); // tasks come and go
   }
 
   maySleep(what: string): void {
@@ -75,6 +77,7 @@ export class LockRules implements LockWatch {
     const edge: Edge = { to, task: this.#sched.current.name, held: [...held], taken: after };
     const back = this.#path(to, from);
     orders.set(to, edge);
+    if (orders.size > EDGES_MAX) orders.delete(orders.keys().next().value as string);
     if (from === to) this.#found(before, after, edge, []);
     else if (back !== null) this.#found(from, to, edge, back);
   }
@@ -113,3 +116,5 @@ export class LockRules implements LockWatch {
 
 /** names remembered, so that a long run of short-lived processes does not fill memory */
 const CLASSES_MAX = 4096;
+/** as many orders from one lock: a parent has one to each of its children */
+const EDGES_MAX = 1024;
