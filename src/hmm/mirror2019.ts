@@ -161,16 +161,18 @@ export class Hmm2019 {
 
   /** hmm_release(). */
   *#release(): Sleepable<void> {
-    const { sched } = this.mm.platform;
+    const { sched, bugs } = this.mm.platform;
+    const window = bugs.has('release-window');
     this.dead = true;
     for (const tracked of this.ranges) tracked.valid = false;
     for (;;) {
       if (!this.mirrorsSem.tryWrite(sched)) yield* this.mirrorsSem.write(sched);
       const mirror = this.mirrors[0];
-      this.mirrors = this.mirrors.slice(1);
+      if (window) this.mirrors = this.mirrors.slice(1);
       this.mirrorsSem.writeUnlock(sched);
       if (mirror === undefined) return;
       if (mirror.ops.release !== undefined) yield* mirror.ops.release();
+      if (!window) this.mirrors = this.mirrors.filter((other) => other !== mirror);
     }
   }
 

@@ -65,6 +65,7 @@ const SEED = {
   'count-stops-at-hole': { what: 'the count leaves out a hole at the end that has no page table' },
   // notifiers (hmm_invalidate_range_start, _end)
   'valid-aba': { what: 'range->valid becomes true again after an invalidation that the driver never saw' },
+  'release-window': { what: 'when a process exits a mirror is taken off the list before it is told: an invalidation in between does not reach it' },
   'valid-per-mm': { what: 'a range stays invalid until no invalidation of the whole space is in flight' },
   'overlap-inclusive': { what: 'an update that ends where a range starts invalidates it' },
   'mirror-eagain-lost': {

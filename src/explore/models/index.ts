@@ -11,6 +11,7 @@ import { oomRegister } from './oomRegister.ts';
 import { pinTruncate } from './pinTruncate.ts';
 import { punchWrite } from './punchWrite.ts';
 import { reflinkWrite } from './reflinkWrite.ts';
+import { releaseWindow } from './releaseWindow.ts';
 import { truncateFault } from './truncateFault.ts';
 import { twoDevices } from './twoDevices.ts';
 import { unbindFault } from './unbindFault.ts';
@@ -18,5 +19,5 @@ import { validAba } from './validAba.ts';
 
 export const MODELS: readonly Model[] = [
   truncateFault, punchWrite, munmapRead, reflinkWrite, fsyncWrite, pinTruncate, unbindFault, forkWrite, migrateTouch, twoDevices, exitAll, oomRegister, intervalRemove,
-  validAba, leakUnbind,
+  validAba, releaseWindow, leakUnbind,
 ];
