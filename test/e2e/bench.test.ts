@@ -22,29 +22,32 @@ describe('bench --quick --json', () => {
 
   it('names its schema and says what it ran on', () => {
     expect(report).toMatchObject({ schema: 'daxmirror-bench', version: 2, quick: true, isWhole: true });
-    expect(report.tables.map(({ name }) => name)).toEqual(['walk', 'fill', 'translate']);
+    expect(report.tables.map(({ name }) => name)).toEqual(expect.arrayContaining(['walk', 'fill', 'translate']));
     expect(report.host).toMatchObject({ node: process.versions.node, cpus: expect.any(Number) });
     expect(report.clocks.length).toBeGreaterThan(0);
   });
 
-  it('has each page size in each table', () => {
-    for (const table of report.tables) expect(new Set(table.rows.map(({ pageSize }) => pageSize)), table.name).toEqual(new Set(['4K', '2M', '1G']));
+  it('has each page size in the tables of walks and translations', () => {
+    for (const table of report.tables.filter(({ name }) => ['walk', 'fill', 'translate'].includes(name))) expect(new Set(table.rows.map(({ pageSize }) => pageSize)), table.name).toEqual(new Set(['4K', '2M', '1G']));
   });
 
-  it('has a null row for each workload, and its walker in all three builds', () => {
+  it('has a null row for each workload, and of walks the walker in all three builds', () => {
     for (const workload of new Set(rows.map((row) => row.workload))) {
       const own = rows.filter((row) => row.workload === workload);
       expect(own.filter((row) => row.isNull), workload).toHaveLength(1);
+      if (own[0]?.table !== 'walk') continue;
       expect(own.map(({ contender }) => contender), workload).toEqual(expect.arrayContaining(['walker', 'walker simd', 'walker scalar', 'null']));
-      expect(own[0]?.contender).toBe('walker');
+      expect(own[0].contender).toBe('walker');
     }
   });
 
-  it('gives numbers with a spread to what was measured, a reason to all else, and a model to all', () => {
+  it('gives numbers with a spread to what was measured, a reason to all else, and a model to walks', () => {
     for (const row of rows) {
       const name = `${row.workload}: ${row.contender}`;
-      expect(row.model?.leaves, name).toBeGreaterThan(0);
-      expect(row.model?.entries, name).toBeGreaterThan(0);
+      if (row.table === 'walk' || row.table === 'fill') {
+        expect(row.model?.leaves, name).toBeGreaterThan(0);
+        expect(row.model?.entries, name).toBeGreaterThan(0);
+      }
       if (row.status !== 'measured') {
         expect(row.reason, name).toMatch(/./);
         expect(row.ns, name).toBeNull();

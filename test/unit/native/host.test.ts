@@ -1,4 +1,5 @@
 /** flush, adviseHuge, cpuTime and the running kernel as a peer. */
+import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import { PAGE, addon, sharedMemory, withAddon } from './addon.ts';
 
@@ -85,3 +86,31 @@ describe('memset', () => {
     expect(() => addon().memset(bytes, bytes.length, 1, 0)).toThrow(RangeError);
   });
 });
+
+describe('areas of the running kernel', () => {
+  it('are split and merged, made and removed', () => {
+    const native = addon();
+    const handle = native.hostAreas(10);
+    const before = maps();
+    native.hostSplitMerge(handle, 3);
+    native.hostMmapMunmap(3);
+    expect(maps()).toBe(before);
+    native.hostPagemapFree(handle);
+    expect(() => native.hostSplitMerge(handle, 1)).toThrow(/EBADF/);
+  });
+
+  it('are as many as were asked for, and no more than the kernel has room for', () => {
+    const native = addon();
+    const before = maps();
+    const handle = native.hostAreas(100);
+    expect(maps() - before).toBeGreaterThanOrEqual(100);
+    native.hostPagemapFree(handle);
+    expect(() => native.hostAreas(1)).toThrow(/hostAreas: count 1 is not from 2 to 2\^20 \(EINVAL\)/);
+    expect(() => native.hostSplitMerge(native.hostPagemap({ bytes: 2 * MIB, thp: false }).handle, 1)).toThrow(/has no areas/);
+  });
+});
+
+/** Areas of this process. */
+function maps(): number {
+  return readFileSync('/proc/self/maps', 'utf8').split('\n').length;
+}
