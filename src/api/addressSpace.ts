@@ -8,7 +8,7 @@ import {
 import { framePfn, isDirty, isLeafEntry, isPresent, isWritable } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { LEVEL_SIZES, addrOf, alignDown, pagesOfLevel, type PageSize } from '../units.ts';
-import { checkAddress, checkBoolean, checkBytes, checkData, checkOneOf, checkPage, checkPages, describe } from './checks.ts';
+import { checkAddress, checkBoolean, checkBytes, checkData, checkOneOf, checkPage, checkPages, checkVpns, describe } from './checks.ts';
 import type { Driver } from './driver.ts';
 import { Pins, type PinOptions } from './pins.ts';
 import { charge, type TranslateCosts } from './translateCosts.ts';
@@ -282,6 +282,13 @@ export class AddressSpace implements Disposable {
       if (!driver.live || !mm.alive) this.#space('translate'); // throws
       return vpn >= 0 && vpn < endVpn ? translate(root, levels, vpn, wanted) : -STOP_HOLE;
     };
+  }
+
+  /** A translator's answer for each of many pages, in one call. Throws ENOMEM when the arena has no room for 32 KiB. */
+  translatePages(vpns: Float64Array, access: 'r' | 'w' = 'r'): Float64Array {
+    const wanted = checkOneOf('translatePages', 'access', access, ['r', 'w']) === 'w' ? ACCESS_WRITE : ACCESS_READ;
+    const { pageTable } = this.#space('translatePages');
+    return pageTable.translatePages(checkVpns('translatePages', vpns, pageTable.endVpn, this.name), wanted);
   }
 
   /** The leaves that map `[start, end)`, lowest first; the space must not change between steps. */

@@ -46,6 +46,16 @@ export function checkData(op: string, name: string, value: unknown): Uint8Array 
   return value;
 }
 
+/** Page numbers that a table of pages below `end` can have. */
+export function checkVpns(op: string, vpns: unknown, end: Vpn, table: string): Float64Array {
+  if (!(vpns instanceof Float64Array)) throw new TypeError(`${op}: vpns must be a Float64Array, not ${describe(vpns)}`);
+  for (let i = 0; i < vpns.length; i++) {
+    const vpn = vpns[i] as number;
+    if (!(vpn >= 0 && vpn < end)) throw new RangeError(`${op}: ${vpn} is no page of ${table}`);
+  }
+  return vpns;
+}
+
 /** One of a few words. */
 export function checkOneOf<T extends string>(op: string, name: string, value: unknown, allowed: readonly T[]): T {
   if (typeof value !== 'string' || !(allowed as readonly string[]).includes(value)) {

@@ -6,7 +6,7 @@ import type { NotifierEvent } from '../events/events.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { LEVEL_SIZES, addrOf, type PageSize, type Vpn } from '../units.ts';
 import type { AddressSpace, Translator } from './addressSpace.ts';
-import { checkAddress, checkBoolean, checkBytes, checkData, checkOneOf, checkPage, checkPages } from './checks.ts';
+import { checkAddress, checkBoolean, checkBytes, checkData, checkOneOf, checkPage, checkPages, checkVpns } from './checks.ts';
 import type { DeviceMemory } from './deviceMemory.ts';
 import type { Driver } from './driver.ts';
 import { MirrorRange, type RangeOptions } from './range.ts';
@@ -124,6 +124,13 @@ export class Mirror implements Disposable {
       if (!driver.live || device.closed) this.#open('translate'); // throws
       return vpn >= 0 && vpn < endVpn ? translate(root, levels, vpn, wanted) : -STOP_HOLE;
     };
+  }
+
+  /** A translator's answer for each of many pages, in one call. Throws ENOMEM when the arena has no room for 32 KiB. */
+  translatePages(vpns: Float64Array, access: 'r' | 'w'): Float64Array {
+    const wanted = checkOneOf('translatePages', 'access', access, ['r', 'w']) === 'w' ? ACCESS_WRITE : ACCESS_READ;
+    const { table } = this.#open('translatePages');
+    return table.translatePages(checkVpns('translatePages', vpns, table.endVpn, this.name), wanted);
   }
 
   /** Could the device access the page now, without a fault? */

@@ -9,7 +9,7 @@ import { STOP_HOLE } from '../abi.ts';
 import { HmmError, checkOptions } from '../errno.ts';
 import { BATCH_MAX, WINDOW_WORDS, type TableReader, type WorkerPlace } from '../share/index.ts';
 import { addrOf, type Pfn, type Vpn } from '../units.ts';
-import { checkAddress, checkBoolean, checkBytes, checkPage, checkPages, describe } from './checks.ts';
+import { checkAddress, checkBoolean, checkBytes, checkPage, checkPages, checkVpns } from './checks.ts';
 
 /** A state of the address space, for `stale`. */
 export type ReadState = number;
@@ -56,13 +56,8 @@ export class SharedTable {
 
   /** translatePage() of up to 65,536 pages in one call. */
   translatePages(vpns: Float64Array, access: 'r' | 'w' = 'r'): Float64Array {
-    if (!(vpns instanceof Float64Array)) throw new TypeError(`translatePages: vpns must be a Float64Array, not ${describe(vpns)}`);
+    checkVpns('translatePages', vpns, this.#endVpn, this.name);
     if (vpns.length > BATCH_MAX) throw new RangeError(`translatePages: ${vpns.length} pages are more than ${BATCH_MAX}`);
-    const end = this.#endVpn;
-    for (let i = 0; i < vpns.length; i++) {
-      const vpn = vpns[i] as number;
-      if (!(vpn >= 0 && vpn < end)) throw new RangeError(`translatePages: ${vpn} is no page of ${this.name}`);
-    }
     this.#place.check('translate');
     return this.#reader.translateBatch(vpns, access === 'w');
   }

@@ -5,8 +5,8 @@
  * once: fault paths create no objects. Addresses are page numbers, ranges `[vpn, vpn + npages)`.
  */
 import {
-  HDR_TABLES_CHANGED, REQ_AND, REQ_IN, REQ_LEVEL, REQ_LEVELS, REQ_MODE, REQ_NPAGES,
-  REQ_OR, REQ_OR_IF_DIRTY, REQ_PFN, REQ_PFN_SHIFT, REQ_ROOT, REQ_VALID_WORD, REQ_VPN, REQ_WRITE_WORD, REQ_NONE_WORD, SHARE_ID, SHARE_SEQUENCE,
+  HDR_TABLES_CHANGED, REQ_ACCESS, REQ_AND, REQ_CAPACITY, REQ_IN, REQ_LEVEL, REQ_LEVELS, REQ_MODE, REQ_NPAGES,
+  REQ_OR, REQ_OR_IF_DIRTY, REQ_OUT, REQ_PFN, REQ_PFN_SHIFT, REQ_ROOT, REQ_VALID_WORD, REQ_VPN, REQ_WRITE_WORD, REQ_NONE_WORD, SHARE_ID, SHARE_SEQUENCE,
   STOP_CHANGED, STOP_DONE_ALL, STOP_LEAVES, STOP_LEVEL, STOP_NO_MEMORY, STOP_PARTIAL, STOP_REASON, STOP_VPN, WALK_FREE_TABLES,
 } from '../abi.ts';
 import type { Arena } from '../arena/index.ts';
@@ -19,6 +19,8 @@ export type PartialLeaf = (vpn: Vpn, level: number) => void;
 
 /** Counts of pages are u32 in a request: longer ranges go in calls that end where no leaf is cut. */
 const CALL_PAGES = 2 ** 31;
+/** pages that are translated at a time: 32 KiB, which stay near */
+const BATCH_PAGES = 4096;
 
 function callEnd(vpn: Vpn, end: Vpn): Vpn {
   return Math.min(end, alignDown(vpn, CALL_PAGES) + CALL_PAGES);
@@ -101,6 +103,27 @@ export class PageTable {
   /** The frame of the 4 KiB page `vpn`, or -STOP_* where a walk with `access` (ACCESS_*) ends. */
   translate(vpn: Vpn, access: number): number {
     return this.arena.walker.translate(this.root, this.levels, vpn, access);
+  }
+
+  /** `translate` for many pages in one walk of theirs: an answer each. Throws ENOMEM when the arena has no room for them. */
+  translatePages(vpns: Float64Array, access: number): Float64Array {
+    const frames = new Float64Array(vpns.length);
+    const { u32, f64, walker } = this.arena;
+    const window = this.arena.window(Math.min(vpns.length, BATCH_PAGES));
+    const at = window.offset / 8;
+    for (let done = 0; done < vpns.length; done += BATCH_PAGES) {
+      const piece = vpns.subarray(done, done + BATCH_PAGES);
+      const r = this.#begin(0, 0, 0);
+      u32[(r + REQ_ACCESS) >>> 2] = access;
+      u32[(r + REQ_CAPACITY) >>> 2] = piece.length;
+      u32[(r + REQ_IN) >>> 2] = window.offset;
+      u32[(r + REQ_OUT) >>> 2] = window.offset;
+      f64.set(piece, at);
+      walker.translateBatch(r);
+      frames.set(f64.subarray(at, at + piece.length), done);
+    }
+    window.free();
+    return frames;
   }
 
   /** Maps contiguous frames by leaves of one level. Returns pages mapped; fewer than asked only with the reason in `stopReason`. */

@@ -37,6 +37,22 @@ test('a mirror: what its own table has, until it is closed or the machine reset'
   expect(() => otherFrameOf(vpn)).toThrow(expect.objectContaining({ code: 'ENXIO' }) as Error);
 });
 
+test('translatePages: a translator\'s answers to many pages at once, more than fit a piece; what is no page is named', async () => {
+  const machine = await createMachine({ arena: 64 * MiB, native: 'off' });
+  const mm = machine.mm({ name: 'app' });
+  const { start } = mm.mmap(null, { length: 8 * MiB, smallPages: true });
+  for (let at = 0; at < 8 * MiB; at += 12 * 1024) mm.store(start + BigInt(at), new Uint8Array(1));
+  const first = Number(start / 4096n);
+  const vpns = Float64Array.from({ length: 9001 }, (_, i) => first + ((i * 7919) % 2048));
+  expect([...mm.translatePages(vpns, 'w')]).toEqual([...vpns].map(mm.translator('w')));
+  const gpu = createMirror(mm, { name: 'gpu0' });
+  gpu.read(start, MiB);
+  expect([...gpu.translatePages(vpns, 'r')]).toEqual([...vpns].map(gpu.translator('r')));
+  expect(mm.translatePages(new Float64Array(0))).toHaveLength(0);
+  expect(() => mm.translatePages(Float64Array.of(first, 2 ** 35))).toThrow('translatePages: 34359738368 is no page of app');
+  expect(() => mm.translatePages([first] as unknown as Float64Array)).toThrow('translatePages: vpns must be a Float64Array, not an object');
+});
+
 test('addresses of five levels are exact to the byte', async () => {
   const machine = await createMachine({ arena: 32 * MiB, native: 'off', la57: true });
   const mm = machine.mm();
