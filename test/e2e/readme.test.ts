@@ -1,5 +1,5 @@
 /** README says what is so: its example is the one that runs, its outputs are what is printed, its names are the program's. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -41,6 +41,26 @@ describe('README', () => {
     expect(block('examples/mirror.mjs')).toBe(text);
     expect(text.split('\n').filter((line) => line.trim() !== '').length).toBeLessThanOrEqual(25);
     expect(block('output of examples/mirror.mjs')).toBe(output);
+  });
+
+  it('answers how DAX and HMM are regression tested with commands that hold, and find the bug that is put in', () => {
+    const section = /\n## How do I regression test DAX \+ HMM\?\n(.*?)\n## /s.exec(readme)?.[1] ?? '';
+    const [races = '', files = '', broken = ''] = [...section.matchAll(/```sh\n(.*?)```/gs)].map(([, code = '']) => code);
+    const commands = (code: string): string[][] => [...code.matchAll(/^npx daxmirror (.*?)\s*(?:#.*)?$/gm)].map(([, line = '']) => line.split(' '));
+    // The models are explored by tests of their own.
+    const quick = [...commands(races).filter(([name]) => name !== 'explore'), ...commands(files)];
+    expect(quick).toHaveLength(4);
+    for (const args of quick) expect(daxmirror(args).code, args.join(' ')).toBe(0);
+    expect(commands(broken)).toHaveLength(6);
+    for (const args of commands(broken)) expect(daxmirror(args).code, args.join(' ')).toBe(1);
+  });
+
+  it('has a test as an example that passes, and fails where nobody is told of a punch', () => {
+    const run = (env: Record<string, string>): string => spawnSync(process.execPath, ['--test', path.join('examples', 'regress.test.mjs')], { encoding: 'utf8', cwd: ROOT, env: { ...process.env, ...env } }).stdout;
+    expect(run({})).toMatch(/pass 4\n.*fail 0/);
+    const broken = run({ BUG: 'punch-untold' });
+    expect(broken).toMatch(/fail 4/);
+    expect(broken).toContain('told-before-taken: punch');
   });
 
   it('shows the two halves of the example with a Worker, and what it prints', () => {
