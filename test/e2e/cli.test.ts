@@ -170,6 +170,21 @@ describe('bug switches', () => {
     for (const { name, what, subject } of listed) for (const word of [name, what, subject ?? '']) expect(stdout).toContain(word);
   });
 
+  it('bugs NAME says how it is seen, and what it says works', () => {
+    const { stdout } = daxmirror(['bugs', 'swapout-untold']);
+    expect(stdout).toMatch(/caught by told-before-taken\n.*--file > swapout-untold.scn\n.*daxmirror run swapout-untold.scn --api 2019 --bug swapout-untold\n/);
+    for (const [name, end] of [['swapout-untold', 'scn'], ['write-cached', 'ops']] as const) {
+      const file = path.join(folder, `${name}.${end}`);
+      writeFileSync(file, daxmirror(['bugs', name, '--file']).stdout);
+      const [{ rule, command }] = JSON.parse(daxmirror(['bugs', name, '--json']).stdout) as [{ rule: string; command: string }];
+      const shown = daxmirror(command.split(' ').slice(1), { cwd: folder });
+      expect(shown.code, shown.stderr).toBe(1);
+      expect(shown.stdout).toContain(rule);
+    }
+    expect(daxmirror(['bugs', 'valid-aba', '--file']).stderr).toMatch(/valid-aba is shown without a file: daxmirror explore valid-aba --bug valid-aba/);
+    expect(daxmirror(['bugs', 'valid-abba']).stderr).toMatch(/no bug switch 'valid-abba' \(did you mean valid-aba\?\)/);
+  });
+
   it('run --bug names the operation that broke the rule', () => {
     const scenario = path.join(folder, 'unmap.scn');
     writeFileSync(scenario, '# areas\nmap a 64K anon\ntouch a w\nmap b 64K anon\ntouch b w\nunmap a 64K\nunmap b 64K\n');

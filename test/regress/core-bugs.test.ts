@@ -256,8 +256,10 @@ describe('files', () => {
     const a = rig.map(file, { npages: 2 ** 18, shared: false, at: 2 ** 20 });
     rig.touch(a, 'r');
     expect(rig.entry(a).level).toBe(2);
+    const checker = new Checker(rig.core);
     if (on) expect(() => rig.touch(a, 'w')).toThrow(Livelock);
     else expect(rig.touch(a, 'w', 9)).toBe(9);
+    expect(rules(checker.step('a store'))).toEqual(on ? ['bounded-retries a store'] : []);
   });
 
   test.each(switched('flush-first-page'))('bug %s: all that a 2M entry says is dirty is flushed', async (bug, on) => {

@@ -1,0 +1,187 @@
+/**
+ * How each bug switch is seen: the least that shows it, and the rule that it breaks there. Data only: `daxmirror bugs NAME` prints it, and
+ * the regress suite plays it, off and on. The last line is the culprit.
+ */
+import type { BugSwitch } from './bugs.ts';
+
+/** A scenario: `daxmirror run --bug NAME`. */
+export interface ShownByRun {
+  readonly by: 'run';
+  /** a rule of check/ */
+  readonly rule: string;
+  readonly lines: readonly string[];
+  readonly api?: 'modern' | '2019';
+  readonly profile?: 'v5.2' | 'v6.1' | 'v6.12' | 'lab';
+  /** switches of the era without which it does not come to this */
+  readonly era?: readonly BugSwitch[];
+  /** the breach shows only when all is over: nothing told that it had ended, or that it would be given back */
+  readonly atEnd?: true;
+}
+
+/** A race: `daxmirror explore MODEL --bug NAME`. */
+export interface ShownByExplore {
+  readonly by: 'explore';
+  readonly rule: string;
+  readonly model: string;
+}
+
+/** What a device does wrong to a file: `daxmirror mirror --bug NAME`, in the step of that name. */
+export interface ShownByMirror {
+  readonly by: 'mirror';
+  readonly rule: 'bytes';
+}
+
+/** A power cut: `daxmirror fsx --replay-ops FILE --bug NAME`. `head`: the layout. */
+export interface ShownByFsx {
+  readonly by: 'fsx';
+  readonly rule: 'power cut';
+  readonly head: string;
+  readonly lines: readonly string[];
+}
+
+/** What no scenario can do: a regress test has the machine do it. `answer`: a wrong one, by which no mirror keeps anything. */
+export interface ShownByTest {
+  readonly by: 'test';
+  readonly rule: string;
+  /** in test/regress */
+  readonly file: string;
+}
+
+export type BugShow = ShownByRun | ShownByExplore | ShownByMirror | ShownByFsx | ShownByTest;
+
+const DAX = ['fs ext4', 'open f ext4:f', 'pwrite f 0 64K 1', 'map a 64K f'];
+const DAX_2M = ['fs ext4', 'open f ext4:f', 'pwrite f 0 4M 1', 'map a 4M f', 'touch a w', 'touch a+2M r'];
+const XFS = ['fs xfs', 'open f xfs:f', 'pwrite f 0 64K 1'];
+const ANON = ['map a 64K anon', 'advise a 64K nohugepage', 'touch a w n=8'];
+const FILLED = ['device gpu', 'fill gpu a 16K w'];
+
+function run(rule: string, lines: readonly string[], more: Partial<ShownByRun> = {}): ShownByRun {
+  return { by: 'run', rule, lines, ...more };
+}
+
+const told = (...lines: readonly string[]): ShownByRun => run('told-before-taken', lines);
+const stale = (...lines: readonly string[]): ShownByRun => run('mirror-coherent', lines);
+const race = (model: string, rule: string): ShownByExplore => ({ by: 'explore', model, rule });
+const byHand = (file: string, rule: string): ShownByTest => ({ by: 'test', rule, file });
+const answer = (file: string): ShownByTest => byHand(file, 'answer');
+const cut = (head: string, ...lines: readonly string[]): ShownByFsx => ({ by: 'fsx', rule: 'power cut', head, lines });
+
+export const BUG_SHOWS: Readonly<Record<BugSwitch, BugShow>> = {
+  // the API of 2019
+  'leak-pgmap-on-special': run('pagemap-references', ['fs ext4', 'open f ext4:f', 'truncate f 8K', 'pwrite f 0 4K 1', 'map a 8K f', 'touch a w', 'touch a+4K r', 'snap a 8K'], { api: '2019', era: ['zero-page-special'], atEnd: true }),
+  'zero-page-special': answer('seed-pgmap'),
+  'protnone-valid': answer('seed-answers'),
+  'dying-pagemap-retries': run('bounded-retries', ['open d dev:dax4k', 'map a 2M d', 'touch a w', 'dying dax4k', 'fault a 4K w'], { api: '2019' }),
+  'swap-never-faulted': answer('seed-absent'),
+  'migrating-pmd-untouched': answer('seed-absent'),
+  'hugetlb-empty-valid': answer('seed-hugetlb'),
+  'page-shift-mixed': answer('seed-hugetlb'),
+  'chunk-faulting': answer('seed-fault'),
+  'block-may-drop-lock': answer('seed-fault'),
+  'fault-ignores-vm-write': run('bounded-retries', ['map a 12K anon', 'touch a r', 'protect a 12K r', 'fault a 8K w'], { api: '2019' }),
+  'fault-under-pud-lock': run('atomic-sleep', ['open d dev:dax1g', 'map a 1G d prot=r', 'touch a r', 'fault a 4K w'], { api: '2019', era: ['fault-ignores-vm-write'] }),
+  'gap-fault-without-vma': answer('seed-fault'),
+  'snapshot-ignores-walk': answer('seed-answers'),
+  'fault-wipes-marker': answer('seed-answers'),
+  'count-stops-at-hole': answer('seed-answers'),
+  'valid-aba': race('valid-aba', 'blocks-owned'),
+  'release-window': race('release-window', 'mirror-coherent'),
+  'valid-per-mm': answer('seed-valid'),
+  'overlap-inclusive': answer('seed-valid'),
+  'mirror-eagain-lost': race('oom-register', 'mirror-coherent'),
+  'nonblock-count-leak': race('oom-register', 'balanced'),
+  // the device
+  'skip-notifier': stale(...DAX, 'touch a w n=4', ...FILLED, 'unmap a 64K'),
+  'stale-pfn': race('truncate-fault', 'blocks-owned'),
+  'wrong-frame': stale(...DAX, 'touch a w n=4', ...FILLED),
+  'lost-device-write': { by: 'mirror', rule: 'bytes' },
+  // drivers
+  'retry-outside-lock': race('truncate-fault', 'blocks-owned'),
+  'set-seq-forgotten': race('truncate-fault', 'blocks-owned'),
+  'protection-ignored': stale(...DAX, 'touch a w n=4', ...FILLED, 'protect a 64K r'),
+  'drops-first-page': stale(...ANON, ...FILLED, 'unmap a 64K'),
+  'write-assumed': stale('fs ext4', 'open f ext4:f', 'pwrite f 0 64K 1', 'map a 64K f prot=r', 'device gpu', 'fill gpu a 16K'),
+  'nonblock-skipped': race('oom-register', 'mirror-coherent'),
+  'removed-in-callback': run('balanced', [...ANON, ...FILLED, 'unmap a 64K'], { atEnd: true }),
+  'kvm-retry-skipped': byHand('core-bugs', 'mirror-coherent'),
+  'worker-skips-retry': answer('worker-skips-retry'),
+  // operations that tell nobody
+  'munmap-untold': told(...DAX_2M, 'unmap a 4M'),
+  'mremap-untold': told(...ANON, 'remap b a 64K 64K dontunmap'),
+  'mprotect-untold': told(...DAX_2M, 'protect a 2M r'),
+  'dontneed-untold': told(...ANON, 'advise a 16K dontneed'),
+  'fork-untold': told(...ANON, 'fork c'),
+  'cow-untold': told('map a 64K anon', 'advise a 64K nohugepage', 'touch a r', 'touch a w'),
+  'hugetlb-cow-untold': told('map a 4M anon private huge2m', 'touch a w', 'fork c', 'touch a w'),
+  'split-untold': told(...DAX_2M, 'unmap a+1M 64K'),
+  'collapse-untold': told('map a 4M anon', 'advise a 4M nohugepage', 'touch a w n=512', 'advise a 4M hugepage', 'advise a 2M collapse'),
+  'numa-untold': run('told-before-taken', [...ANON, 'numa a 8K'], { api: '2019' }),
+  'swapout-untold': run('told-before-taken', [...ANON, 'swap a 8K'], { api: '2019' }),
+  'migrate-untold': told(...ANON, 'advise a+4K 4K softoffline'),
+  'collect-untold': told(...ANON, 'todev 0 a 32K'),
+  'exclusive-untold': told(...ANON, 'excl 0 a 8K'),
+  'poison-untold': told(...ANON, 'advise a+4K 4K hwpoison'),
+  'writeback-untold': told(...DAX_2M, 'fsync f'),
+  'truncate-untold': told(...DAX_2M, 'truncate f 1M'),
+  'punch-untold': told(...DAX_2M, 'falloc f punch 2M 2M'),
+  'zero-range-untold': told(...DAX_2M, 'falloc f zero 0 1M'),
+  'entry-change-untold': told('fs ext4', 'open f ext4:f', 'truncate f 1M', 'map a 1M f', 'map b 1M f', 'touch a r', 'touch b w'),
+  'cache-truncate-untold': told('open t tmp:t', 'pwrite t 0 64K 1', 'map a 64K t', 'touch a w n=4', 'truncate t 4K'),
+  'unbind-untold': told('open d dev:dax4k', 'map a 2M d', 'touch a w', 'unbind dax4k'),
+  'oom-reap-untold': told(...ANON, 'reap'),
+  // the core's own steps
+  'begin-does-not-wait': race('punch-write', 'refault-before-end'),
+  'zap-ends-first': told(...ANON, 'advise a 32K dontneed'),
+  'munmap-never-ends': run('balanced', [...ANON, 'unmap a 64K'], { atEnd: true }),
+  'range-end-unpaired': byHand('core-bugs', 'balanced'),
+  'interval-remove-race': race('interval-remove', 'use-after-free'),
+  'truncate-frees-first': race('truncate-fault', 'blocks-owned'),
+  'end-without-start': run('balanced', [...DAX, 'touch a r', 'protect a 64K rx']),
+  'clone-locks-by-argument': run('lock-order', [...XFS, 'open g xfs:g', 'pwrite g 0 64K 2', 'clone f g', 'clone g f'], { profile: 'v6.12' }),
+  'pin-fails-holding': run('page-references', [...XFS, 'map a 64K f', 'touch a w n=4', 'pin p a 1 longterm'], { profile: 'v5.2', api: '2019' }),
+  'layout-break-takes-copies': answer('core-bugs'),
+  'wait-interruptible': run('blocks-owned', [...DAX, 'touch a w n=4', 'pin p a 1', 'truncate f 0'], { atEnd: true }),
+  'mremap-pmd-as-table': answer('core-bugs'),
+  'pud-not-split': byHand('core-bugs', 'bounded-retries'),
+  'flush-first-page': cut('fs=ext4 flen=0x400000', 'fallocate 0 0x400000 0', 'mapwrite 0x1ff000 0x2000 0x400000', 'fsync 0 0 0x400000'),
+  'insert-overwrites': byHand('core-bugs', 'told-before-taken'),
+  'devmap-pte-special': answer('core-bugs'),
+  'private-of-other-refused': answer('core-bugs'),
+  // what survives a power cut
+  'fsync-skips-flush': cut('fs=ext4', 'truncate 0 0x4000 0', 'mapwrite 0x1000 0x100 0x4000', 'fsync 0 0 0x4000'),
+  'write-cached': cut('fs=ext4', 'write 0 0x100 0', 'fsync 0 0 0x100'),
+  'commit-without-fence': cut('fs=ext4', 'write 0 0x100 0', 'fsync 0 0 0x100'),
+  'new-blocks-unflushed': cut('fs=xfs profile=v6.12', 'write 0 0x4000 0', 'truncate 0 0x2000 0x4000', 'fsync 0 0 0x4000', 'truncate 0 0x4000 0x2000', 'write 0x2010 0x10 0x4000', 'fsync 0 0 0x4000'),
+  'blocks-reused-early': cut('fs=xfs profile=v6.12 files=2', 'write 0 0x1000 0', 'fsync 0 0 0x1000', 'truncate 0 0 0x1000', '#! file=1', 'write 0 0x1000 0'),
+  'sync-fault-without-commit': run('sync-order', [...XFS, 'map a 64K f sync', 'touch a+4K w'], { profile: 'v6.12' }),
+  'sync-copy-unflushed': cut('fs=xfs profile=lab', 'write 0 0x1000 0', 'clone_range 0 0x1000 0x1000 0x1000', 'fsync 0 0 0x2000', '#! flush=1', 'mapwrite 0x1800 0x10 0x2000'),
+  'device-fault-not-dirty': run('dirty-tracked', [...XFS, 'map a 64K f', 'fault a 4K w'], { profile: 'v6.12' }),
+  'msync-off-by-one': cut('fs=ext4', 'mapwrite 0 0x2000 0', '#+ msync 0 0x2000 0x2000'),
+};
+
+/** The file that shows a switch: a scenario, or an op log with a power cut behind its last operation. Null: none is needed. */
+export function showFile(show: BugShow): string | null {
+  if (show.by === 'run') return `${show.lines.join('\n')}\n`;
+  if (show.by === 'fsx') return `#! daxmirror-fsx 1 ${show.head} power=adr\n${show.lines.join('\n')}\n#! cut=0,1\n#! file=0\nread 0 0 0\n`;
+  return null;
+}
+
+/** The command that shows it, NAME.scn or NAME.ops being that file. */
+export function showCommand(bug: BugSwitch): string {
+  const show = BUG_SHOWS[bug];
+  switch (show.by) {
+    case 'run': {
+      const { profile, api, era = [] } = show;
+      const more = [...(profile === undefined ? [] : [`--profile ${profile}`]), ...(api === undefined ? [] : [`--api ${api}`]), ...[...era, bug].map((one) => `--bug ${one}`)];
+      return `daxmirror run ${bug}.scn ${more.join(' ')}`;
+    }
+    case 'explore':
+      return `daxmirror explore ${show.model} --bug ${bug}`;
+    case 'mirror':
+      return `daxmirror mirror --bug ${bug}`;
+    case 'fsx':
+      return `daxmirror fsx --replay-ops ${bug}.ops --bug ${bug}`;
+    case 'test':
+      return `test/regress/${show.file}.test.ts, in the sources`;
+  }
+}
