@@ -87,14 +87,14 @@ describe('npm test', () => {
 
   const good = {
     'test/unit/mm/a.test.ts': "it('a', () => { expect(1).toBe(1); });",
-    'test/e2e/b.test.ts': "it('b', () => { expect(1).toBe(1); }); needs('no QEMU', false, import.meta.url).describe('vm', () => { it('c', () => {}); });",
+    'test/e2e/cli.test.ts': "it('b', () => { expect(1).toBe(1); }); needs('no QEMU', false, import.meta.url).describe('vm', () => { it('c', () => {}); });",
     'test/unit/arena/d.test.ts': "needs('no compiler', process.env['DAXMIRROR_NATIVE'] !== 'off', import.meta.url).it('d', () => { expect(1).toBe(1); });",
   };
 
   it('runs everything, then once more without the addon what may touch it', () => {
     const { code, lines, summary } = run(good);
-    expect(lines.slice(-2)).toEqual(['skipped: test/e2e/b.test.ts > vm > c (no QEMU)', '4 passed, 0 failed']);
-    expect(summary).toEqual({ passed: 4, failed: 0, failures: [], skips: [{ file: 'test/e2e/b.test.ts', name: 'vm > c', reason: 'no QEMU' }] });
+    expect(lines.slice(-2)).toEqual(['skipped: test/e2e/cli.test.ts > vm > c (no QEMU)', '4 passed, 0 failed']);
+    expect(summary).toEqual({ passed: 4, failed: 0, failures: [], skips: [{ file: 'test/e2e/cli.test.ts', name: 'vm > c', reason: 'no QEMU' }] });
     expect(code).toBe(0);
   });
 
