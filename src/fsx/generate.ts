@@ -70,8 +70,7 @@ export class Generator {
   readonly #mix: Mix;
   readonly #random: Random;
   readonly #names: OperationName[] = [];
-  /** blocks are deduped and unshared: not where the power may fail, as what that promises is not kept track of */
-  readonly #parts: boolean;
+  readonly #reflink: boolean;
   /** files that have been begun */
   #begun = 0;
   /** an operation whose bytes are to be made durable next (-f, -y) */
@@ -81,9 +80,9 @@ export class Generator {
     this.#layout = layout;
     this.#mix = mix;
     this.#random = new Random(mix.seed);
-    this.#parts = reflink && layout.power === 'off';
+    this.#reflink = reflink;
     for (const [name, weight] of Object.entries(WEIGHTS) as [OperationName, number][]) {
-      if (mix.without.includes(name) || (mix.start === 'whole' && CHANGES_SIZE.includes(name)) || (name === 'clone_range' && !reflink) || (name === 'dedupe_range' && !this.#parts)) continue;
+      if (mix.without.includes(name) || (mix.start === 'whole' && CHANGES_SIZE.includes(name)) || ((name === 'clone_range' || name === 'dedupe_range') && !reflink)) continue;
       const times = layout.power === 'off' ? weight : (WEIGHTS_UNDER_CUTS[name] ?? weight);
       for (let i = 0; i < times; i++) this.#names.push(name);
     }
@@ -125,7 +124,7 @@ export class Generator {
     const operation: Draft = {
       name, offset: place.offset, length: place.length, dest: place.dest, size,
       keepSize: mix.keepSize && (name === 'fallocate' || name === 'zero_range') && random.below(2) === 1,
-      unshare: this.#parts && mix.unshare && name === 'fallocate' && random.below(2) === 1,
+      unshare: this.#reflink && mix.unshare && name === 'fallocate' && random.below(2) === 1,
       closeOpen: mix.closeOpenEvery > 0 && random.below(mix.closeOpenEvery) === 0,
       skipped: false, process: processes === 1 ? 0 : random.below(processes), file, by: this.#accessor(),
       prot: name !== 'mprotect' ? 'rw' : random.below(2) === 0 ? 'none' : 'r', sync: name === 'map' && random.below(2) === 1, beside, flush: false, cut: null,

@@ -39,6 +39,8 @@ export interface CutFile {
   /** as large as the file may become */
   readonly bytes: Uint8Array;
   readonly size: number;
+  /** which block each page has, -1 none */
+  readonly blocks: readonly number[];
 }
 
 export class PowerWatch {
@@ -63,7 +65,7 @@ export class PowerWatch {
   start(fs: FileSystem, files: readonly CutFile[]): void {
     this.#fs = fs;
     this.#names = files.map(({ name }) => name);
-    this.#promises = files.map(({ bytes, size }, i) => new FilePromises(i, bytes, size, this.#noise));
+    this.#promises = files.map(({ bytes, size, blocks }, i) => new FilePromises(i, bytes, size, this.#noise, blocks));
     this.#buffer = new Uint8Array(Math.max(...files.map(({ bytes }) => bytes.length)));
   }
 

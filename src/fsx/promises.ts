@@ -5,8 +5,10 @@
  * places of pages are those after some operation from the last promise on, or between two: in a row, as a journal has them. Each aligned
  * word of 8 bytes is what it was when it was promised, or what a later store made of it: whole, and never anything else.
  *
- * Bytes follow their page: a page that moves (collapse, insert) or is shared (clone) takes along what it may be. A page whose block goes
- * (truncate, punch) is held to have been zeroed where it was, which allows a little more than can be.
+ * Bytes follow their page: a page that moves (collapse, insert) or is shared (clone, dedupe) takes along what it may be. One that is the last
+ * to have its block is written where it is, and the others still had it until the journal says that they let it go: what is stored there may
+ * be found in their place. A page whose block goes (truncate, punch) is held to have been zeroed where it was, and one that was deduped to be
+ * what either was: that allows a little more than can be.
  */
 import { pagesFor } from '../units.ts';
 import { hex, operationText, type Operation } from './operation.ts';
@@ -123,12 +125,21 @@ export class FilePromises {
   #shares = false;
   #promiser = NOBODY;
 
-  /** All of `bytes`, `size` of them, is durable. */
-  constructor(file: number, bytes: Uint8Array, size: number, noise: Noise) {
+  /** All of `bytes`, `size` of them, is durable; `blocks`: which block each page has, -1 none. */
+  constructor(file: number, bytes: Uint8Array, size: number, noise: Noise, blocks: readonly number[] = []) {
     this.#file = file;
     this.#noise = noise;
+    const byBlock = new Map<number, Page>();
     const pages = Array.from({ length: pagesFor(bytes.length) }, (_, i) => {
+      const block = blocks[i] ?? -1;
+      const shared = byBlock.get(block);
+      // The last page may be shared, and what lies beyond the end is not read.
+      if (shared !== undefined && samePage(bytes, i * PAGE_BYTES, shared.now)) {
+        this.#shares = true;
+        return shared;
+      }
       const page = new Page();
+      if (block >= 0) byBlock.set(block, page);
       page.now.set(bytes.subarray(i * PAGE_BYTES, (i + 1) * PAGE_BYTES));
       page.base.set(page.now);
       return page;
@@ -142,7 +153,7 @@ export class FilePromises {
 
   /** Operation `number` begins: from now on, what it does may be there after a cut. */
   begin(operation: Operation, number: number): void {
-    const { name, offset, length, dest, keepSize } = operation;
+    const { name, offset, length, dest, keepSize, unshare } = operation;
     this.#operations.set(number, operation);
     const { size } = this.#last;
     const end = offset + length;
@@ -157,6 +168,7 @@ export class FilePromises {
         this.#zero(number, Math.min(length, size), Math.max(length, size));
         return this.#push(number, length, this.#last.pages);
       case 'fallocate':
+        if (unshare) for (let i = Math.floor(offset / PAGE_BYTES); i * PAGE_BYTES < Math.min(end, size); i++) this.#own(number, i);
         return keepSize ? undefined : this.#push(number, Math.max(size, end), this.#last.pages);
       case 'zero_range':
         this.#zero(number, offset, end);
@@ -168,12 +180,10 @@ export class FilePromises {
         return this.#move(number, size - length, (pages, first, npages) => [...pages.slice(0, first), ...pages.slice(first + npages), ...fresh(npages)], offset, length);
       case 'insert_range':
         return this.#move(number, size + length, (pages, first, npages) => [...pages.slice(0, first), ...fresh(npages), ...pages.slice(first)].slice(0, pages.length), offset, length);
+      case 'dedupe_range':
+        return this.#isSame(operation) ? this.#share(number, operation) : undefined;
       case 'clone_range':
-        this.#shares = true;
-        return this.#move(number, Math.max(size, dest + length), (pages, first, npages) => pages.with(0, pages[0] as Page).map((page, i) => {
-          const from = first + (i - dest / PAGE_BYTES);
-          return i >= dest / PAGE_BYTES && from < first + npages ? (pages[from] as Page) : page;
-        }), offset, length);
+        return this.#share(number, operation);
       default:
     }
   }
@@ -236,6 +246,17 @@ export class FilePromises {
 
   #move(number: number, size: number, moved: (pages: readonly Page[], first: number, npages: number) => readonly Page[], offset: number, length: number): void {
     this.#push(number, size, moved(this.#last.pages, offset / PAGE_BYTES, length / PAGE_BYTES));
+  }
+
+  /** The pages at `dest` become those at `offset`. */
+  #share(number: number, { offset, length, dest }: Operation): void {
+    this.#shares = true;
+    const to = dest / PAGE_BYTES;
+    this.#move(number, Math.max(this.#last.size, dest + length), (pages, first, npages) => pages.map((page, i) => (i >= to && i < to + npages ? (pages[first + i - to] as Page) : page)), offset, length);
+  }
+
+  #isSame({ offset, length, dest }: Operation): boolean {
+    return same(this.#bytes(offset, length), 0, this.#bytes(dest, length), 0, length);
   }
 
   #write(number: number, offset: number, bytes: Uint8Array): void {

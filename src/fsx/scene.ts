@@ -11,7 +11,7 @@ import { FILE_PAGES_MAX, mountImage, type FileSystem, type Inode, type DeviceIma
 import type { MachineCore } from '../machine.ts';
 import { exitMm, type FallocMode, type FileCalls, type MappedFile } from '../mm/index.ts';
 import { Random, type Policy, type Sleepable } from '../sched/index.ts';
-import { MiB, alignUp } from '../units.ts';
+import { MiB, alignUp, pagesFor } from '../units.ts';
 import type { Accessor } from './accessors.ts';
 import { FsxFailure } from './failure.ts';
 import { hex, operationText, type AccessorName, type Beside, type Layout, type Operation } from './operation.ts';
@@ -176,7 +176,7 @@ export class Scene {
       this.#run('read', calls.read(0, shadow.bytes));
       shadow.size = inode.size;
     }
-    power.start(this.#fs, this.#files.map(({ inode, shadow }) => ({ name: inode.name, bytes: shadow.bytes, size: shadow.size })));
+    power.start(this.#fs, this.#files.map(({ inode, shadow }) => ({ name: inode.name, bytes: shadow.bytes, size: shadow.size, blocks: blocksOf(inode) })));
   }
 
   /** An operation while it is kept what of it is durable; the power may fail. */
@@ -357,6 +357,15 @@ export class Scene {
     const [finding] = this.checker.step(operationText(operation), `operation ${this.count}, from 1, of the seed or the log`);
     if (finding !== undefined) throw new FsxFailure('rule', findingText(finding));
   }
+}
+
+/** Which block each page of a file has; -1: none with bytes. */
+function blocksOf({ extents, size }: Inode): number[] {
+  const blocks = new Array<number>(pagesFor(size)).fill(-1);
+  for (const { block, npages, pfn, state } of extents) {
+    for (let i = 0; state === 'mapped' && i < npages && block + i < blocks.length; i++) blocks[block + i] = pfn + i;
+  }
+  return blocks;
 }
 
 /** Room for every file several times over: some layouts leave much of it unused. */

@@ -20,7 +20,7 @@ describe('power cuts: what is broken is found', () => {
     ['device-fault-not-dirty', 'fs=ext4', 'write 0 0x4000 0\nmapwrite 0x1000 0x100 0x4000\nfsync 0 0 0x4000', /0x1000..0x1100 of file0 is lost: .* by modern/],
     ['device-fault-not-dirty', 'fs=ext4', '#! by=2019\nwrite 0 0x4000 0\nmapwrite 0x1000 0x100 0x4000\nfsync 0 0 0x4000', /0x1000..0x1100 of file0 is lost: .* by 2019/],
     ['msync-off-by-one', 'fs=ext4', 'mapwrite 0 0x2000 0\n#+ msync 0 0x2000 0x2000', /0x1000..0x2000 of file0 is lost: .*made durable by operation 2: msync/],
-    ['flush-first-page', 'fs=ext4 flen=0x400000', 'fallocate 0 0x400000 0\nmapwrite 0x1ff000 0x2000 0x400000\nfsync 0 0 0x400000', /0x1ff000..0x200000 of file0 is lost: [^]*missing: a flush of its cache line/],
+    ['flush-first-page', 'fs=ext4 flen=0x200000', 'fallocate 0 0x200000 0\nmapwrite 0x1ff000 0x1000 0x200000\nfsync 0 0 0x200000', /0x1ff000..0x200000 of file0 is lost: [^]*missing: a flush of its cache line/],
   ] as const) {
     it(`${bug}: ${lines.replaceAll('\n', '; ')}`, async () => {
       const { layout, operations: log } = parseLog('by hand', `#! daxmirror-fsx 1 ${head} power=adr\n${lines}\n#! cut=0,1\n#! file=0\nread 0 0 0\n`);
@@ -46,6 +46,7 @@ describe('power cuts: what is broken is found', () => {
   for (const [what, lines, says] of [
     ['write(2)', 'write 0 0x1000 0\nclone_range 0 0x1000 0x1000 0x1000\nfsync 0 0 0x2000\nwrite 0x1800 0x10 0x2000\nfsync 0 0 0x2000', /0x1000..0x1800 of file0 is lost: stored by operation 1: write .*made durable by operation 5: fsync/],
     ['a fault', 'write 0 0x1000 0\nclone_range 0 0x1000 0x1000 0x1000\nfsync 0 0 0x2000\n#+ map 0 0 0x2000\nmapwrite 0x1800 0x10 0x2000', /0x1000..0x2000 of file0 is lost: stored by operation 1: write .*made durable by operation 3: fsync/],
+    ['fallocate', 'write 0 0x1000 0\nclone_range 0 0x1000 0x1000 0x1000\nfsync 0 0 0x2000\nfallocate 0x1000 0x1000 0x2000 unshare\nfsync 0 0 0x2000', /0x1000..0x2000 of file0 is lost: stored by operation 1: write .*made durable by operation 5: fsync/],
   ] as const) {
     it(`what ${what} copies of a shared block is not flushed: known of these kernels, and told by the profile's field`, async () => {
       const { layout, operations: log } = parseLog('by hand', `#! daxmirror-fsx 1 fs=xfs profile=v6.12 power=adr\n${lines}\n#! cut=0,1\nread 0 0 0\n`);
@@ -56,20 +57,47 @@ describe('power cuts: what is broken is found', () => {
   }
 
   it('with eADR a flush that is left out does no harm', async () => {
-    expect((await runFsx(options({ power: 'eadr' }, { accessor: 'mixed' }, { bugs: ['fsync-skips-flush'], operations: 2000 }))).failure).toBeNull();
+    const { failure, cuts } = await runFsx(options({ power: 'eadr' }, { accessor: 'mixed' }, { bugs: ['fsync-skips-flush'], operations: 700 }));
+    expect(failure).toBeNull();
+    expect(cuts?.recordsLost).toBeGreaterThan(100);
+    expect(cuts?.linesLost).toBe(0);
   });
 });
 
 describe('power cuts: what is right stays right', () => {
   for (const [layout, accessor] of [
-    [{}, 'cpu'], [{ processes: 2, files: 2 }, 'mixed'], [{ fs: 'xfs', profile: 'lab' }, 'mixed'], [{ fs: 'xfsn', page: '4K' }, 'kvm'], [{ everyPoint: true, fileBytes: 65536 }, 'mixed'], [{ power: 'eadr' }, 'mixed'],
+    [{}, 'cpu'], [{ processes: 2, files: 2 }, 'mixed'], [{ fs: 'xfs', profile: 'lab' }, 'mixed'], [{ fs: 'xfsn', page: '4K' }, 'kvm'], [{ everyPoint: true, fileBytes: 65536 }, 'mixed']
   ] as const) {
     it(`${JSON.stringify(layout)}, accesses by ${accessor}`, async () => {
       const everyPoint = 'everyPoint' in layout;
-      const { failure, cuts } = await runFsx(options(layout, { accessor, cutEvery: everyPoint ? 0 : 30 }, { operations: everyPoint ? 200 : 1000 }));
+      const { failure, cuts } = await runFsx(options(layout, { accessor, cutEvery: everyPoint ? 0 : 30 }, { operations: everyPoint ? 150 : 700 }));
       expect(failure).toBeNull();
-      expect(everyPoint ? cuts?.points : cuts?.cuts).toBeGreaterThan(20);
+      expect(everyPoint ? cuts?.points : cuts?.cuts).toBeGreaterThan(12);
       expect(cuts?.recordsLost).toBeGreaterThan(100);
     });
   }
+
+  for (const [what, lines] of [
+    ['a page cut off that shared its block', 'write 0 0x1000 0\nclone_range 0 0x1000 0x1000 0x1000\nfsync 0 0 0x2000\ntruncate 0 0x1000 0x2000\nwrite 0x10 0x10 0x1000'],
+    ['the same, of a block shared since before another cut', 'write 0 0x1000 0\nclone_range 0 0x1000 0x1000 0x1000\n#! cut=9999,1\nfsync 0 0 0x2000\ntruncate 0 0x1000 0x2000\nwrite 0x10 0x10 0x1000'],
+    ['the same, of a block shared by dedupe', 'write 0 0x1000 0\ncopy_range 0 0x1000 0x1000 0x1000\ndedupe_range 0 0x1000 0x1000 0x2000\nfsync 0 0 0x2000\ntruncate 0 0x1000 0x2000\nwrite 0x10 0x10 0x1000'],
+    ['a page that has a block of its own again', 'write 0 0x1000 0\nclone_range 0 0x1000 0x1000 0x1000\nfsync 0 0 0x2000\nfallocate 0x1000 0x1000 0x2000 unshare\nwrite 0x10 0x10 0x2000'],
+    ['what no dedupe shares, as it differs', 'write 0 0x2000 0\ndedupe_range 0 0x1000 0x1000 0x2000\nfsync 0 0 0x2000'],
+  ] as const) {
+    it(`${what} comes back as it was, or with what was stored to the block since`, async () => {
+      const { layout, operations: log } = parseLog('by hand', `#! daxmirror-fsx 1 fs=xfs profile=lab power=adr\n${lines}\n`);
+      const { failure, cuts, skipped } = await runFsx({ layout: { ...layout, everyPoint: true }, mix: DEFAULT_MIX, log, operations: Infinity });
+      expect(failure).toBeNull();
+      expect(skipped).toBe(0);
+      expect(cuts?.points).toBeGreaterThan(5);
+    });
+  }
+
+  it('dedupe and unshare are among the operations, and are carried out', async () => {
+    const seen: string[] = [];
+    const { failure } = await runFsx(options({ fs: 'xfs', profile: 'lab' }, { accessor: 'mixed', without: ['write', 'mapwrite', 'fork'] }, { operations: 300, onOperation: ({ name, unshare, skipped }) => !skipped && seen.push(unshare ? 'unshare' : name) }));
+    expect(failure).toBeNull();
+    expect(seen).toContain('dedupe_range');
+    expect(seen).toContain('unshare');
+  });
 });
