@@ -10,6 +10,7 @@ import type { FileSystem } from '../fs/index.ts';
 import type { PgMap, Platform } from '../memremap/index.ts';
 import type { Mm } from '../mm/index.ts';
 import { addrOf, hex } from '../units.ts';
+import { checkRefusal } from './answers.ts';
 import type { Finding, Sighting } from './finding.ts';
 import { Frames } from './frames.ts';
 import { Ledger } from './ledger.ts';
@@ -127,6 +128,7 @@ export class Checker {
       if (this.#spaces.size > mms.length) this.#forget();
       for (const mm of mms) this.#checkSpace(this.#space(mm.id) as Told);
       this.#forEachMirror((mirror) => this.#checkMirror(mirror));
+      if (this.#anyMayBeWrong) this.#checkHeld();
       this.#anyMayBeWrong = false;
       this.#wroteBack = false;
     }
@@ -193,6 +195,11 @@ export class Checker {
       case 'fault':
         this.looked['bounded-retries']++;
         break;
+      case 'hmm-refused': {
+        const space = this.#space(event.mm);
+        if (space !== null) checkRefusal(space.mm, event, this.#report, this.looked);
+        break;
+      }
       case 'livelock':
         this.#livelock(event);
         break;
@@ -315,7 +322,7 @@ export class Checker {
       if (fs === undefined) continue;
       this.looked['blocks-owned']++;
       if (!fs.allocator.isFree(pfn)) continue;
-      this.#report({ rule: 'blocks-owned', mm: 0, start: 0, end: 0, what: `frame ${hex(pfn)} is held, and is a block that no file has`, missing: 'the wait of dax_layout_busy_page() for its last reference', details: by });
+      this.#reportOnce({ rule: 'blocks-owned', mm: 0, start: 0, end: 0, what: `frame ${hex(pfn)} is held, and is a block that no file has`, missing: 'the wait of dax_layout_busy_page() for its last reference', details: by });
     }
   }
 

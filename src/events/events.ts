@@ -24,6 +24,8 @@ export type MachineEvent =
   | { readonly type: 'invalidate-end'; readonly mm: number; readonly event: NotifierEvent; readonly start: number; readonly end: number }
   /** here the modelled kernel breaks the guarantee, in this rule, as its profile's field says */
   | { readonly type: 'breach'; readonly field: string; readonly rule: string; readonly mm: number; readonly start: number; readonly end: number }
+  /** hmm_range_fault() has answered EFAULT at a page, asked for reading or writing */
+  | { readonly type: 'hmm-refused'; readonly mm: number; readonly vpn: number; readonly write: boolean }
   /** a retry loop is back at its head with nothing changed */
   | { readonly type: 'livelock'; readonly mm: number; readonly loop: string; readonly vpn: number; readonly rounds: number }
   | { readonly type: 'entry'; readonly mm: number; readonly vpn: number; readonly level: number; readonly pfn: number; readonly write: boolean }

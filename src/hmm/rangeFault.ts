@@ -75,7 +75,10 @@ export function* hmmRangeFault(range: HmmRange): Sleepable<HmmErrno | null> {
       yield* mm.platform.pageLocks.waitUnlocked(sched, state.awaited);
       continue;
     }
-    if (answer !== NEEDS_FAULT) return answer;
+    if (answer !== NEEDS_FAULT) {
+      if (answer === 'EFAULT' && mm.platform.bus.on) mm.platform.bus.emit({ type: 'hmm-refused', mm: mm.id, vpn: state.last, write: asksWrite(range, state.last, state.last + 1) });
+      return answer;
+    }
     const { vma, last, faultEnd, faultFlags } = state;
     invariant(vma !== null, 'a fault is to be taken in no area');
     const slept = quickFaultPages(vma, last, faultEnd, faultFlags);

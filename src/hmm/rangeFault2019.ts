@@ -83,6 +83,7 @@ export function* hmmRangeFault2019(range: Range2019, options: { readonly block?:
     const end = Math.min(range.end, vma.end);
     const w = newWalk2019(range, mm, start, true, allowRetry);
     const answer = yield* walkUntilSettled(w, vma, start, end);
+    if (answer === 'EFAULT') tellRefused(w);
     if (answer !== null) return { result: failed(w, answer), dropped: answer === 'EAGAIN' };
     last = countedTo(w, end);
     start = end;
@@ -166,6 +167,15 @@ function spins({ mm, range, stop }: Walk2019, what: string): Livelock {
   const bug = dying ? 'dying-pagemap-retries' : 'fault-ignores-vm-write';
   if (bugs.has(bug) && profile.bugs.includes(bug)) tellBreach(mm, 'bounded-retries', bug, range.start, range.end);
   return livelock(mm, what, stop.vpn);
+}
+
+/** A fault that failed: who checks asks whether it had to. The era takes the 4K page of zeroes for a special one. */
+function tellRefused({ mm, marked, last }: Walk2019): void {
+  const { bus, profile } = mm.platform;
+  if (!bus.on) return;
+  const vpn = Math.max(marked, last);
+  if (profile.bugs.includes('zero-page-special')) tellBreach(mm, 'hmm-answers', 'zero-page-special', vpn, vpn + 1);
+  bus.emit({ type: 'hmm-refused', mm: mm.id, vpn, write: false });
 }
 
 /** Where the count is counted to after an area: the era's code leaves out a hole at its end that has no page table. */

@@ -69,7 +69,7 @@ const cut = (head: string, ...lines: readonly string[]): ShownByFsx => ({ by: 'f
 export const BUG_SHOWS: Readonly<Record<BugSwitch, BugShow>> = {
   // the API of 2019
   'leak-pgmap-on-special': run('pagemap-references', ['fs ext4', 'open f ext4:f', 'truncate f 8K', 'pwrite f 0 4K 1', 'map a 8K f', 'touch a w', 'touch a+4K r', 'snap a 8K'], { api: '2019', era: ['zero-page-special'], atEnd: true }),
-  'zero-page-special': answer('seed-pgmap'),
+  'zero-page-special': run('hmm-answers', ['map a 64K anon', 'advise a 64K nohugepage', 'touch a r', 'fault a 4K'], { api: '2019' }),
   'protnone-valid': answer('seed-answers'),
   'dying-pagemap-retries': run('bounded-retries', ['open d dev:dax4k', 'map a 2M d', 'touch a w', 'dying dax4k', 'fault a 4K w'], { api: '2019' }),
   'swap-never-faulted': answer('seed-absent'),
@@ -140,13 +140,13 @@ export const BUG_SHOWS: Readonly<Record<BugSwitch, BugShow>> = {
   'clone-locks-by-argument': run('lock-order', [...XFS, 'open g xfs:g', 'pwrite g 0 64K 2', 'clone f g', 'clone g f'], { profile: 'v6.12' }),
   'pin-fails-holding': run('page-references', [...XFS, 'map a 64K f', 'touch a w n=4', 'pin p a 1 longterm'], { profile: 'v5.2', api: '2019' }),
   'layout-break-takes-copies': answer('core-bugs'),
-  'wait-interruptible': run('blocks-owned', [...DAX, 'touch a w n=4', 'pin p a 1', 'truncate f 0'], { atEnd: true }),
+  'wait-interruptible': run('blocks-owned', [...DAX, 'touch a w n=4', 'pin p a 1', 'truncate f 0']),
   'mremap-pmd-as-table': answer('core-bugs'),
   'pud-not-split': byHand('core-bugs', 'bounded-retries'),
   'flush-first-page': cut('fs=ext4 flen=0x400000', 'fallocate 0 0x400000 0', 'mapwrite 0x1ff000 0x2000 0x400000', 'fsync 0 0 0x400000'),
   'insert-overwrites': byHand('core-bugs', 'told-before-taken'),
-  'devmap-pte-special': answer('core-bugs'),
-  'private-of-other-refused': answer('core-bugs'),
+  'devmap-pte-special': run('hmm-answers', [...DAX, 'touch a w', 'fault a 4K']),
+  'private-of-other-refused': run('hmm-answers', ['map a 16K anon', 'touch a w n=4', 'todev 0 a 4K', 'fault a 4K']),
   // what survives a power cut
   'fsync-skips-flush': cut('fs=ext4', 'truncate 0 0x4000 0', 'mapwrite 0x1000 0x100 0x4000', 'fsync 0 0 0x4000'),
   'write-cached': cut('fs=ext4', 'write 0 0x100 0', 'fsync 0 0 0x100'),

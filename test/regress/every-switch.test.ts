@@ -82,9 +82,9 @@ test.each(shown('test'))('%s, by a test of its own', (bug, { file, rule }) => {
 
 /** They give a wrong answer, or crash, and take nothing from a mirror: no rule of check/ is about that. */
 const ANSWERS: readonly BugSwitch[] = [
-  'zero-page-special', 'protnone-valid', 'swap-never-faulted', 'migrating-pmd-untouched', 'hugetlb-empty-valid', 'page-shift-mixed', 'chunk-faulting', 'block-may-drop-lock',
+  'protnone-valid', 'swap-never-faulted', 'migrating-pmd-untouched', 'hugetlb-empty-valid', 'page-shift-mixed', 'chunk-faulting', 'block-may-drop-lock',
   'gap-fault-without-vma', 'snapshot-ignores-walk', 'fault-wipes-marker', 'count-stops-at-hole', 'valid-per-mm', 'overlap-inclusive', 'worker-skips-retry',
-  'layout-break-takes-copies', 'mremap-pmd-as-table', 'devmap-pte-special', 'private-of-other-refused',
+  'layout-break-takes-copies', 'mremap-pmd-as-table',
 ];
 
 test('switches of which only the answer tells are these', () => {
