@@ -10,9 +10,11 @@ import { changeGrid, changeSummary, digits, gridsOf, headLines, middle, mustGrid
 import { drawPlots, type Plot } from './plots.ts';
 import { PAGE_STYLE } from './pageStyle.ts';
 
-/** Contenders keep their colour from plot to plot; others take what is left in turn. */
+/** Contenders keep their colour from plot to plot, the walker's builds and its null row have the walker's; others take what is left in turn. */
 const COLORED = ['walker', 'avx2', 'plain', 'kernel', 'hmm2019', 'autovec', 'mainline', 'avx2nt', 'avx512', 'memset'];
 const COLORS = 10;
+const NULL_DASH = [4, 4];
+const BUILD_DASHES: Readonly<Record<string, readonly number[]>> = { 'walker simd': [10, 3], 'walker scalar': [2, 3] };
 
 export function benchHtml(report: Report, against?: { readonly name: string; readonly changes: readonly Change[] }): string {
   const plots = plotsOf(report);
@@ -70,15 +72,15 @@ function plotOf(rows: readonly Row[], id: string): Plot | null {
   const lines = names.flatMap((name) => {
     const own = rows.filter((row) => row.contender === name);
     const ys = xs.map((x) => own.find((row) => row.size?.at === x)?.ns?.median ?? null);
-    return ys.filter((y) => y !== null).length < 2 ? [] : [{ name, color: colorOf(name, names), isNull: own[0]?.isNull === true, ys }];
+    return ys.filter((y) => y !== null).length < 2 ? [] : [{ name, color: own[0]?.isNull === true ? 0 : colorOf(name, names), dash: own[0]?.isNull === true ? NULL_DASH : (BUILD_DASHES[name] ?? []), ys }];
   });
   return xs.length < 2 || lines.length === 0 ? null : { id, title: size.curve, of: size.of, yLabel: `ns/${unit}`, xs, lines };
 }
 
 function colorOf(name: string, names: readonly string[]): number {
-  const known = COLORED.indexOf(name);
+  const known = COLORED.indexOf(name in BUILD_DASHES ? 'walker' : name);
   if (known >= 0) return known;
-  const others = names.filter((other) => !COLORED.includes(other));
+  const others = names.filter((other) => !COLORED.includes(other) && !(other in BUILD_DASHES));
   return (COLORS - 1 - others.indexOf(name) + COLORS * names.length) % COLORS;
 }
 

@@ -11,7 +11,7 @@ export interface Plot {
   readonly of: string;
   readonly yLabel: string;
   readonly xs: readonly number[];
-  readonly lines: readonly { readonly name: string; readonly color: number; readonly isNull: boolean; readonly ys: readonly (number | null)[] }[];
+  readonly lines: readonly { readonly name: string; readonly color: number; /** lengths of line and gap; none is a whole line */ readonly dash: readonly number[]; readonly ys: readonly (number | null)[] }[];
 }
 
 /** Of the DOM, what the plots need: this package is compiled without it. */
@@ -76,7 +76,7 @@ export function drawPlots(page: Page, uPlot: UPlot, plots: readonly Plot[]): voi
         { label: plot.of, value: (_: unknown, x: number | null) => (x === null ? '' : words(x)) },
         ...plot.lines.map((line) => ({
           label: line.name, stroke: color(`--c${line.color}`), width: line.name === 'walker' ? 2.5 : 1.5, spanGaps: true, points: { show: true, size: 6, fill: color(`--c${line.color}`) },
-          ...(line.isNull ? { dash: [4, 4] } : {}), value: (_: unknown, y: number | null) => (y === null ? '' : `${digits(y)} ns`),
+          ...(line.dash.length > 0 ? { dash: line.dash } : {}), value: (_: unknown, y: number | null) => (y === null ? '' : `${digits(y)} ns`),
         })),
       ],
     };
