@@ -1,12 +1,14 @@
 /** MirrorRange: hmm_range_fault() by hand, for who writes a driver of his own. */
 import { HmmError, checkOptions } from '../errno.ts';
-import { HMM_PFN_ERROR, HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, HMM_PFN_VALID, HMM_PFN_WRITE, hmmRangeFault, modernPfnMask, type HmmRange } from '../hmm/index.ts';
+import { HMM_PFN_ERROR, HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, HMM_PFN_VALID, HMM_PFN_WRITE, RANGE_SLEEPS, beginRangeFault, hmmRangeFault, modernPfnMask, quickRangeFault, resumeRangeFault, type HmmErrno, type HmmRange } from '../hmm/index.ts';
 import type { IntervalSub, Mm } from '../mm/index.ts';
 import type { Window } from '../arena/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { addrOf, type Vpn } from '../units.ts';
 import { checkBoolean } from './checks.ts';
 import type { Driver } from './driver.ts';
+
+const OP = 'hmm_range_fault';
 
 export interface RangeOptions {
   /** fault() asks for write access (default false) */
@@ -35,7 +37,8 @@ export class MirrorRange implements Disposable {
   readonly #mm: Mm;
   readonly #sub: IntervalSub;
   readonly #window: Window;
-  readonly #write: boolean;
+  /** HMM_PFN_REQ_ bits of fault() */
+  readonly #faultFlags: bigint;
   readonly #first: Vpn;
   readonly #npages: number;
   #seq = 0;
@@ -44,7 +47,7 @@ export class MirrorRange implements Disposable {
   /** @internal made by `Mirror.range` */
   constructor(driver: Driver, mm: Mm, first: Vpn, npages: number, options: RangeOptions) {
     checkOptions('range', options, ['write']);
-    this.#write = checkBoolean('range', 'write', options.write ?? false);
+    this.#faultFlags = checkBoolean('range', 'write', options.write ?? false) ? HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE : HMM_PFN_REQ_FAULT;
     this.#driver = driver;
     this.#mm = mm;
     this.#first = first;
@@ -74,17 +77,17 @@ export class MirrorRange implements Disposable {
   /** What a task can `yield*`. */
   readonly task = {
     snapshot: (): Sleepable<void> => this.#walk(0n),
-    fault: (): Sleepable<void> => this.#walk(HMM_PFN_REQ_FAULT | (this.#write ? HMM_PFN_REQ_WRITE : 0n)),
+    fault: (): Sleepable<void> => this.#walk(this.#faultFlags),
   };
 
   /** Looks, and faults nothing in: pages that are not mapped read 0. */
   snapshot(): void {
-    this.#driver.run('hmm_range_fault', this.task.snapshot());
+    this.#walkNow(0n);
   }
 
   /** Faults in what is missing. Throws EFAULT, EPERM, ENOMEM; EBUSY only where it never settles. */
   fault(): void {
-    this.#driver.run('hmm_range_fault', this.task.fault());
+    this.#walkNow(this.#faultFlags);
   }
 
   /** The words, decoded one by one. */
@@ -117,26 +120,62 @@ export class MirrorRange implements Disposable {
   }
 
   *#walk(defaultFlags: bigint): Sleepable<void> {
-    this.#check('hmm_range_fault');
+    this.#check(OP);
     const mm = this.#mm;
     const { sched } = mm.platform;
-    const range: HmmRange = {
-      mm, notifier: this.#sub, seq: 0, start: this.#first, end: this.#first + this.#npages, words: this.#window.words, out: this.#window.offset, defaultFlags, pfnFlagsMask: 0n,
-    };
+    const range = this.#request(defaultFlags);
     for (;;) {
       range.seq = yield* mm.notifiers.readBegin(this.#sub);
       if (!mm.mmapLock.tryRead(sched)) yield* mm.mmapLock.read(sched);
-      let answer: string | null;
+      let answer: HmmErrno | null;
       try {
-        if (!mm.alive) throw new HmmError('EFAULT', 'hmm_range_fault', `process ${mm.name} has exited`, this.start);
+        this.#checkAlive();
         answer = yield* hmmRangeFault(range);
       } finally {
         mm.mmapLock.readUnlock(sched);
       }
-      this.#seq = range.seq;
-      if (answer === null) return;
-      if (answer !== 'EBUSY') throw new HmmError(answer as 'EFAULT', 'hmm_range_fault', 'a page of the range cannot be had', this.start);
+      if (this.#isDone(range, answer)) return;
     }
+  }
+
+  /** The same to its end, by plain functions as far as nothing has to wait. */
+  #walkNow(defaultFlags: bigint): void {
+    this.#check(OP);
+    const { notifiers, mmapLock, platform } = this.#mm;
+    const { sched } = platform;
+    if (!notifiers.settled(this.#sub) || !mmapLock.tryRead(sched)) {
+      this.#driver.run(OP, this.#walk(defaultFlags));
+      return;
+    }
+    const range = this.#request(defaultFlags);
+    range.seq = this.#sub.seq;
+    let answer: HmmErrno | typeof RANGE_SLEEPS | null;
+    try {
+      this.#checkAlive();
+      const state = beginRangeFault(range);
+      answer = quickRangeFault(state);
+      if (answer === RANGE_SLEEPS) answer = this.#driver.run(OP, resumeRangeFault(state));
+    } finally {
+      mmapLock.readUnlock(sched);
+    }
+    if (!this.#isDone(range, answer)) this.#driver.run(OP, this.#walk(defaultFlags));
+  }
+
+  #request(defaultFlags: bigint): HmmRange {
+    const { words, offset } = this.#window;
+    return { mm: this.#mm, notifier: this.#sub, seq: 0, start: this.#first, end: this.#first + this.#npages, words, out: offset, defaultFlags, pfnFlagsMask: 0n };
+  }
+
+  /** Takes the answer for `range`: false where it is to begin anew. Throws what the walk was refused with. */
+  #isDone(range: HmmRange, answer: HmmErrno | null): boolean {
+    this.#seq = range.seq;
+    if (answer === null) return true;
+    if (answer !== 'EBUSY') throw new HmmError(answer, OP, 'a page of the range cannot be had', this.start);
+    return false;
+  }
+
+  #checkAlive(): void {
+    if (!this.#mm.alive) throw new HmmError('EFAULT', OP, `process ${this.#mm.name} has exited`, this.start);
   }
 
   #check(op: string): void {

@@ -63,38 +63,86 @@ export function modernPfnMask(orderShift: number): bigint {
  */
 export function* hmmRangeFault(range: HmmRange): Sleepable<HmmErrno | null> {
   const { mm } = range;
-  const { sched, profile } = mm.platform;
-  const walk = new RangeWalk(mm, range.start, range.out, modernEncoding(profile.hmmOrderShift), WALK_ZERO_OK);
-  const state: WalkState = { range, walk, last: range.start, idleRounds: 0, vma: null, faultEnd: 0, faultFlags: 0, awaited: -1 };
+  const { sched } = mm.platform;
+  const state = beginRangeFault(range);
   for (;;) {
     if (sched.concurrent) yield sched.point('hmm_range_fault', `${mm.touches},areas ${mm.id},${mm.notifiers.subTouches(range.notifier.name)}`);
-    if (mm.notifiers.readRetry(range.notifier, range.seq)) return 'EBUSY';
+    const answer = quickRangeFault(state);
+    if (answer !== RANGE_SLEEPS) return answer;
+    if (!(yield* awaitRange(state))) return 'EFAULT';
+  }
+}
+
+/** The rest of what quickRangeFault() left with RANGE_SLEEPS. Answers as hmmRangeFault(). */
+export function* resumeRangeFault(state: WalkState): Sleepable<HmmErrno | null> {
+  for (;;) {
+    if (!(yield* awaitRange(state))) return 'EFAULT';
+    const answer = quickRangeFault(state);
+    if (answer !== RANGE_SLEEPS) return answer;
+  }
+}
+
+/** Where a range stands of which nothing has been walked. */
+export function beginRangeFault(range: HmmRange): WalkState {
+  const { mm, start } = range;
+  const walk = new RangeWalk(mm, start, range.out, modernEncoding(mm.platform.profile.hmmOrderShift), WALK_ZERO_OK);
+  return { range, walk, last: start, idleRounds: 0, vma: null, faultEnd: 0, faultFlags: 0, slept: -1, awaited: -1 };
+}
+
+/** hmmRangeFault() by plain functions, as far as nothing has to wait; RANGE_SLEEPS where something has to. Where others can run: one round of it. */
+export function quickRangeFault(state: WalkState): HmmErrno | typeof RANGE_SLEEPS | null {
+  const { range } = state;
+  for (;;) {
+    if (range.mm.notifiers.readRetry(range.notifier, range.seq)) return 'EBUSY';
     const from = state.last;
+    state.slept = -1;
     const answer = walkRange(state);
-    if (answer === NEEDS_WAIT) {
-      yield* mm.platform.pageLocks.waitUnlocked(sched, state.awaited);
-      continue;
-    }
+    if (answer === NEEDS_WAIT) return RANGE_SLEEPS;
     if (answer !== NEEDS_FAULT) {
-      if (answer === 'EFAULT' && mm.platform.bus.on) mm.platform.bus.emit({ type: 'hmm-refused', mm: mm.id, vpn: state.last, write: asksWrite(range, state.last, state.last + 1) });
+      const { bus } = range.mm.platform;
+      if (answer === 'EFAULT' && bus.on) bus.emit({ type: 'hmm-refused', mm: range.mm.id, vpn: state.last, write: asksWrite(range, state.last, state.last + 1) });
       return answer;
     }
     const { vma, last, faultEnd, faultFlags } = state;
     invariant(vma !== null, 'a fault is to be taken in no area');
+    state.idleRounds = last === from ? state.idleRounds + 1 : 0;
     const slept = quickFaultPages(vma, last, faultEnd, faultFlags);
-    if (slept < 0 || (slept < faultEnd && !(yield* faultPages(vma, slept, faultEnd, faultFlags)))) return 'EFAULT';
-    state.idleRounds = state.last === from ? state.idleRounds + 1 : 0;
-    if (state.idleRounds > MAX_IDLE_ROUNDS) throw livelock(mm, 'hmm_range_fault', state.last, state.idleRounds);
+    if (slept < 0) return 'EFAULT';
+    if (slept < faultEnd) {
+      state.slept = slept;
+      return RANGE_SLEEPS;
+    }
+    checkProgress(state);
   }
 }
 
+/** What has to be waited for after RANGE_SLEEPS: a page on its way, or faults from `slept` on; false where one of them fails. */
+function* awaitRange(state: WalkState): Sleepable<boolean> {
+  const { platform } = state.range.mm;
+  if (state.slept < 0) {
+    yield* platform.pageLocks.waitUnlocked(platform.sched, state.awaited);
+    return true;
+  }
+  invariant(state.vma !== null, 'a fault is to be taken in no area');
+  if (!(yield* faultPages(state.vma, state.slept, state.faultEnd, state.faultFlags))) return false;
+  checkProgress(state);
+  return true;
+}
+
+function checkProgress({ range, last, idleRounds }: WalkState): void {
+  if (idleRounds > MAX_IDLE_ROUNDS) throw livelock(range.mm, 'hmm_range_fault', last, idleRounds);
+}
+
+/** What quickRangeFault() answers where it would have to sleep: what for is in its state. */
+export const RANGE_SLEEPS = 'sleeps';
 /** What the plain part of the walk answers where pages have to be faulted in before it can go on; which ones is in its state. */
 const NEEDS_FAULT = 'fault';
 /** What it answers at a page on its way elsewhere, which it has to wait for. */
 const NEEDS_WAIT = 'wait';
 type WalkAnswer = HmmErrno | typeof NEEDS_FAULT | typeof NEEDS_WAIT | null;
 
-interface WalkState {
+/** Where a range fault stands. */
+export interface WalkState {
   readonly range: HmmRange;
   readonly walk: RangeWalk;
   /** words before it are answers; with NEEDS_FAULT where the faulting begins */
@@ -104,6 +152,8 @@ interface WalkState {
   vma: Vma | null;
   faultEnd: Vpn;
   faultFlags: number;
+  /** with RANGE_SLEEPS: the first page whose fault may sleep; or -1, and `awaited` is what to wait for */
+  slept: Vpn;
   /** with NEEDS_WAIT: the page */
   awaited: Pfn;
 }

@@ -197,6 +197,11 @@ export class MmuNotifiers {
     return seq;
   }
 
+  /** Would `readBegin` answer `sub.seq` at once, without a preemption point? */
+  settled(sub: IntervalSub): boolean {
+    return !this.#sched.concurrent && sub.seq !== this.#seq;
+  }
+
   /** True when what was read since `seq` may be stale. To be asked under the driver's lock. */
   readRetry(sub: IntervalSub, seq: number): boolean {
     return sub.seq !== seq;
