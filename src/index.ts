@@ -32,13 +32,13 @@ export type { PfnInfo, RangeOptions } from './api/range.ts';
 export { ERRNO, FaultSignal, HmmError, InvariantError, KernelCrash, Livelock } from './errno.ts';
 export type { ErrnoCode } from './errno.ts';
 export type { MachineEvent, NotifierEvent, Observer } from './events/events.ts';
-export { BUG_SWITCHES, PROFILES } from './profile/index.ts';
-export type { BugSwitch, KernelProfile, ProfileName } from './profile/index.ts';
+export { BUG_SWITCHES, PROFILES, defineBugs } from './profile/index.ts';
+export type { BugSwitch, KernelProfile, OwnBugs, ProfileName } from './profile/index.ts';
 export { ScheduleError, exploreSchedules, randomPolicy, replayPolicy, runOn } from './sched/index.ts';
 export type { ExploreOptions, ExploreResult, Policy, Sleepable, Step, Task } from './sched/index.ts';
 export type { ArenaMemory, ModuleBytes, WasmBuild } from './arena/index.ts';
 export { Checker, createChecker, findingText } from './check/index.ts';
-export type { CheckOptions, Finding, Rule } from './check/index.ts';
+export type { CheckOptions, DriverOptions, Finding, Rule } from './check/index.ts';
 export { LogError as FsxLogError, logText as fsxLogText, operationText as fsxOperationText, parseLog as parseFsxLog, runFsx } from './fsx/index.ts';
 export type {
   AccessorName as FsxAccessor, Care as FsxCare, FsxFinding, FsxOptions, FsxResult, Layout as FsxLayout, Mix as FsxMix, Operation as FsxOperation, OperationLog as FsxLog, OperationName as FsxOperationName,

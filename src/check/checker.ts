@@ -16,6 +16,7 @@ import { Frames } from './frames.ts';
 import { Ledger } from './ledger.ts';
 import { LockRules } from './lockRules.ts';
 import { checkMirror, type WatchedMirror } from './mirrors.ts';
+import { checkDriver, type OwnDriver } from './ownDriver.ts';
 import { checkDirty, checkSync } from './persistence.ts';
 import { chunkNow, forEachChunk } from './rights.ts';
 import { noLooks, type Looked, type Rule } from './rules.ts';
@@ -59,6 +60,7 @@ export class Checker {
   readonly #every: number;
   readonly #spaces = new Map<number, Told>();
   readonly #mirrors: WatchedMirror[] = [];
+  readonly #drivers: OwnDriver[] = [];
   readonly #systems: FileSystem[] = [];
   readonly #frames: Frames;
   readonly #ledger: Ledger;
@@ -104,6 +106,11 @@ export class Checker {
     this.#mirrors.push(mirror);
   }
 
+  /** Compares what a user's own driver keeps, too. */
+  watchDriver(driver: OwnDriver): void {
+    this.#drivers.push(driver);
+  }
+
   /** Looks at which blocks the files of this file system have, too: one that the machine does not know. */
   watchBlocks(fs: FileSystem): void {
     this.#systems.push(fs);
@@ -128,6 +135,7 @@ export class Checker {
       if (this.#spaces.size > mms.length) this.#forget();
       for (const mm of mms) this.#checkSpace(this.#space(mm.id) as Told);
       this.#forEachMirror((mirror) => this.#checkMirror(mirror));
+      for (const driver of this.#drivers) this.looked['mirror-coherent'] += checkDriver(driver, this.#spaces.get(driver.mm.id) ?? null, this.#reportOnce);
       if (this.#anyMayBeWrong) this.#checkHeld();
       this.#anyMayBeWrong = false;
       this.#wroteBack = false;

@@ -2,3 +2,4 @@
 export * from './bugs.ts';
 export * from './profile.ts';
 export * from './bugShows.ts';
+export * from './ownBugs.ts';
