@@ -12,7 +12,7 @@ import type { Sleepable } from '../sched/index.ts';
 import { alignDown, alignUp, pagesFor } from '../units.ts';
 import { copyBlocks } from './copy.ts';
 import { entriesOf } from './entries.ts';
-import { MAX_FILE_BYTES, breakLayouts, dropPageCache, invalidateClean, zeroBytes } from './file.ts';
+import { MAX_FILE_BYTES, breakLayouts, dropPageCache, invalidateClean, zeroBytes, zeroFrom } from './file.ts';
 import { requireChangeable } from './gone.ts';
 import { cleanRange } from './writeback.ts';
 
@@ -180,7 +180,7 @@ export function* forgetRange(inode: Inode, offset: number, end: number, untold: 
 export function* growTo(inode: Inode, size: number): Sleepable<void> {
   const before = inode.size;
   if (size <= before) return;
-  zeroBytes(inode, before, Math.min(size, alignUp(before, 4096)));
+  yield* zeroFrom(inode, before, Math.min(size, alignUp(before, 4096)));
   inode.fs.setSize(inode, size);
   if (inode.fs.profile.allocateBreaks) yield* dropPageCache(inode, pagesFor(size));
 }

@@ -58,10 +58,7 @@ export function* daxWrite(inode: Inode, offset: number, source: Uint8Array): Sle
   if (!inode.rwsem.tryWrite(sched)) yield* inode.rwsem.write(sched);
   try {
     requireUp(inode, 'write');
-    if (offset > inode.size) {
-      if (inode.reflinked && inode.size % 4096 !== 0) yield* unmapForCopy(inode, Math.floor(inode.size / 4096));
-      zeroBytes(inode, inode.size, Math.min(offset, alignUp(inode.size, 4096)));
-    }
+    if (offset > inode.size) yield* zeroFrom(inode, inode.size, Math.min(offset, alignUp(inode.size, 4096)));
     let done = 0;
     while (done < source.length) {
       const written = yield* writeRun(inode, offset + done, source, done);
@@ -109,7 +106,12 @@ function* writeRun(inode: Inode, offset: number, source: Uint8Array, at: number)
   return 0;
 }
 
-/** dax_zero_iter(): a page that is zeroed from the end of the file on, in a block set aside for a copy, is mapped nowhere then. */
+/** Zeroes what of a page lies beyond an end of the file, old or new. In a block set aside for a copy (dax_zero_iter) it is mapped nowhere then, and no entry leads to the block that was left. */
+export function* zeroFrom(inode: Inode, from: number, to: number): Sleepable<void> {
+  if (inode.reflinked && from % 4096 !== 0) yield* unmapForCopy(inode, Math.floor(from / 4096));
+  zeroBytes(inode, from, to);
+}
+
 function* unmapForCopy(inode: Inode, index: number): Sleepable<void> {
   const { fs } = inode;
   if (!fs.platform.profile.sharedWriteUnmaps || fs.iomap(inode, index, index + 1).kind !== 'mapped') return;
@@ -144,11 +146,11 @@ export function* daxTruncate(inode: Inode, size: number): Sleepable<void> {
       if (inode.fs.platform.bugs.has('truncate-frees-first')) inode.fs.freeBlocks(inode, keep, FILE_PAGES_MAX);
       yield* breakLayouts(inode, 'truncate-untold');
       if (size <= before) yield* flushEnd(inode, size);
-      if (size > before) zeroBytes(inode, before, Math.min(size, alignUp(before, 4096)));
+      if (size > before) yield* zeroFrom(inode, before, Math.min(size, alignUp(before, 4096)));
       if (size !== inode.size) inode.fs.setSize(inode, size);
       yield* dropPageCache(inode, keep, 'truncate-untold');
       if (size > before) return;
-      zeroBytes(inode, size, keep * 4096);
+      yield* zeroFrom(inode, size, keep * 4096);
       if (sched.concurrent) yield sched.point('truncate: free blocks', `${inode.touches},bytes`);
       inode.fs.freeBlocks(inode, keep, FILE_PAGES_MAX);
       cancelCopies(inode, keep);

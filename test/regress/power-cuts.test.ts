@@ -93,6 +93,17 @@ describe('power cuts: what is right stays right', () => {
     });
   }
 
+  it('a page that is zeroed into a block set aside for a copy, as its file grows, is written back from there', async () => {
+    const lines = [
+      'write 0x5427 0x5c3 0', 'fallocate 0x2c3b5 0xc38 0', 'clone_range 0x7000 0x1000 0x3000 0', 'clone_range 0x3000 0x1000 0x8000 0', 'insert_range 0x2000 0x1000 0', 'mapwrite 0x3d4aa 0xf8a 0',
+      'zero_range 0x9759 0xa58 0', '#! by=2019', 'mapwrite 0x3e313 0x9cf 0', '#! by=cpu', 'fsync 0 0 0', '#! cut=9999,1', 'read 0 0 0',
+    ];
+    const { layout, operations: log } = parseLog('by hand', `#! daxmirror-fsx 1 fs=xfs profile=lab power=adr\n${lines.join('\n')}\n`);
+    const { failure, cuts } = await runFsx({ layout, mix: DEFAULT_MIX, log, operations: Infinity });
+    expect(failure).toBeNull();
+    expect(cuts?.cuts).toBe(1);
+  });
+
   it('dedupe and unshare are among the operations, and are carried out', async () => {
     const seen: string[] = [];
     const { failure } = await runFsx(options({ fs: 'xfs', profile: 'lab' }, { accessor: 'mixed', without: ['write', 'mapwrite', 'fork'] }, { operations: 300, onOperation: ({ name, unshare, skipped }) => !skipped && seen.push(unshare ? 'unshare' : name) }));
