@@ -125,6 +125,8 @@ function* copyShared(inode: Inode, first: number, end: number): Sleepable<void> 
     const map = fs.writeMap(inode, at, end, 0);
     const upTo = Math.min(map.start + map.npages, end);
     if (map.source !== null) {
+      // Else a dirty entry stays, and goes on naming the block that is left.
+      if (fs.platform.profile.copiesFlushed) yield* cleanRange(inode, at, upTo);
       yield* invalidateClean(inode, at, upTo);
       copyBlocks(inode, map.source, map.pfn + (at - map.start), at, upTo - at);
       if (fs.platform.profile.copiesFlushed) fs.platform.persistence?.flush((map.pfn + (at - map.start)) * 4096, (upTo - at) * 4096);
