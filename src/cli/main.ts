@@ -7,6 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { HmmError } from '../errno.ts';
+import { nearest } from '../scenario/nearest.ts';
 import { BadInput } from './badInput.ts';
 
 const EXIT_FAILED = 1;
@@ -39,10 +40,11 @@ async function newProgram(wanted: string | undefined): Promise<Command> {
   return program;
 }
 
-/** What commander says, as one line: `unknown option '--pge' (did you mean --page?)`. */
+/** What commander says, as one line: `unknown option '--pge' (did you mean --page?)`; the nearest of an option's choices, too. */
 function oneLine(message: string): string {
   return message
     .replace(/^error: /, '')
+    .replace(/'([^']*)' is invalid\. Allowed choices are (.*)\.$/, (_, word: string, choices: string) => `${nearest(word, choices.split(', '))} is invalid. Allowed choices are ${choices}.`)
     .replace(/\s*\n\(Did you mean ([^)]*)\?\)\s*$/, ' (did you mean $1?)')
     .split('\n')
     .join(' ');

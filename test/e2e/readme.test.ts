@@ -56,7 +56,7 @@ describe('README', () => {
   });
 
   it('has a test as an example that passes, and fails where nobody is told of a punch', () => {
-    const run = (env: Record<string, string>): string => spawnSync(process.execPath, ['--test', path.join('examples', 'regress.test.mjs')], { encoding: 'utf8', cwd: ROOT, env: { ...process.env, ...env } }).stdout;
+    const run = (env: Record<string, string>): string => spawnSync(process.execPath, ['--test', path.join('examples', 'regression.mjs')], { encoding: 'utf8', cwd: ROOT, env: { ...process.env, ...env } }).stdout;
     expect(run({})).toMatch(/pass 4\n.*fail 0/);
     const broken = run({ BUG: 'punch-untold' });
     expect(broken).toMatch(/fail 4/);

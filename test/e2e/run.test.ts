@@ -166,6 +166,7 @@ describe('what is refused', () => {
     ['a file that is not there', [path.join(folder, 'nowhere.scn')], /nowhere\.scn: ENOENT/],
     ['a folder', [folder], /a folder, not a file/],
     ['no file', [], /missing required argument 'FILE'/],
+    ['a kernel misspelt', [good, '--profile', 'v61.2'], /'v61\.2' \(did you mean v6\.12\?\) is invalid/],
     ['a kernel nobody modelled', [good, '--profile', 'v7.0'], /Allowed choices are v6\.1/],
     ['a comparison with itself', [good, '--compare-profile', 'v6.1'], /v6\.1, modern API is compared with itself/],
     ['a record that is not there', [good, '--against', path.join(folder, 'none')], /none: ENOENT/],

@@ -1,4 +1,4 @@
-/** A regression test of DAX and HMM together: node --test examples/regress.test.mjs. With BUG=punch-untold (daxmirror bugs) it fails. */
+/** A regression test of DAX and HMM together: node --test examples/regression.mjs. With BUG=punch-untold (daxmirror bugs) it fails. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { MiB, createChecker, createMachine, createMirror, findingText } from 'daxmirror';
