@@ -2,7 +2,9 @@
 import { translatorWorkloads } from './api/translators.ts';
 import { faultWorkloads } from './dax/faults.ts';
 import { deviceWorkloads } from './dmirror/device.ts';
+import { exploreWorkloads } from './explore/schedules.ts';
 import { writeWorkloads } from './fs/writes.ts';
+import { fsxWorkloads } from './fsx/operations.ts';
 import { pagemapWorkloads } from './hmm/pagemap.ts';
 import { walkWorkloads } from './hmm/walks.ts';
 import { machineWorkloads } from './machine/lifetimes.ts';
@@ -32,6 +34,8 @@ export const WORKLOADS: readonly Workload[] = [
   ...writeWorkloads,
   ...chainWorkloads,
   ...scenarioWorkloads,
+  ...exploreWorkloads,
+  ...fsxWorkloads,
   ...replayWorkloads,
   ...workerWorkloads,
   ...changeWorkloads,

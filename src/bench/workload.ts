@@ -106,6 +106,8 @@ export const TABLES = {
   write: 'writes into holes: blocks allocated, zeroed and written',
   trace: 'memory traces replayed: lackey text from a plain file, TLBs, walks and faults; the rate is of accesses',
   machine: 'machines: made while others live, reset after 64 KiB were touched, and a scenario on one of its own',
+  explore: 'schedules of a model, complete, under the checks, the machine reset in between',
+  fsx: 'the file system exerciser: 256 KiB file, default mix, operations up to 4 KiB, one process',
   scheduler: 'an empty path: generators in a row that never sleep; and tasks that take turns',
 } as const;
 

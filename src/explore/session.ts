@@ -23,6 +23,8 @@ export interface Played {
 export interface Coverage {
   readonly points: number;
   readonly switches: number;
+  /** what the points are called, in order; 'start' is where a task has not begun */
+  readonly labels: readonly string[];
 }
 
 export class Session {
@@ -88,7 +90,7 @@ export class Session {
   get coverage(): Coverage {
     let switches = 0;
     for (const others of this.#points.values()) switches += others.size;
-    return { points: this.#points.size, switches };
+    return { points: this.#points.size, switches, labels: [...this.#points.keys()].map((label) => label || 'start').sort() };
   }
 
   #pick(policy: Policy, ready: readonly Task[], current: Task | null): number {
