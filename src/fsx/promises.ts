@@ -171,10 +171,10 @@ export class FilePromises {
         if (unshare) for (let i = Math.floor(offset / PAGE_BYTES); i * PAGE_BYTES < Math.min(end, size); i++) this.#own(number, i);
         return keepSize ? undefined : this.#push(number, Math.max(size, end), this.#last.pages);
       case 'zero_range':
-        this.#zero(number, offset, end);
+        this.#free(number, offset, end);
         return keepSize ? undefined : this.#push(number, Math.max(size, end), this.#last.pages);
       case 'punch_hole':
-        return this.#zero(number, offset, Math.min(end, size));
+        return this.#free(number, offset, Math.min(end, size));
       case 'collapse_range':
         this.#zero(number, offset, end);
         return this.#move(number, size - length, (pages, first, npages) => [...pages.slice(0, first), ...pages.slice(first + npages), ...fresh(npages)], offset, length);
@@ -265,6 +265,16 @@ export class FilePromises {
     this.#push(number, Math.max(size, offset + bytes.length), pages);
   }
 
+  /** Zeroes whole pages, which lose their blocks, and only then the edges (xfs_free_file_space): by then an edge may be the last to have its block. */
+  #free(number: number, from: number, end: number): void {
+    const first = Math.ceil(from / PAGE_BYTES) * PAGE_BYTES;
+    const last = Math.max(first, Math.floor(end / PAGE_BYTES) * PAGE_BYTES);
+    this.#zero(number, first, last);
+    this.#zero(number, from, Math.min(end, first));
+    this.#zero(number, last, end);
+  }
+
+  /** In the order of the file, as truncate does: the page of the new end is zeroed before those after it lose their blocks. */
   #zero(number: number, from: number, end: number): void {
     const { pages } = this.#last;
     this.#store(number, from, null, Math.min(end, pages.length * PAGE_BYTES) - from);

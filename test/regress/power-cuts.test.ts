@@ -82,6 +82,11 @@ describe('power cuts: what is right stays right', () => {
     ['the same, of a block shared since before another cut', 'write 0 0x1000 0\nclone_range 0 0x1000 0x1000 0x1000\n#! cut=9999,1\nfsync 0 0 0x2000\ntruncate 0 0x1000 0x2000\nwrite 0x10 0x10 0x1000'],
     ['the same, of a block shared by dedupe', 'write 0 0x1000 0\ncopy_range 0 0x1000 0x1000 0x1000\ndedupe_range 0 0x1000 0x1000 0x2000\nfsync 0 0 0x2000\ntruncate 0 0x1000 0x2000\nwrite 0x10 0x10 0x1000'],
     ['a page that has a block of its own again', 'write 0 0x1000 0\nclone_range 0 0x1000 0x1000 0x1000\nfsync 0 0 0x2000\nfallocate 0x1000 0x1000 0x2000 unshare\nwrite 0x10 0x10 0x2000'],
+    ['the beginning of a range to zero, of a block that goes from the end of the range,', 'write 0 0x2000 0\nclone_range 0x1000 0x1000 0 0x2000\nfsync 0 0 0x2000\nzero_range 0xd5a 0x12a6 0x2000 keep_size'],
+    ['the beginning of a hole, of a block that goes from the end of it,', 'write 0 0x2000 0\nclone_range 0x1000 0x1000 0 0x2000\nfsync 0 0 0x2000\npunch_hole 0xd5a 0x12a6 0x2000'],
+    ['the end of a hole, of a block that goes from the beginning of it,', 'write 0 0x2000 0\nclone_range 0 0x1000 0x1000 0x2000\nfsync 0 0 0x2000\npunch_hole 0 0x1d5a 0x2000'],
+    ['a page cut in two, of a block that its neighbour had too,', 'write 0 0x2000 0\nclone_range 0x1000 0x1000 0 0x2000\nfsync 0 0 0x2000\ntruncate 0 0xd5a 0x2000\nwrite 0x10 0x10 0xd5a'],
+    ['a range that collapses, of a block that the page before it has,', 'write 0 0x3000 0\nclone_range 0x1000 0x1000 0 0x3000\nfsync 0 0 0x3000\ncollapse_range 0x1000 0x1000 0x3000\nwrite 0x15 0x10 0x2000'],
     ['what no dedupe shares, as it differs', 'write 0 0x2000 0\ndedupe_range 0 0x1000 0x1000 0x2000\nfsync 0 0 0x2000'],
   ] as const) {
     it(`${what} comes back as it was, or with what was stored to the block since`, async () => {
@@ -93,16 +98,24 @@ describe('power cuts: what is right stays right', () => {
     });
   }
 
-  it('a page that is zeroed into a block set aside for a copy, as its file grows, is written back from there', async () => {
-    const lines = [
+  for (const [what, lines] of [
+    ['a page that is zeroed into a block set aside for a copy, as its file grows, is written back from there', [
       'write 0x5427 0x5c3 0', 'fallocate 0x2c3b5 0xc38 0', 'clone_range 0x7000 0x1000 0x3000 0', 'clone_range 0x3000 0x1000 0x8000 0', 'insert_range 0x2000 0x1000 0', 'mapwrite 0x3d4aa 0xf8a 0',
       'zero_range 0x9759 0xa58 0', '#! by=2019', 'mapwrite 0x3e313 0x9cf 0', '#! by=cpu', 'fsync 0 0 0', '#! cut=9999,1', 'read 0 0 0',
-    ];
-    const { layout, operations: log } = parseLog('by hand', `#! daxmirror-fsx 1 fs=xfs profile=lab power=adr\n${lines.join('\n')}\n`);
-    const { failure, cuts } = await runFsx({ layout, mix: DEFAULT_MIX, log, operations: Infinity });
-    expect(failure).toBeNull();
-    expect(cuts?.cuts).toBe(1);
-  });
+    ]],
+    ['a page that unshare moves is written back before, and again from where it is then', [
+      'write 0xb2f9 0xd07 0', 'clone_range 0xb000 0x1000 0x3000 0', '#! by=kvm', 'mapwrite 0xa1c0 0x72e 0', 'zero_range 0x311f 0x3c3d 0 keep_size', 'fallocate 0x7a57 0x34fe 0 keep_size unshare',
+      'mapwrite 0xab75 0x60 0', 'fsync 0 0 0', '#! cut=9999,1', 'read 0 0 0',
+    ]],
+  ] as const) {
+    it(what, async () => {
+      const { layout, operations: log } = parseLog('by hand', `#! daxmirror-fsx 1 fs=xfs profile=lab power=adr\n${lines.join('\n')}\n`);
+      const { failure, cuts, skipped } = await runFsx({ layout, mix: DEFAULT_MIX, log, operations: Infinity });
+      expect(failure).toBeNull();
+      expect(skipped).toBe(1); // the read of nothing
+      expect(cuts?.cuts).toBe(1);
+    });
+  }
 
   it('dedupe and unshare are among the operations, and are carried out', async () => {
     const seen: string[] = [];
