@@ -1,5 +1,5 @@
 /** Page tables filled: node bench/pgtable/populate.mjs [PART OF A NAME] */
-import { populateWorkloads } from '../../dist/bench/pgtable/populate.js';
+import { firstTouchWorkloads, populateWorkloads } from '../../dist/bench/pgtable/populate.js';
 import { tinybench } from '../tinybench.mjs';
 
-await tinybench(populateWorkloads);
+await tinybench([...firstTouchWorkloads, ...populateWorkloads]);

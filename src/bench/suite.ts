@@ -13,7 +13,7 @@ import { cpuFaultWorkloads } from './mm/faults.ts';
 import { notifierWorkloads } from './mm/notifier.ts';
 import { vmaWorkloads } from './mm/vmas.ts';
 import { changeWorkloads } from './pgtable/changes.ts';
-import { populateWorkloads } from './pgtable/populate.ts';
+import { firstTouchWorkloads, populateWorkloads } from './pgtable/populate.ts';
 import { translateWorkloads } from './pgtable/translate.ts';
 import { scenarioWorkloads } from './scenario/runs.ts';
 import { workerWorkloads } from './share/workers.ts';
@@ -22,6 +22,7 @@ import type { Workload } from './workload.ts';
 
 export const WORKLOADS: readonly Workload[] = [
   ...machineWorkloads,
+  ...firstTouchWorkloads,
   ...walkWorkloads,
   ...translateWorkloads,
   ...pagemapWorkloads,

@@ -50,9 +50,11 @@ export class Session {
   }
 
   static async create(model: Model, bug: BugSwitch | null): Promise<Session> {
-    const bugs = [...(model.era ?? []), ...(bug === null ? [] : [bug])];
     const { arenaBytes, ramPages } = model.room ?? ROOM;
-    const config = { arena: { bytes: arenaBytes }, profile: profileOf(model.profile), bugs, seed: 1n, ramPages, levels: 4 } as const;
+    const kernel = profileOf(model.profile);
+    // What belongs to the era is that kernel's own: the checks know it by its field.
+    const profile = { ...kernel, bugs: [...new Set([...kernel.bugs, ...(model.era ?? [])])] };
+    const config = { arena: { bytes: arenaBytes }, profile, bugs: bug === null ? [] : [bug], seed: 1n, ramPages, levels: 4 } as const;
     return new Session(model, bug, await MachineCore.create(config));
   }
 
