@@ -19,16 +19,14 @@ const WARM: readonly (readonly [PageSize, number])[] = [['4K', GiB], ['4K', 64 *
 /** Run before memory was handed out and taken back: what the kernel has to give is a third as fast afterwards. */
 export const firstTouchWorkloads: readonly Workload[] = [{ name: 'populate 4K, 1 TiB, first touch', table: 'populate', pageSize: '4K', quick: false, setup: () => firstTouchWork() }];
 
-export const populateWorkloads: readonly Workload[] = [
-  ...WARM.map(([pageSize, range]): Workload => ({
-    name: `populate ${pageSize}, ${bytesName(range)}, warm`,
-    table: 'populate',
-    pageSize,
-    quick: false,
-    size: { curve: `populate ${pageSize}, warm`, at: range, of: 'bytes' },
-    setup: (context) => populateWork(pageSize, range, context),
-  })),
-];
+export const populateWorkloads: readonly Workload[] = WARM.map(([pageSize, range]) => ({
+  name: `populate ${pageSize}, ${bytesName(range)}, warm`,
+  table: 'populate',
+  pageSize,
+  quick: false,
+  size: { curve: `populate ${pageSize}, warm`, at: range, of: 'bytes' },
+  setup: (context) => populateWork(pageSize, range, context),
+}));
 
 /** One sample and no more: a second would find the memory there. Throws ENOMEM where the tables would not fit the host. */
 async function firstTouchWork(): Promise<Work> {
