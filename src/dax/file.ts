@@ -207,10 +207,12 @@ export function* breakLayouts(inode: Inode, untold: UntoldBug | null = null): Sl
 
 /** dax_layout_busy_page(): nothing maps the file any more. Returns a page of it that is still referenced, or -1. */
 export function* unmapAll(inode: Inode, untold: UntoldBug | null = null): Sleepable<Pfn> {
-  const mapped = inode.mappings.size > 0;
+  const { bus, profile } = inode.fs.platform;
+  const passes = inode.mappings.size === 0 && profile.unmappedLayoutsPass;
   yield* unmapMappingRange(inode, 0, FILE_PAGES_MAX, inode.fs.platform.bugs.has('layout-break-takes-copies'), untold);
-  // Up to 6.14 a file that nobody maps is not looked through, pinned pages or not.
-  return mapped ? busyPage(inode) : -1;
+  if (!passes) return busyPage(inode);
+  if (bus.on && busyPage(inode) >= 0) bus.emit({ type: 'breach', field: 'unmappedLayoutsPass', rule: 'blocks-owned', mm: 0, start: 0, end: 0 });
+  return -1;
 }
 
 /** A page of the file with more than its idle reference, or -1. */

@@ -93,6 +93,8 @@ export interface KernelProfile {
   readonly removalShutsDown: boolean;
   /** mappings of a file stay when its device goes away, and lead to memory that is nobody's */
   readonly removalLeavesMappings: boolean;
+  /** pages of a file that nobody maps are not looked through for references before their blocks go (up to 6.14) */
+  readonly unmappedLayoutsPass: boolean;
   /** a pagemap that goes away waits for references on its pages; else their struct pages go under whoever has them */
   readonly drainWaitsForPages: boolean;
   /** on one CPU a new thread runs before the one that made it goes on (EEVDF) */
@@ -198,6 +200,7 @@ const V6_1: KernelProfile = {
   removalWritesBack: true,
   removalShutsDown: false,
   removalLeavesMappings: true,
+  unmappedLayoutsPass: true,
   drainWaitsForPages: false,
   heapBeginsUsed: false,
   hugetlbUnmapNests: true,
@@ -306,7 +309,7 @@ export const PROFILES = {
   'v6.12': V6_12,
   'v5.2': V5_2,
   /** no recorded kernel: v6.12 whose file systems map 1 GiB extents with PUD leaves; the main job and the benches use it */
-  lab: { ...V6_12, name: 'lab', fsdaxPud: true, removalLeavesMappings: false, copiesFlushed: true },
+  lab: { ...V6_12, name: 'lab', fsdaxPud: true, removalLeavesMappings: false, unmappedLayoutsPass: false, copiesFlushed: true },
 } as const satisfies Record<string, KernelProfile>;
 
 export type ProfileName = keyof typeof PROFILES;
