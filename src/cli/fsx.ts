@@ -152,7 +152,7 @@ async function fsx(flags: FsxFlags, without: readonly OperationName[]): Promise<
     interrupt.close();
     recorder?.close();
   }
-  const info: RunInfo = { layout, seed: Number(mix.seed), accessor: log === null ? mix.accessor : (accessor ?? 'as in the log'), bug: bug ?? null, check: flags.check === true, elapsedMs: performance.now() - startMs, replayed: flags.replayOps ?? (flags.replay === undefined ? null : 'of --replay') };
+  const info: RunInfo = { layout, seed: Number(mix.seed), accessor: log === null ? mix.accessor : (accessor ?? 'as in the log'), bug: bug ?? null, check: flags.check === true, elapsedMs: performance.now() - startMs, rssBytes: process.resourceUsage().maxRSS * 1024, replayed: flags.replayOps ?? (flags.replay === undefined ? null : 'of --replay') };
   const stopped = result.interrupted && interrupt.signalled;
   if (flags.json === true) process.stdout.write(reportJson(result, info));
   else if (flags.quiet !== true || !result.passed || stopped) process.stdout.write(reportText(result, info, paintFor(process.stdout)));

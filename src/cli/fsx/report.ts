@@ -13,6 +13,8 @@ export interface RunInfo {
   readonly bug: string | null;
   readonly check: boolean;
   readonly elapsedMs: number;
+  /** resident memory at its largest */
+  readonly rssBytes: number;
   /** the log that was replayed */
   readonly replayed: string | null;
 }
@@ -61,13 +63,13 @@ function inOneLine(command: string, log: string): string[] {
   return string.length > REPLAY_CHARACTERS_MAX ? [] : [command.replace('--replay-ops -', `--replay ${string}`), 'or, to read:'];
 }
 
-export function reportJson(result: FsxResult, { layout, seed, accessor, bug, check, elapsedMs, replayed }: RunInfo): string {
+export function reportJson(result: FsxResult, { layout, seed, accessor, bug, check, elapsedMs, rssBytes, replayed }: RunInfo): string {
   const { passed, interrupted, operations, skipped, counts, accesses, cuts, failure } = result;
   const found = failure === null ? null : {
     kind: failure.kind, what: failure.what, at: failure.at, fields: failure.fields,
     shrunk: { operations: failure.shrunk.length, what: failure.shrunkWhat, runs: failure.shrinkRuns, whole: failure.shrunkWhole, replay: replayString(logText(layout, failure.shrunk)), log: logText(layout, failure.shrunk) },
   };
-  return `${JSON.stringify({ passed, interrupted, seed, accessor, bug, check, replayed, layout, operations, skipped, counts, accesses, cuts, elapsedMs: Math.round(elapsedMs), failure: found }, null, 2)}\n`;
+  return `${JSON.stringify({ passed, interrupted, seed, accessor, bug, check, replayed, layout, operations, skipped, counts, accesses, cuts, elapsedMs: Math.round(elapsedMs), rssBytes, failure: found }, null, 2)}\n`;
 }
 
 function counted(n: number, what: string): string {
