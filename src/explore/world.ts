@@ -4,11 +4,12 @@
  * What is watched is held to the guarantee before every step: no entry of a device leads to a freed block; outside an invalidation it
  * points where the CPU's does, with no more rights. At the end the checker looks at everything (check/).
  */
-import { Checker, type WatchedMirror } from '../check/index.ts';
+import { Checker, type Finding, type WatchedMirror } from '../check/index.ts';
 import { openDaxDevice, openDaxFile, type DaxDevice } from '../dax/index.ts';
 import { DeviceMirror, attachLegacy, attachModern } from '../dmirror/index.ts';
 import { HmmError } from '../errno.ts';
-import type { FileSystem, FsName, Inode } from '../fs/index.ts';
+import type { ExtentPages, FileSystem, FsName, Inode } from '../fs/index.ts';
+import { Kvm } from '../kvm/index.ts';
 import type { MachineCore } from '../machine.ts';
 import type { Platform } from '../memremap/index.ts';
 import { VM_READ, VM_WRITE, cpuLoad, cpuStore, mmap, type Mm } from '../mm/index.ts';
@@ -67,9 +68,9 @@ export class World {
     return this.platform.sched.runToEnd('model', body);
   }
 
-  /** A file system of 64 pages. */
-  fileSystem(name: FsName = 'ext4'): FileSystem {
-    const fs = this.core.newFileSystem('pmem', 64, name);
+  /** A file system of so many pages. */
+  fileSystem(name: FsName = 'ext4', npages = 64): FileSystem {
+    const fs = this.core.newFileSystem('pmem', npages, name);
     this.watchBlocks(fs);
     return fs;
   }
@@ -80,9 +81,9 @@ export class World {
     this.#checker.watchBlocks(fs);
   }
 
-  /** A file of so many pages, all written, or with `hole` the first so many of them. */
-  file(fs: FileSystem, name: string, npages: number, written = npages): Inode {
-    const inode = fs.create(name, 1);
+  /** A file of so many pages, all written, or the first so many of them; its blocks come in units of `unit` pages. */
+  file(fs: FileSystem, name: string, npages: number, written = npages, unit: ExtentPages = 1): Inode {
+    const inode = fs.create(name, unit);
     if (written > 0) fs.allocateWritten(inode, 0, written);
     fs.setSize(inode, npages * 4096);
     return inode;
@@ -104,6 +105,13 @@ export class World {
     device.port = api === 'modern' ? attachModern(device) : attachLegacy(device);
     this.watch(device, start, end);
     return device;
+  }
+
+  /** A virtual machine with `npages` of memory, which the process has at `at`. The checker looks at its table at the end. */
+  guest(mm: Mm, at: Vpn, npages: number, name = 'vm'): Kvm {
+    const guest = new Kvm(name, mm);
+    guest.slots.add(0, 0, npages, at);
+    return guest;
   }
 
   watch(device: DeviceMirror, start: Vpn, end: Vpn): void {
@@ -143,16 +151,19 @@ export class World {
 
   /** Runs the tasks as `policy` says, with a look before every step and a check of everything at the end. Throws Violation. */
   play(policy: Policy, ending: () => string): string {
-    this.platform.sched.run({
-      choose: (ready, current) => {
-        this.look();
-        return policy.choose(ready, current);
-      },
-    });
-    this.look();
-    for (const finding of [...this.#checker.step('the schedule'), ...this.#checker.end('the end')]) {
-      if (finding.knownBy === null) throw new Violation(finding.rule, `${finding.what}; missing: ${finding.missing}`);
+    try {
+      this.platform.sched.run({
+        choose: (ready, current) => {
+          this.look();
+          return policy.choose(ready, current);
+        },
+      });
+    } catch (error) {
+      if (!(error instanceof Violation)) throwFound(this.#checker.step('the schedule')); // what it died of was seen before
+      throw error;
     }
+    this.look();
+    throwFound([...this.#checker.step('the schedule'), ...this.#checker.end('the end')]);
     const answers = Object.entries(this.answers).map(([task, answer]) => `${task} ${answer}`);
     return [...answers, ending()].filter((one) => one !== '').join(', ');
   }
@@ -187,4 +198,9 @@ export class World {
       this.answers[name] = error.code;
     }
   }
+}
+
+/** Throws the first that no profile is known for. */
+function throwFound(findings: readonly Finding[]): void {
+  for (const { knownBy, rule, what, missing } of findings) if (knownBy === null) throw new Violation(rule, `${what}; missing: ${missing}`);
 }

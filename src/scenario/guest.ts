@@ -3,6 +3,7 @@
  *
  *   dev0, dev1        devices with private memory of 128 MiB
  *   ext4, xfs, xfsn   file systems on 768 MiB of persistent memory    dax2m, dax4k  device-dax of 254 MiB    dax1g  of 2 GiB
+ *   (4 GiB where a file can have 1G pages: no guest had that)
  */
 import type { DaxDevice } from '../dax/index.ts';
 import type { DeviceMemory, DeviceMirror } from '../dmirror/index.ts';
@@ -70,7 +71,7 @@ export class Guest {
   newFileSystem(place: string, dax: boolean): FileSystem | null {
     const before = this.#systems.get(place);
     if (before?.busy === true && !this.#unmounted.has(before)) return null;
-    const fs = before === undefined || before.gone ? this.core.newFileSystem(place, FS_PAGES, place as FsName, dax) : this.core.remakeFileSystem(before, dax);
+    const fs = before === undefined || before.gone ? this.core.newFileSystem(place, this.platform.profile.fsdaxPud ? 4 * GIB_PAGES : FS_PAGES, place as FsName, dax) : this.core.remakeFileSystem(before, dax);
     this.#systems.set(place, fs);
     return fs;
   }

@@ -3,7 +3,7 @@
  */
 import { openDaxDevice, openDaxFile } from '../dax/index.ts';
 import { HmmError } from '../errno.ts';
-import type { Inode } from '../fs/index.ts';
+import type { ExtentPages, Inode } from '../fs/index.ts';
 import { HugeFile, ShmemFile, devMem, devZero, evictCached, openCachedFile, openHugeFile, openShmem, type MappedFile } from '../mm/index.ts';
 import type { HugePool } from '../page/index.ts';
 import type { Sleepable } from '../sched/index.ts';
@@ -14,6 +14,8 @@ export interface OpenFlags {
   readonly readOnly: boolean;
   readonly truncate: boolean;
   readonly direct: boolean;
+  /** what a new file on a file system asks for; undefined: nothing */
+  readonly extentPages?: ExtentPages | undefined;
 }
 
 /** open(2). ENOENT; what truncating it refuses with. */
@@ -23,7 +25,7 @@ export function* openPath(process: Process, path: string, flags: OpenFlags): Sle
   if (place === 'tmp') return yield* openTmpfs(process, name, flags);
   const fs = process.guest.fileSystem(place);
   const made = !fs.inodes.has(name);
-  const inode = made && !flags.readOnly ? fs.create(name) : fs.lookup(name);
+  const inode = made && !flags.readOnly ? fs.create(name, flags.extentPages) : fs.lookup(name);
   const file = openInode(inode, flags);
   if (flags.truncate && !made) yield* file.calls?.truncate(0) ?? [];
   inode.opens++;

@@ -5,6 +5,7 @@
  */
 import type { DeviceMirror } from '../dmirror/index.ts';
 import type { Inode } from '../fs/index.ts';
+import type { Kvm } from '../kvm/index.ts';
 import { VM_MAYSHARE, protString, type FileCalls, type IntervalSub, type MappedFile, type Mm, type NotifierRange, type Vma } from '../mm/index.ts';
 import type { Pfn, Vpn } from '../units.ts';
 import type { Sleepable, Task } from '../sched/index.ts';
@@ -77,6 +78,7 @@ export class Process {
   readonly children: NamesOf<Process>;
   readonly threads: NamesOf<Thread>;
   readonly devices: NamesOf<DeviceMirror>;
+  readonly machines: NamesOf<Kvm>;
   /** signals that came without an access, not yet told */
   readonly signals: Answer[] = [];
   readonly names: Names;
@@ -98,6 +100,7 @@ export class Process {
     this.children = names.of('child');
     this.threads = names.of('thread');
     this.devices = names.of('device');
+    this.machines = names.of('machine');
   }
 
   /** The process that has `mm`, a copy of this one's: it starts with this one's names, and with what was last told of its areas. */

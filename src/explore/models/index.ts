@@ -3,6 +3,9 @@ import type { Model } from '../model.ts';
 import { exitAll } from './exitAll.ts';
 import { forkWrite } from './forkWrite.ts';
 import { fsyncWrite } from './fsyncWrite.ts';
+import { guestMunmap } from './guestMunmap.ts';
+import { guestReap } from './guestReap.ts';
+import { hugeFaults } from './hugeFaults.ts';
 import { intervalRemove } from './intervalRemove.ts';
 import { leakUnbind } from './leakUnbind.ts';
 import { migrateTouch } from './migrateTouch.ts';
@@ -19,5 +22,5 @@ import { validAba } from './validAba.ts';
 
 export const MODELS: readonly Model[] = [
   truncateFault, punchWrite, munmapRead, reflinkWrite, fsyncWrite, pinTruncate, unbindFault, forkWrite, migrateTouch, twoDevices, exitAll, oomRegister, intervalRemove,
-  validAba, releaseWindow, leakUnbind,
+  validAba, releaseWindow, leakUnbind, guestMunmap, guestReap, hugeFaults,
 ];

@@ -1,11 +1,21 @@
 /** Files and file systems: fs, open, close, unlink, clone, truncate, falloc, pwrite, pread, fsync, stat, extents. */
+import { PMD_PAGES, PUD_PAGES } from '../../abi.ts';
 import { HmmError } from '../../errno.ts';
-import { FILE_PAGES_MAX } from '../../fs/index.ts';
+import { FILE_PAGES_MAX, type ExtentPages } from '../../fs/index.ts';
 import type { FallocMode } from '../../mm/index.ts';
 import { byteRuns } from '../bytes.ts';
 import { hex } from '../guest.ts';
 import { openMemfd, openPath, writableFile } from '../open.ts';
 import { Skip, type OperationList } from '../operation.ts';
+import type { Args } from '../parse.ts';
+
+/** What a new file asks for. */
+function extentPagesOf(args: Args): ExtentPages | undefined {
+  if (!args.has('extsize')) return undefined;
+  const npages = args.size('extsize') / 4096;
+  if (npages !== 1 && npages !== PMD_PAGES && npages !== PUD_PAGES) throw new HmmError('EINVAL', 'open', 'extents come in units of 4K, 2M or 1G');
+  return npages;
+}
 
 export const FILE_OPERATIONS: OperationList = {
   'fs ext4|xfs|xfsn [TEXT]': function* fs(process, args) {
@@ -13,8 +23,9 @@ export const FILE_OPERATIONS: OperationList = {
     if (!/^(|nodax|dax=(always|inode|never))$/.test(options)) throw new Skip(`no mount option ${options}`);
     return { exit: process.guest.newFileSystem(args.word('ext4|xfs|xfsn'), options === '' || options === 'dax=always') === null ? 1 : 0 };
   },
-  'open ID WORD [ro] [trunc] [direct]': function* open(process, args) {
-    const flags = { readOnly: args.has('ro'), truncate: args.has('trunc'), direct: args.has('direct') };
+  // extsize: a new file's blocks come in such units (4K, 2M, 1G)
+  'open ID WORD [ro] [trunc] [direct] [extsize=SIZE]': function* open(process, args) {
+    const flags = { readOnly: args.has('ro'), truncate: args.has('trunc'), direct: args.has('direct'), extentPages: extentPagesOf(args) };
     process.files.set(args.word('ID'), yield* openPath(process, args.word('WORD'), flags));
     return { err: 'ok' };
   },

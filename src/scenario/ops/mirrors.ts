@@ -1,11 +1,14 @@
 /**
- * Devices with a page table of their own (device, fill, load, store), and what is the kernel's to do to a process or a device: exit, reap,
- * unbind. No probe of the recorded guests has these: they are for tasks, whose interleavings are explored.
+ * Devices with a page table of their own (device, fill, load, store), virtual machines (vm, vmfill, vmload, vmstore), and what is the kernel's
+ * to do to a process or a device: exit, reap, unbind. No probe of the recorded guests has these: they are for tasks, whose interleavings are explored.
  */
 import { DeviceMirror, attachLegacy, attachModern } from '../../dmirror/index.ts';
+import { FaultSignal } from '../../errno.ts';
+import { Kvm } from '../../kvm/index.ts';
 import { exitMm, oomReap } from '../../mm/index.ts';
+import type { Sleepable } from '../../sched/index.ts';
 import { byteRuns } from '../bytes.ts';
-import { Skip, type OperationList } from '../operation.ts';
+import { Skip, type Answer, type OperationList } from '../operation.ts';
 import type { Args } from '../parse.ts';
 import type { Process } from '../process.ts';
 
@@ -13,6 +16,29 @@ function deviceOf(process: Process, args: Args): DeviceMirror {
   const device = process.devices.get(args.word('ID'));
   if (device === undefined) throw new Skip(`no device ${args.word('ID')}`);
   return device;
+}
+
+function machineOf(process: Process, args: Args): Kvm {
+  const machine = process.machines.get(args.word('ID'));
+  if (machine === undefined) throw new Skip(`no virtual machine ${args.word('ID')}`);
+  return machine;
+}
+
+/** KVM_RUN: what the guest cannot have is the call's error, and no signal; poison is one. */
+function* entered(run: Sleepable<void>, answer: () => object = () => ({})): Sleepable<Answer> {
+  try {
+    yield* run;
+  } catch (error) {
+    if (!(error instanceof FaultSignal) || error.lsb > 0) throw error;
+    return { err: 'EFAULT' };
+  }
+  return { err: 'ok', ...answer() };
+}
+
+/** Guest frame, and byte in it. */
+function guestPlace(args: Args): [number, number] {
+  const off = args.size('OFF');
+  return [Math.floor(off / 4096), off % 4096];
 }
 
 export const MIRROR_OPERATIONS: OperationList = {
@@ -37,6 +63,24 @@ export const MIRROR_OPERATIONS: OperationList = {
   'store ID ADDR LEN [BYTE]': function* store(process, args) {
     yield* deviceOf(process, args).write(...process.split(args.address('ADDR')), new Uint8Array(args.size('LEN')).fill(args.number('BYTE', 1)));
     return { err: 'ok' };
+  },
+  // its memory is the area's: OFF counts from there
+  'vm ID ADDR LEN': function* vm(process, args) {
+    const [start] = process.split(args.address('ADDR'));
+    const machine = new Kvm(args.word('ID'), process.mm);
+    machine.slots.add(0, 0, Math.ceil(args.size('LEN') / 4096), start);
+    process.machines.set(args.word('ID'), machine);
+    return { err: 'ok' };
+  },
+  'vmfill ID OFF [r|w]': function* vmfill(process, args) {
+    return yield* entered(machineOf(process, args).fault(Math.floor(args.size('OFF') / 4096), args.word('r|w') === 'w'));
+  },
+  'vmload ID OFF LEN': function* vmload(process, args) {
+    const bytes = new Uint8Array(args.size('LEN'));
+    return yield* entered(machineOf(process, args).read(...guestPlace(args), bytes), () => ({ bytes: byteRuns(bytes) }));
+  },
+  'vmstore ID OFF LEN [BYTE]': function* vmstore(process, args) {
+    return yield* entered(machineOf(process, args).write(...guestPlace(args), new Uint8Array(args.size('LEN')).fill(args.number('BYTE', 1))));
   },
   exit: function* exit(process) {
     yield* exitMm(process.mm);
