@@ -33,6 +33,8 @@ export interface Walk2019 {
   last: Vpn;
   /** the page whose word names the error that the walk returned, or -1 */
   marked: Vpn | -1;
+  /** the error is the fault handler's own */
+  faultFailed: boolean;
   /** the dev_pagemap held between devmap pages */
   held: PgMap | null;
   /** where and why the WASM walk stopped last: page, STOP_ reason, entry */
@@ -106,6 +108,7 @@ export function faulted(w: Walk2019, vpn: Vpn, result: number, i = vpn - w.range
   if ((result & VM_FAULT_RETRY) !== 0) return 'EAGAIN';
   if ((result & VM_FAULT_ERROR) === 0) return 'EBUSY';
   mark(w, vpn, PFN_VALUE_ERROR, i);
+  w.faultFailed = true;
   return 'EFAULT';
 }
 

@@ -169,10 +169,10 @@ function spins({ mm, range, stop }: Walk2019, what: string): Livelock {
   return livelock(mm, what, stop.vpn);
 }
 
-/** A fault that failed: who checks asks whether it had to. The era takes the 4K page of zeroes for a special one. */
-function tellRefused({ mm, marked, last }: Walk2019): void {
+/** A walk that failed: who checks asks whether it had to, but for a fault that was taken and failed. The era takes the 4K page of zeroes for a special one. */
+function tellRefused({ mm, marked, last, faultFailed }: Walk2019): void {
   const { bus, profile } = mm.platform;
-  if (!bus.on) return;
+  if (!bus.on || faultFailed) return;
   const vpn = Math.max(marked, last);
   if (profile.bugs.includes('zero-page-special')) tellBreach(mm, 'hmm-answers', 'zero-page-special', vpn, vpn + 1);
   bus.emit({ type: 'hmm-refused', mm: mm.id, vpn, write: false });

@@ -48,7 +48,7 @@ export const HMM_WALK = 'hmm_vma_walk';
 export function newWalk2019(range: Range2019, mm: Mm, start: Vpn, fault: boolean, allowRetry: boolean): Walk2019 {
   const mode = WALK_PGMAP | (mm.platform.bugs.has('zero-page-special') ? 0 : WALK_ZERO_OK);
   const walk = new RangeWalk(mm, range.start, range.out, encodingOf(range), mode);
-  return { range, mm, walk, fault, allowRetry, last: start, marked: -1, held: null, stop: { vpn: -1, reason: 0, lo: 0, hi: 0 } };
+  return { range, mm, walk, fault, allowRetry, last: start, marked: -1, faultFailed: false, held: null, stop: { vpn: -1, reason: 0, lo: 0, hi: 0 } };
 }
 
 function encodingOf(range: Range2019): WalkEncoding {
