@@ -7,7 +7,7 @@
  * through its own table and the bytes behind it, never through the CPU's.
  */
 import { ACCESS_READ, ACCESS_WRITE, LEVEL_PTE, PTE_PRESENT, PTE_RW, PTE_USER } from '../abi.ts';
-import { HmmError } from '../errno.ts';
+import { HmmError, invariant } from '../errno.ts';
 import type { Platform } from '../memremap/index.ts';
 import type { Mm, NotifierRange } from '../mm/index.ts';
 import { PageTable } from '../pgtable/index.ts';
@@ -159,6 +159,25 @@ export class DeviceMirror {
       if (!range.blockable && this.lock.held !== null) return bugs.has('nonblock-skipped');
       yield* this.lock.write(sched);
     }
+    this.#answer(range, underLock);
+    if (bugs.has('removed-in-callback') && range.event === 'UNMAP' && this.#port !== null) yield* this.#port.detach();
+    return true;
+  }
+
+  /** Would `invalidate` of a blockable range answer without a wait, if nobody else could run? */
+  get answersNow(): boolean {
+    return this.lock.isFree && !this.platform.bugs.has('removed-in-callback');
+  }
+
+  /** `invalidate` where `answersNow`. */
+  invalidateNow(range: NotifierRange, underLock: () => void): void {
+    invariant(this.lock.tryWrite(this.platform.sched), `${this.name} answers at once, and its lock is taken`);
+    this.#answer(range, underLock);
+  }
+
+  /** Under the lock, which is given back. */
+  #answer(range: NotifierRange, underLock: () => void): void {
+    const { sched, bugs } = this.platform;
     try {
       underLock();
       this.stats.invalidations++;
@@ -167,8 +186,6 @@ export class DeviceMirror {
     } finally {
       this.lock.writeUnlock(sched);
     }
-    if (bugs.has('removed-in-callback') && range.event === 'UNMAP' && this.#port !== null) yield* this.#port.detach();
-    return true;
   }
 
   /** Page `vpn` has moved: a page of the device's own memory is entered at once, any other when it is touched. Under the lock. */

@@ -53,9 +53,11 @@ export function attachLegacy(device: DeviceMirror): MirrorPort {
 /** What the mirror of a device is told. */
 class LegacyOps implements HmmMirrorOps {
   readonly #device: DeviceMirror;
+  readonly prompt: NonNullable<HmmMirrorOps['prompt']>;
 
   constructor(device: DeviceMirror) {
     this.#device = device;
+    this.prompt = { isReady: () => device.answersNow, answer: (update) => device.invalidateNow(rangeOf(update), () => {}) };
   }
 
   syncCpuDevicePagetables(update: HmmUpdate): Sleepable<boolean> {

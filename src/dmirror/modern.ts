@@ -4,7 +4,7 @@
  */
 import { HmmError } from '../errno.ts';
 import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, HMM_PFN_VALID, HMM_PFN_WRITE, hmmRangeFault, modernPfnMask, type HmmErrno, type HmmRange } from '../hmm/index.ts';
-import type { IntervalSub } from '../mm/index.ts';
+import type { IntervalSub, NotifierRange } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { addrOf, type Vpn } from '../units.ts';
 import type { DeviceMirror, FillResult, MirrorPort } from './device.ts';
@@ -26,12 +26,14 @@ class ModernPort implements MirrorPort {
 
   constructor(device: DeviceMirror) {
     const { mm } = device;
-    const sub = mm.notifiers.insert(device.name, 0, mm.pageTable.endVpn, (range, seq) =>
-      device.invalidate(range, () => {
-        if (!mm.platform.bugs.has('set-seq-forgotten')) mm.notifiers.setSeq(sub, seq);
-        if (range.event === 'RELEASE') device.attached = false;
-      }),
-    );
+    const underLock = (range: NotifierRange, seq: number): void => {
+      if (!mm.platform.bugs.has('set-seq-forgotten')) mm.notifiers.setSeq(sub, seq);
+      if (range.event === 'RELEASE') device.attached = false;
+    };
+    const sub: IntervalSub = mm.notifiers.insert(device.name, 0, mm.pageTable.endVpn, (range, seq) => device.invalidate(range, () => underLock(range, seq)), {
+      isReady: () => device.answersNow,
+      answer: (range, seq) => device.invalidateNow(range, () => underLock(range, seq)),
+    });
     this.#device = device;
     this.#sub = sub;
   }

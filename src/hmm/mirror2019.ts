@@ -31,6 +31,8 @@ export interface HmmMirrorOps {
   release?(): Sleepable<void>;
   /** drops the device's entries in the range. False (-EAGAIN): would have to wait, only where the update may not block */
   syncCpuDevicePagetables(update: HmmUpdate): Sleepable<boolean>;
+  /** the same at once, asked only while nobody else can run; left out: it may always have to wait */
+  readonly prompt?: { isReady(): boolean; answer(update: HmmUpdate): void };
 }
 
 /** struct hmm_mirror: one device's ear on one address space. */
@@ -69,7 +71,7 @@ export class Hmm2019 {
     this.mm = mm;
     this.lock = new RwLock(`hmm->lock ${mm.id}`, '*');
     this.mirrorsSem = new RwLock(`mirrors_sem ${mm.id}`, '*');
-    this.#notifier = { name: `hmm ${mm.id}`, start: (range) => this.#start(range), end: (range) => this.#end(range), release: () => this.#release() };
+    this.#notifier = { name: `hmm ${mm.id}`, start: (range) => this.#start(range), end: (range) => this.#end(range), release: () => this.#release(), prompt: { isReady: () => this.#answersNow, answer: (range) => this.#answer(range) } };
     this.#unheard = mm.notifiers.active;
     mm.notifiers.register(this.#notifier);
   }
@@ -112,8 +114,7 @@ export class Hmm2019 {
       yield* this.lock.write(sched);
       this.lock.writeUnlock(sched);
     }
-    this.#inFlight = [...this.#inFlight, range];
-    for (const tracked of this.ranges) if (this.#touches(range, tracked)) tracked.valid = false;
+    this.#enter(range);
     if (!range.blockable) {
       if (!this.mirrorsSem.readNow(sched)) return this.#refuse(range);
     } else if (!this.mirrorsSem.tryRead(sched)) {
@@ -121,6 +122,28 @@ export class Hmm2019 {
     }
     try {
       return (yield* this.#callMirrors(range)) || this.#refuse(range);
+    } finally {
+      this.mirrorsSem.readUnlock(sched);
+    }
+  }
+
+  #enter(range: NotifierRange): void {
+    this.#inFlight = [...this.#inFlight, range];
+    for (const tracked of this.ranges) if (this.#touches(range, tracked)) tracked.valid = false;
+  }
+
+  get #answersNow(): boolean {
+    return this.lock.held === null && this.mirrorsSem.isFree && this.mirrors.every(({ ops }) => ops.prompt?.isReady() === true);
+  }
+
+  /** `#start` of a blockable range where `#answersNow`. */
+  #answer(range: NotifierRange): void {
+    const { sched } = this.mm.platform;
+    this.#enter(range);
+    invariant(this.mirrorsSem.tryRead(sched), 'struct hmm answers at once, and mirrors_sem is taken');
+    try {
+      const update: HmmUpdate = { start: range.start, end: range.end, event: 'INVALIDATE', blockable: range.blockable };
+      for (const { ops } of this.mirrors) ops.prompt?.answer(update);
     } finally {
       this.mirrorsSem.readUnlock(sched);
     }

@@ -50,6 +50,7 @@ export class Kvm {
       name,
       start: (range) => this.#invalidateStart(range),
       end: () => this.#invalidateEnd(),
+      prompt: { isReady: () => true, answer: (range) => this.#answer(range) },
       release: () => this.close(),
     };
     mm.notifiers.register(this.#notifier);
@@ -214,6 +215,12 @@ export class Kvm {
   *#invalidateStart(range: NotifierRange): Sleepable<boolean> {
     const { sched } = this.platform;
     if (sched.concurrent) yield sched.point(`${this.name} invalidate`, `${this.touches},${this.mm.notifiers.touches}`);
+    this.#answer(range);
+    return true;
+  }
+
+  #answer(range: NotifierRange): void {
+    const { sched } = this.platform;
     sched.spinLock(this.lockName);
     this.stats.invalidations++;
     if (this.inProgress === 0) [this.#rangeStart, this.#rangeEnd] = [Infinity, 0];
@@ -224,7 +231,6 @@ export class Kvm {
       if (!this.platform.bugs.has('skip-notifier')) this.zap(start, end);
     }
     sched.spinUnlock(this.lockName);
-    return true;
   }
 
   #invalidateEnd(): void {

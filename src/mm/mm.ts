@@ -97,6 +97,17 @@ export function* invalidateStart(
   return range;
 }
 
+/** `invalidateStart` where `mm.notifiers.startsNow`: by plain functions. */
+export function invalidateStartNow(mm: Mm, event: NotifierEvent, start: Vpn, end: Vpn, owner: object | null = null, untold: UntoldBug | null = null): NotifierRange | null {
+  if (mm.untold !== null && untold !== null && mm.untold.has(untold)) return null;
+  const { counts, bus } = mm.platform;
+  counts.invalidations++;
+  if (!mm.notifiers.heard && !bus.on) return null;
+  const range: NotifierRange = { event, start, end, blockable: true, owner };
+  mm.notifiers.startNow(range);
+  return range;
+}
+
 export function invalidateEnd(mm: Mm, range: NotifierRange | null): void {
   if (range !== null) mm.notifiers.end(range);
 }

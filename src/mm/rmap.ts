@@ -11,9 +11,9 @@ import type { Sleepable } from '../sched/index.ts';
 import { isDirty, isLeafEntry, isWritable } from '../pgtable/index.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
 import { holdAnonLinks, restoreAnonLinks } from './anonVma.ts';
-import { invalidateEnd, invalidateStart } from './mm.ts';
+import { invalidateEnd, invalidateStart, invalidateStartNow } from './mm.ts';
 import type { MappedFile, Vma } from './vma.ts';
-import { zapPageRangeSingle, zapTouches, type ZapOptions } from './zap.ts';
+import { zapPageRangeNow, zapPageRangeSingle, zapTouches, type ZapOptions } from './zap.ts';
 
 /** Takes the lock over who maps the file of an area that is to be changed, if it has one. */
 export function* lockMappings(file: MappedFile | null): Sleepable<void> {
@@ -71,7 +71,9 @@ export function* unmapMappingRange(inode: Mappable, index: number, end: number, 
     const options: ZapOptions = { keepCows: !evenCows, untold };
     for (let i = 0; i < vmas.length; i++) {
       const vma = vmas[i] as Vma;
-      yield* zapPageRangeSingle(vma, firstMapped(vma, index), endMapped(vma, end), options);
+      const from = firstMapped(vma, index);
+      const upTo = endMapped(vma, end);
+      if (!zapPageRangeNow(vma, from, upTo, options)) yield* zapPageRangeSingle(vma, from, upTo, options);
     }
   } finally {
     lock.readUnlock(sched);
@@ -99,8 +101,11 @@ export function* mkcleanMapping(inode: Mappable, index: number, npages: number):
 }
 
 function* mkclean(vma: Vma, start: Vpn, end: Vpn): Sleepable<void> {
-  const { sched } = vma.mm.platform;
-  const range = yield* invalidateStart(vma.mm, 'PROTECTION_PAGE', start, end, null, 'writeback-untold');
+  const { mm } = vma;
+  const { sched } = mm.platform;
+  const range = mm.notifiers.startsNow
+    ? invalidateStartNow(mm, 'PROTECTION_PAGE', start, end, null, 'writeback-untold')
+    : yield* invalidateStart(mm, 'PROTECTION_PAGE', start, end, null, 'writeback-untold');
   if (sched.concurrent) yield sched.point('mkclean', zapTouches(vma));
   mkcleanArea(vma, start, end);
   invalidateEnd(vma.mm, range);

@@ -10,7 +10,7 @@ import { PAGE_ANON } from '../page/index.ts';
 import type { UntoldBug } from '../profile/index.ts';
 import { framePfn, isLeafEntry, isSwapEntry } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
-import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
+import { invalidateEnd, invalidateStart, invalidateStartNow, type Mm } from './mm.ts';
 import { unmapHuge } from './hugetlb/unmap.ts';
 import { VM_HUGETLB, type Vma } from './vma.ts';
 import { zapSwapEntry } from './migrate/swapEntries.ts';
@@ -30,15 +30,19 @@ export interface ZapOptions {
  */
 export function* zapRange(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions = {}): Sleepable<void> {
   const { mm } = vma;
-  const { sched, bus } = mm.platform;
+  const { sched } = mm.platform;
   if (sched.concurrent) yield sched.point(`zap ${mm.name}`, zapTouches(vma));
   if (vma.has(VM_HUGETLB)) return yield* unmapHuge(vma, start, end, 'within');
   // While it slept another may have come.
   while (cutHugeLeaf(vma, start) + cutHugeLeaf(vma, end) > 0) yield* splitHugeEdges(vma, start, end);
-  const pt = mm.pageTable;
-  let leaves = 0;
-  if (vma.countsPages) leaves = zapCounted(mm, start, end, options.keepCows === true && vma.isCow);
-  else leaves = pt.zap(start, end - start);
+  zapLeaves(vma, start, end, options);
+}
+
+/** zapRange() of what needs no wait. */
+function zapLeaves(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions): void {
+  const { mm } = vma;
+  const { bus } = mm.platform;
+  const leaves = vma.countsPages ? zapCounted(mm, start, end, options.keepCows === true && vma.isCow) : mm.pageTable.zap(start, end - start);
   if (bus.on) bus.emit({ type: 'zap', mm: mm.id, start, end, leaves });
 }
 
@@ -54,6 +58,17 @@ export function* zapPageRangeSingle(vma: Vma, start: Vpn, end: Vpn, options: Zap
   if (endsFirst) invalidateEnd(vma.mm, range);
   yield* zapRange(vma, start, end, options);
   if (!endsFirst) invalidateEnd(vma.mm, range);
+}
+
+/** The same by plain functions, where nobody else can run and nothing has to wait; false: nothing was done. */
+export function zapPageRangeNow(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions): boolean {
+  const { mm } = vma;
+  const { notifiers } = mm;
+  if (!notifiers.startsNow || vma.has(VM_HUGETLB) || mm.platform.bugs.has('zap-ends-first') || cutHugeLeaf(vma, start) + cutHugeLeaf(vma, end) > 0) return false;
+  const range = invalidateStartNow(mm, 'CLEAR', start, end, null, options.untold ?? null);
+  zapLeaves(vma, start, end, options);
+  invalidateEnd(mm, range);
+  return true;
 }
 
 /** Splits huge leaves that `start` or `end` cuts (zap_pmd_range, zap_pud_range). True when there was one. */

@@ -34,6 +34,11 @@ export class RwLock {
     return this.#writer !== null ? 'write' : this.#readers.length > 0 ? 'read' : null;
   }
 
+  /** Would `tryWrite` get it now, if nobody else could run? */
+  get isFree(): boolean {
+    return this.#writer === null && this.#readers.length === 0 && this.#waiting.length === 0;
+  }
+
   /** Takes it for reading if that takes neither a wait nor a preemption point. */
   tryRead(sched: Scheduler): boolean {
     if (sched.concurrent || this.#writer !== null || this.#waiting.length > 0) return false;

@@ -27,12 +27,24 @@ export interface NotifierRange {
   readonly owner: object | null;
 }
 
+/**
+ * How a listener answers the start of an invalidation when it has not to wait: the same as what may sleep, without a generator for each.
+ * Asked only while nobody else can run.
+ */
+export interface Prompt {
+  /** False: this time it would have to wait, or what it does then takes more than an answer. */
+  isReady(): boolean;
+  answer(range: NotifierRange, seq: number): void;
+}
+
 /** A classic listener. `start` answers false only to a non-blockable range that it cannot serve now. */
 export interface MmuNotifier {
   readonly name: string;
   start?(range: NotifierRange): Sleepable<boolean>;
   end?(range: NotifierRange): void;
   release?(): Sleepable<void>;
+  /** `start` at once; left out: it may always have to wait */
+  readonly prompt?: Prompt;
 }
 
 /** Called for each overlapping invalidation; must call `setSeq` under the driver's lock and drop its entries. */
@@ -44,6 +56,8 @@ export interface IntervalSub {
   readonly start: Vpn;
   readonly end: Vpn;
   readonly invalidate: IntervalInvalidate;
+  /** the same at once; null: it may always have to wait */
+  readonly prompt: Prompt | null;
   /** odd; equal to the space's number while an invalidation that touches this one is in flight */
   seq: number;
   node: IntervalNode<IntervalSub> | null;
@@ -60,6 +74,9 @@ export class MmuNotifiers {
   readonly #tree = new IntervalTree<IntervalSub>();
   #deferred: IntervalSub[] = [];
   #list: readonly MmuNotifier[] = [];
+  /** of those that listen: how they answer without a wait, and how many there are that cannot */
+  #prompts: readonly Prompt[] = [];
+  #slow = 0;
   readonly #ended: WaitQueue;
   /** what preemption points of this space's notifiers touch */
   readonly touches: string;
@@ -114,13 +131,31 @@ export class MmuNotifiers {
     return taken;
   }
 
+  /** Nobody else can run and no listener has to wait: `startNow` may take the place of `start`. */
+  get startsNow(): boolean {
+    if (this.#sched.concurrent || this.#slow > 0) return false;
+    for (let i = 0; i < this.#prompts.length; i++) if (!(this.#prompts[i] as Prompt).isReady()) return false;
+    return true;
+  }
+
+  /** `start` of a blockable range where `startsNow`. */
+  startNow(range: NotifierRange): void {
+    if (this.#bus.on) this.#bus.emit({ type: 'invalidate-start', mm: this.mmId, event: range.event, start: range.start, end: range.end, blockable: range.blockable });
+    const overlapping = this.#openIntervals(range);
+    for (let i = 0; i < overlapping.length; i++) ((overlapping[i] as IntervalSub).prompt as Prompt).answer(range, this.#seq);
+    const list = this.#list;
+    for (let i = 0; i < list.length; i++) (list[i] as MmuNotifier).prompt?.answer(range, this.#seq);
+    this.#tell('invalidate-told', range);
+  }
+
   /** mmu_notifier_invalidate_range_end(). */
   end(range: NotifierRange): void {
     this.#tell('invalidate-end', range);
     if (this.#active === 0 && this.#endUnstarted) return; // who checks has heard it
     invariant(this.#active > 0, 'invalidation ended more often than started');
     this.#closeIntervals();
-    for (const notifier of this.#list) notifier.end?.(range);
+    const list = this.#list;
+    for (let i = 0; i < list.length; i++) (list[i] as MmuNotifier).end?.(range);
   }
 
   /** mmu_notifier_release(): the space goes away. Interval subscriptions hear RELEASE over everything, classic ones `release`. */
@@ -132,6 +167,7 @@ export class MmuNotifiers {
     for (const notifier of listeners) {
       if (this.#list.includes(notifier) && notifier.release !== undefined) yield* notifier.release();
     }
+    for (const notifier of this.#list) this.#count(notifier, -1);
     this.#list = []; // until now they hear what others invalidate
   }
 
@@ -139,17 +175,20 @@ export class MmuNotifiers {
 
   register(notifier: MmuNotifier): void {
     this.#list = [...this.#list, notifier];
+    this.#count(notifier, 1);
   }
 
   unregister(notifier: MmuNotifier): void {
+    if (this.#list.includes(notifier)) this.#count(notifier, -1);
     this.#list = this.#list.filter((other) => other !== notifier);
   }
 
   // ── interval listeners ──
 
   /** mmu_interval_notifier_insert(). While an invalidation is in flight it joins at its end. */
-  insert(name: string, start: Vpn, end: Vpn, invalidate: IntervalInvalidate): IntervalSub {
-    const sub: IntervalSub = { name, start, end, invalidate, seq: this.#seq - 1, node: null, deferred: null };
+  insert(name: string, start: Vpn, end: Vpn, invalidate: IntervalInvalidate, prompt: Prompt | null = null): IntervalSub {
+    const sub: IntervalSub = { name, start, end, invalidate, prompt, seq: this.#seq - 1, node: null, deferred: null };
+    this.#count(sub, 1);
     if (this.#invalidating) {
       sub.seq = this.#seq;
       sub.deferred = 'insert';
@@ -170,12 +209,14 @@ export class MmuNotifiers {
     if (sub.deferred === 'insert') {
       sub.deferred = null;
       this.#deferred = this.#deferred.filter((other) => other !== sub);
+      this.#count(sub, -1);
       return;
     }
     if (sub.node === null) return;
     if (!this.#invalidating) {
       this.#tree.remove(sub.node);
       sub.node = null;
+      this.#count(sub, -1);
       return;
     }
     sub.deferred = 'remove';
@@ -223,11 +264,17 @@ export class MmuNotifiers {
     return this.#active > 0 && this.#seq % 2 === 1;
   }
 
+  /** A listener comes, or goes. */
+  #count({ prompt, start }: { readonly prompt?: Prompt | null; readonly start?: unknown }, by: 1 | -1): void {
+    if (prompt === undefined || prompt === null) this.#slow += start === undefined ? 0 : by;
+    else if (by === 1) this.#prompts = [...this.#prompts, prompt];
+    else this.#prompts = this.#prompts.filter((other) => other !== prompt);
+  }
+
   #openIntervals(range: NotifierRange): readonly IntervalSub[] {
     this.#active++;
     if (this.#tree.size === 0 || range.start >= range.end) return NONE;
-    const overlapping: IntervalSub[] = [];
-    this.#tree.overlapping(range.start, range.end, (sub) => overlapping.push(sub));
+    const overlapping = this.#tree.collect(range.start, range.end);
     if (this.#removeRaces && !this.#invalidating) this.#workOff(); // who ended the last one comes to it only now
     if (overlapping.length > 0 && this.#seq % 2 === 0) this.#seq++;
     return overlapping;
@@ -249,6 +296,7 @@ export class MmuNotifiers {
       else if (sub.node !== null) {
         this.#tree.remove(sub.node);
         sub.node = null;
+        this.#count(sub, -1);
       }
       sub.deferred = null;
     }

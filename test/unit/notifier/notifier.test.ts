@@ -278,3 +278,53 @@ describe('pairing', () => {
     }
   });
 });
+
+describe('at once, by plain functions', () => {
+  /** A subscription, or a classic listener, that writes down how it was asked. */
+  function prompt(log: string[], name: string, isReady = (): boolean => true): { isReady(): boolean; answer(of: NotifierRange): void } {
+    return { isReady, answer: (of) => log.push(`${name} ${of.start}-${of.end}`) };
+  }
+
+  test('where every listener can answer so: those that overlap, then the list; events and sequence as in the long way', () => {
+    const seen: string[][] = [];
+    for (const now of [true, false]) {
+      const { sched, bus, notifiers, log } = setUp();
+      bus.observe((event: MachineEvent) => void log.push(event.type));
+      const say = (name: string) => function* said(of: NotifierRange): Sleepable<boolean> { log.push(`${name} ${of.start}-${of.end}`); return true; };
+      const sub = notifiers.insert('sub', 0, 10, say('sub'), prompt(log, 'sub'));
+      notifiers.insert('apart', 20, 30, say('apart'), prompt(log, 'apart'));
+      notifiers.register({ name: 'list', start: say('list'), end: () => void log.push('list end'), prompt: prompt(log, 'list') });
+      expect(notifiers.startsNow).toBe(true);
+      const of = range(5, 6);
+      if (now) notifiers.startNow(of);
+      else sched.runToEnd('x', notifiers.start(of));
+      log.push(`in flight ${notifiers.active}, settled ${notifiers.settled(sub)}`);
+      notifiers.end(of);
+      seen.push(log);
+    }
+    expect(seen[0]).toContain('sub 5-6');
+    expect(seen[0]).toEqual(seen[1]);
+  });
+
+  test('one that cannot, or not now, or others that run, take the long way', () => {
+    const { sched, notifiers, log } = setUp();
+    let ready = false;
+    const sub = notifiers.insert('sub', 0, 10, function* never(): Sleepable<boolean> { return true; }, prompt(log, 'sub', () => ready));
+    expect(notifiers.startsNow).toBe(false);
+    ready = true;
+    expect(notifiers.startsNow).toBe(true);
+    const slow = subscribe(notifiers, log, 'slow', 50, 60);
+    expect(notifiers.startsNow).toBe(false);
+    sched.runToEnd('x', notifiers.remove(slow));
+    expect(notifiers.startsNow).toBe(true);
+    const listener = { name: 'list', start: function* start(): Sleepable<boolean> { return true; } };
+    notifiers.register(listener);
+    expect(notifiers.startsNow).toBe(false);
+    notifiers.unregister(listener);
+    sched.concurrent = true;
+    expect(notifiers.startsNow).toBe(false);
+    sched.concurrent = false;
+    sched.runToEnd('x', notifiers.remove(sub));
+    expect(notifiers.startsNow).toBe(true);
+  });
+});
