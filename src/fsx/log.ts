@@ -14,6 +14,7 @@
  */
 import { nearest } from '../scenario/index.ts';
 import { PROFILES } from '../profile/index.ts';
+import { dumpAsLog, type DumpFault } from './logDump.ts';
 import {
   ACCESSORS, CLASSIC_OPERATIONS, DEFAULT_LAYOUT, OWN_OPERATIONS, WITH_DEST, hex, type AccessorName, type Beside, type Cut, type Layout, type Operation, type OperationName,
 } from './operation.ts';
@@ -31,10 +32,10 @@ const FLAGS = ['keep_size', 'close_open', 'unshare', '*', 'none', 'r', 'rw', 'sy
 const SAME_AS: Readonly<Record<string, OperationName>> = { read_dontcache: 'read', write_dontcache: 'write', write_atomic: 'write' };
 const PROTECTIONS: readonly string[] = ['none', 'r', 'rw'];
 
-/** A log that is not one: `FILE:LINE: what is wrong`. */
+/** A log that is not one: `FILE:LINE:COLUMN: what is wrong`. */
 export class LogError extends Error {
-  constructor(file: string, line: number, what: string) {
-    super(`${file}:${line}: ${what}`);
+  constructor(file: string, { line, column, what }: DumpFault) {
+    super(`${file}:${line}:${column}: ${what}`);
     this.name = 'LogError';
   }
 }
@@ -44,20 +45,29 @@ export interface OperationLog {
   /** false: a classic exerciser's; the layout is a guess from the largest number in it */
   readonly ours: boolean;
   readonly operations: readonly Operation[];
+  /** where the first operation stands that the model's kernels do not have (exchange_range), `FILE:LINE:COLUMN`; null: there is none */
+  readonly notModelled: string | null;
 }
 
-/** Throws LogError. */
+/** A log, or the dump of operations in a classic exerciser's output. Throws LogError. */
 export function parseLog(file: string, text: string): OperationLog {
   const reader = new LogReader(file);
   const lines = text.split(/\r?\n/);
-  if (text !== '' && !text.endsWith('\n')) throw new LogError(file, lines.length, 'the last line is cut: it has no end');
-  for (const [i, line] of lines.entries()) reader.line(i + 1, line.trim());
+  const last = lines.at(-1) as string;
+  if (last !== '') throw new LogError(file, { line: lines.length, column: last.length + 1, what: 'the last line is cut: it has no end' });
+  const dump = dumpAsLog(lines);
+  if (dump !== null && 'what' in dump) throw new LogError(file, dump);
+  for (const [i, line] of (dump ?? lines).entries()) reader.line(i + 1, line);
   return reader.end(lines.length);
 }
 
 class LogReader {
   readonly #file: string;
   #at = 0;
+  /** the line, and the last of its words that was looked at */
+  #text = '';
+  #word = '';
+  #notModelled: string | null = null;
   #layout: Layout | null = null;
   #process = 0;
   #ours = 0;
@@ -74,20 +84,32 @@ class LogReader {
 
   line(number: number, line: string): void {
     this.#at = number;
-    if (line.startsWith('#!')) this.#directive(line.slice(2).trim().split(/\s+/));
-    else if (line.startsWith('#+')) this.#operation(line.slice(2).trim().split(/\s+/), OWN_OPERATIONS);
-    else if (line !== '' && !line.startsWith('#')) this.#operation(line.split(/\s+/), CLASSIC_OPERATIONS);
+    this.#text = line;
+    this.#word = '';
+    const text = line.trim();
+    if (text.startsWith('#!')) this.#directive(text.slice(2).trim().split(/\s+/));
+    else if (text.startsWith('#+')) this.#operation(text.slice(2).trim().split(/\s+/), OWN_OPERATIONS);
+    else if (text !== '' && !text.startsWith('#')) this.#operation(text.split(/\s+/), CLASSIC_OPERATIONS);
   }
 
   end(lines: number): OperationLog {
     this.#at = lines;
+    this.#text = '';
+    this.#word = '';
     if (this.#beside !== null) this.#bad('a read beside an operation, and no operation follows');
     if (this.#cut !== null || this.#flush) this.#bad('a power cut or a flush of an operation, and no operation follows');
-    return { layout: this.#layout ?? { ...DEFAULT_LAYOUT, fileBytes: this.#reach }, ours: this.#layout !== null, operations: this.#operations };
+    return { layout: this.#layout ?? { ...DEFAULT_LAYOUT, fileBytes: this.#reach }, ours: this.#layout !== null, operations: this.#operations, notModelled: this.#notModelled };
   }
 
-  #bad(what: string): never {
-    throw new LogError(this.#file, this.#at, what);
+  #bad(what: string, word = this.#word): never {
+    this.#word = word;
+    throw new LogError(this.#file, { line: this.#at, column: this.#column(), what });
+  }
+
+  /** Of the word in question; from 1. */
+  #column(): number {
+    const { index = this.#text.search(/\S|$/) } = [...this.#text.matchAll(/\S+/g)].find(([word]) => word === this.#word) ?? {};
+    return index + 1;
   }
 
   #directive(words: readonly string[]): void {
@@ -107,7 +129,7 @@ class LogReader {
 
   #head([, version, ...words]: readonly string[]): void {
     if (this.#layout !== null || this.#operations.length > 0) this.#bad('the layout stands first, and once');
-    if (version !== VERSION) this.#bad(`a log of version ${version ?? '?'}; this reads version ${VERSION}`);
+    if (version !== VERSION) this.#bad(`a log of version ${version ?? '?'}; this reads version ${VERSION}`, version);
     let layout = DEFAULT_LAYOUT;
     for (const word of words) {
       const { key, value } = this.#pair(word);
@@ -128,13 +150,15 @@ class LogReader {
     if (this.#operations.length >= OPERATIONS_MAX) this.#bad(`more than ${OPERATIONS_MAX} operations`);
     const skipped = given[0] === 'skip';
     const [word = '', ...rest] = skipped ? given.slice(1) : given;
+    this.#word = word;
     const name = known === CLASSIC_OPERATIONS ? (SAME_AS[word] ?? known.find((one) => one === word)) : known.find((one) => one === word);
     if (name === undefined) this.#bad(word === '' ? 'no operation' : `unknown operation ${nearest(word, known)}`);
+    if (name === 'exchange_range') this.#notModelled ??= `${this.#file}:${this.#at}:${this.#column()}`;
     const count = WITH_DEST.includes(name) ? 4 : 3;
     if (rest.length < count) this.#bad(`${name} has ${count} numbers, here are ${rest.length}`);
     const numbers = rest.slice(0, count).map((text) => this.#number(text, skipped ? SKIPPED_MAX : FILE_BYTES_MAX));
     const flags = rest.slice(count);
-    for (const flag of flags) if (!FLAGS.includes(flag)) this.#bad(`unknown flag ${nearest(flag, FLAGS)}`);
+    for (const flag of flags) if (!FLAGS.includes(flag)) this.#bad(`unknown flag ${nearest(flag, FLAGS)}`, flag);
     const [offset = 0, length = 0, dest = 0] = numbers;
     if (!skipped) this.#reach = Math.max(this.#reach, offset + length, count === 4 ? dest + length : 0);
     const { fileBytes } = this.#layout ?? { fileBytes: FILE_BYTES_MAX };
@@ -167,6 +191,7 @@ class LogReader {
   }
 
   #pair(word: string): { key: string; value: string } {
+    this.#word = word;
     const at = word.indexOf('=');
     if (at <= 0) this.#bad(`'${word}' is not NAME=VALUE`);
     return { key: word.slice(0, at), value: word.slice(at + 1) };
@@ -175,8 +200,9 @@ class LogReader {
   /** 0x1f, 017, 31 */
   #number(text: string, most = FILE_BYTES_MAX): number {
     const value = /^0x[0-9a-f]+$/i.test(text) || /^(0|[1-9]\d*)$/.test(text) ? Number(text) : /^0[0-7]+$/.test(text) ? Number.parseInt(text, 8) : NaN;
-    if (!(value >= 0)) this.#bad(`'${text}' is not a number`);
-    if (value > most) this.#bad(`${text} is more than ${hex(most)}`);
+    const word = this.#word.includes(text) ? this.#word : text; // of NAME=A,B, or one by itself
+    if (!(value >= 0)) this.#bad(`'${text}' is not a number`, word);
+    if (value > most) this.#bad(`${text} is more than ${hex(most)}`, word);
     return value;
   }
 

@@ -20,8 +20,9 @@ import { trimmed } from './trim.ts';
 
 const OPERATIONS = 100_000;
 const RAM_PAGES = (64 * MiB) / 4096;
-/** between two questions whether to go on */
-const STRETCH = 2048;
+/** operations between two questions whether to go on; where every moment of one is looked at, each takes long */
+const STRETCH = 256;
+const STRETCH_OF_EVERY_POINT = 4;
 /** operations carried out to shrink a log, in all */
 const SHRINK_OPERATIONS_MAX = 2_000_000;
 
@@ -46,8 +47,8 @@ export interface FsxOptions {
   readonly cutsMax?: number;
   /** run the rules of check/ after every operation */
   readonly check?: boolean;
-  /** called now and then; true: stop */
-  readonly pause?: (done: number) => Promise<boolean>;
+  /** called now and then, with how many operations are begun, and whether it is their failure that is run again and cut down; true: stop */
+  readonly pause?: (done: number, phase: 'run' | 'shrink') => Promise<boolean>;
   /** hears every operation before it is carried out, with whether it is passed over */
   readonly onOperation?: (operation: Operation) => void;
 }
@@ -178,13 +179,14 @@ class Run {
   }
 
   async toEnd(): Promise<void> {
-    const { operations, begin = 1, pause } = this.#options;
+    const { operations, begin = 1, layout, pause } = this.#options;
     const scene = this.#scene;
     try {
-      this.#reckon(Math.min(begin - 1, operations));
-      for (let more = true; more; ) {
-        more = this.#stretch(Math.min(operations, scene.count + STRETCH));
-        if (more && pause !== undefined && (await pause(scene.count))) {
+      await this.#reckon(Math.min(begin - 1, operations));
+      const stretch = scene.power !== null && layout.everyPoint ? STRETCH_OF_EVERY_POINT : STRETCH;
+      for (let more = !this.interrupted; more; ) {
+        more = this.#stretch(Math.min(operations, scene.count + stretch));
+        if (more && pause !== undefined && (await pause(scene.count, 'run'))) {
           this.interrupted = true;
           break;
         }
@@ -196,10 +198,15 @@ class Run {
     }
   }
 
-  #reckon(upTo: number): void {
+  async #reckon(upTo: number): Promise<void> {
     const scene = this.#scene;
+    const { pause } = this.#options;
     if (upTo <= 0) return;
     while (scene.count < upTo) {
+      if (pause !== undefined && scene.count % STRETCH === 0 && (await pause(scene.count, 'run'))) {
+        this.interrupted = true;
+        break;
+      }
       const operation = this.#source(scene);
       if (operation === null) break;
       if (scene.power === null) scene.simulate(operation);
@@ -237,10 +244,11 @@ async function findingOf(options: Whole, core: MachineCore, noise: Noise, failur
     const seen = replay(options, core, noise, operations);
     return seen?.kind === failure.kind ? seen : null;
   };
-  const { operations: shrunk, runs, whole } = shrink(before, (operations) => fails(operations) !== null, Math.max(SHRINK_OPERATIONS_MAX, 4 * before.length));
+  const stop = async (): Promise<boolean> => options.pause !== undefined && (await options.pause(at, 'shrink'));
+  const { operations: shrunk, runs, whole } = await shrink(before, (operations) => fails(operations) !== null, { carriedOutMax: Math.max(SHRINK_OPERATIONS_MAX, 4 * before.length), stop });
   const { kind, message } = failure;
   const again = fails(shrunk);
-  const fields = again !== null && (options.bugs ?? []).length === 0 ? await fieldsBehind(options, noise, shrunk) : [];
+  const fields = again !== null && !(await stop()) && (options.bugs ?? []).length === 0 ? await fieldsBehind(options, noise, shrunk) : [];
   return { kind, what: message, at, shrunk, shrunkWhat: again?.message ?? message, shrinkRuns: runs, shrunkWhole: whole, fields };
 }
 

@@ -5,6 +5,8 @@ import { bytesInWords, grouped } from '../words.ts';
 import { replayString } from './replay.ts';
 
 const REPLAY_CHARACTERS_MAX = 600;
+/** a longer log is not for reading */
+const LOG_LINES_MAX = 500;
 
 export interface RunInfo {
   readonly layout: Layout;
@@ -15,6 +17,8 @@ export interface RunInfo {
   readonly elapsedMs: number;
   /** resident memory at its largest */
   readonly rssBytes: number;
+  /** the command that comes to the failure again; '' where there is none */
+  readonly again: string;
   /** the log that was replayed */
   readonly replayed: string | null;
 }
@@ -42,12 +46,13 @@ function cutLines(cuts: FsxResult['cuts'], paint: Paint): string[] {
   return [`${paint.good('✓')} ${what.length === 0 ? 'no power cut' : what.join(', ')}, ${counted(images, 'image')} looked at: ${counted(linesLost, 'cache line')} and ${counted(recordsLost, 'change')} of metadata lost, nothing of what was durable`];
 }
 
-function failureLines(failure: FsxFinding, { layout, bug, check }: RunInfo, paint: Paint): string[] {
+function failureLines(failure: FsxFinding, { layout, bug, check, again }: RunInfo, paint: Paint): string[] {
   const { kind, what, at, shrunk, shrunkWhat, shrinkRuns, shrunkWhole, fields } = failure;
   const command = ['daxmirror fsx', ...(bug === null ? [] : [`--bug ${bug}`]), ...(check ? ['--check'] : []), '--replay-ops -'].join(' ');
+  const head = [`${paint.bad('✗')} operation ${grouped(at)}: ${kind}`, `  ${what.split('\n').join('\n  ')}`];
+  if (shrunk.length > LOG_LINES_MAX) return [...head, `  not cut down any further than to ${grouped(shrunk.length)} operations, in ${counted(shrinkRuns, 'run')}. To see it again:`, again];
   return [
-    `${paint.bad('✗')} operation ${grouped(at)}: ${kind}`,
-    `  ${what.split('\n').join('\n  ')}`,
+    ...head,
     ...(fields.length === 0 ? [] : [`  known: this kernel does so (with profile field ${fields.join(' or ')} otherwise it does not)`]),
     `  ${shrunkWhole ? 'the fewest operations' : 'fewer operations'} that fail so, found in ${counted(shrinkRuns, 'run')}: ${shrunk.length}. ${shrunkWhat === what ? 'To replay' : 'They say'}:`,
     ...(shrunkWhat === what ? [] : [`  ${shrunkWhat.split('\n').join('\n  ')}`, '  To replay:']),
@@ -63,10 +68,10 @@ function inOneLine(command: string, log: string): string[] {
   return string.length > REPLAY_CHARACTERS_MAX ? [] : [command.replace('--replay-ops -', `--replay ${string}`), 'or, to read:'];
 }
 
-export function reportJson(result: FsxResult, { layout, seed, accessor, bug, check, elapsedMs, rssBytes, replayed }: RunInfo): string {
+export function reportJson(result: FsxResult, { layout, seed, accessor, bug, check, elapsedMs, rssBytes, again, replayed }: RunInfo): string {
   const { passed, interrupted, operations, skipped, counts, accesses, cuts, failure } = result;
   const found = failure === null ? null : {
-    kind: failure.kind, what: failure.what, at: failure.at, fields: failure.fields,
+    kind: failure.kind, what: failure.what, at: failure.at, fields: failure.fields, again,
     shrunk: { operations: failure.shrunk.length, what: failure.shrunkWhat, runs: failure.shrinkRuns, whole: failure.shrunkWhole, replay: replayString(logText(layout, failure.shrunk)), log: logText(layout, failure.shrunk) },
   };
   return `${JSON.stringify({ passed, interrupted, seed, accessor, bug, check, replayed, layout, operations, skipped, counts, accesses, cuts, elapsedMs: Math.round(elapsedMs), rssBytes, failure: found }, null, 2)}\n`;

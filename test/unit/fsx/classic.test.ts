@@ -34,7 +34,7 @@ describe('fsx: logs of the classic exerciser', () => {
   it('numbers beyond the largest file are let pass where the operation was passed over, and nowhere else', () => {
     expect(() => parseLog('x.ops', 'skip read 0x7fffffff 0x1 0x0\n')).not.toThrow();
     expect(() => parseLog('x.ops', '\nread 0x7fffffff 0x1 0x0\n')).toThrow(LogError);
-    expect(() => parseLog('x.ops', '\nread 0x7fffffff 0x1 0x0\n')).toThrow(/^x\.ops:2: 0x7fffffff is more than 0x4000000$/);
+    expect(() => parseLog('x.ops', '\nread 0x7fffffff 0x1 0x0\n')).toThrow(/^x\.ops:2:6: 0x7fffffff is more than 0x4000000$/);
   });
 });
 

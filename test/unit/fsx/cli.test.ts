@@ -32,7 +32,7 @@ describe('daxmirror fsx', () => {
   it('a bad log is one line with its place, exit code 2', () => {
     const file = path.join(folder, 'bad.ops');
     writeFileSync(file, 'write 0x0 0x1 0x0\nreed 0x0 0x1 0x1\n');
-    expect(daxmirror(['fsx', '--replay-ops', file])).toEqual({ code: 2, stdout: '', stderr: `${file}:2: unknown operation 'reed' (did you mean read?)\n` });
+    expect(daxmirror(['fsx', '--replay-ops', file])).toEqual({ code: 2, stdout: '', stderr: `${file}:2:1: unknown operation 'reed' (did you mean read?)\n` });
   });
 
   it('unknown bugs and numbers out of bounds are refused', () => {

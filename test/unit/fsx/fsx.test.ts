@@ -35,6 +35,29 @@ describe('fsx: what is right stays right', () => {
   });
 });
 
+describe('fsx: who stops it', () => {
+  it('is asked while a failure is cut down, and leaves it at what was found by then', async () => {
+    const phases = new Map<string, number>();
+    const run = (most: number): ReturnType<typeof runFsx> => runFsx(options({ bugs: ['lost-device-write'], pause: (_done, phase) => {
+      phases.set(phase, (phases.get(phase) ?? 0) + 1);
+      return Promise.resolve(phase === 'shrink' && (phases.get(phase) ?? 0) > most);
+    } }));
+    const whole = await run(Infinity);
+    const runs = phases.get('shrink') ?? 0;
+    expect(whole.failure).toMatchObject({ shrunkWhole: true });
+    phases.clear();
+    const stopped = await run(2);
+    expect(stopped.failure).toMatchObject({ kind: whole.failure?.kind, at: whole.failure?.at, shrunkWhole: false, shrinkRuns: 2, fields: [] });
+    expect(runs).toBeGreaterThan(2);
+    expect(phases.get('shrink')).toBeLessThan(runs);
+  });
+
+  it('is asked while operations before --begin are reckoned', async () => {
+    const { interrupted, operations } = await runFsx(options({ begin: 1500, pause: (done) => Promise.resolve(done >= 512) }));
+    expect({ interrupted, operations }).toEqual({ interrupted: true, operations: 512 });
+  });
+});
+
 describe('fsx: logs', () => {
   it('a recorded log replays with every other accessor to the same bytes', async () => {
     const recorded: Operation[] = [];
