@@ -93,10 +93,11 @@ export class Checker {
     if (!Number.isSafeInteger(this.#every) || this.#every < 1) throw new RangeError(`Checker: every must be a whole number of steps, not ${String(options.every)}`);
     const { platform } = machine;
     this.#frames = new Frames(platform, this.#report, this.looked);
-    this.#ledger = new Ledger(platform.records, platform.sched, options.stacks === true);
+    this.#ledger = new Ledger(platform, options.stacks === true, this.#report);
     this.#locks = new LockRules(platform.sched, this.#report, this.looked);
     this.#stop = platform.bus.observe((event) => this.#hear(event));
     platform.ledger = this.#ledger;
+    platform.records.watch = this.#ledger;
     platform.sched.watch = this.#locks;
     for (const mm of machine.mms) this.#space(mm.id);
   }
@@ -163,7 +164,7 @@ export class Checker {
     return this.findings.slice(first);
   }
 
-  /** Who holds references on pages of devices, a line each. */
+  /** Who holds references beyond mappings, a line each. */
   get holders(): readonly string[] {
     return this.#ledger.text;
   }
@@ -173,6 +174,7 @@ export class Checker {
     this.#stop();
     const { platform } = this.#machine;
     if (platform.ledger === this.#ledger) platform.ledger = null;
+    if (platform.records.watch === this.#ledger) platform.records.watch = null;
     if (platform.sched.watch === this.#locks) platform.sched.watch = null;
   }
 

@@ -8,7 +8,7 @@
 import { HmmError } from '../errno.ts';
 import type { DeviceFault, PgMap, Platform } from '../memremap/index.ts';
 import {
-  MIGRATE_PFN_MIGRATE, MIGRATE_PFN_WRITE, MIGRATE_VMA_SELECT_DEVICE_PRIVATE, MigratePages, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_WRITE, migrateDeviceFinalize, migrateDevicePages,
+  MIGRATE_PFN_MIGRATE, MIGRATE_PFN_WRITE, MIGRATE_VMA_SELECT_DEVICE_PRIVATE, MigratePages, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_WRITE, letGo, migrateDeviceFinalize, migrateDevicePages,
   migrateDeviceRange, migrateVmaFinalize, migrateVmaPages, migrateVmaSetup, type MigrateVma, type Vma,
 } from '../mm/index.ts';
 import { RwLock, type Sleepable } from '../sched/index.ts';
@@ -82,6 +82,7 @@ export class DeviceMemory {
     this.#lowest = i + 1;
     this.used++;
     this.platform.pgmaps.initPage(this.#pgmap, pfn);
+    this.platform.ledger?.took(pfn, 1, 'alloc_page of device memory');
     this.platform.pageLocks.tryLock(pfn);
     return pfn;
   }
@@ -89,7 +90,9 @@ export class DeviceMemory {
   /** A locked page of RAM, or -1. */
   allocSystem(): Pfn {
     const pfn = this.platform.ram.alloc();
-    if (pfn >= 0) this.platform.pageLocks.tryLock(pfn);
+    if (pfn < 0) return -1;
+    this.platform.ledger?.took(pfn, 1, 'alloc_page');
+    this.platform.pageLocks.tryLock(pfn);
     return pfn;
   }
 
@@ -135,14 +138,14 @@ export class DeviceMemory {
 
   /** `to` is where page `i` goes, with the bytes of `from` (-1: zeroes); nothing happens where `to` is -1, or there is no room for the bytes. */
   copyTo(dst: MigratePages, i: number, to: Pfn, from: Pfn): void {
-    const { arena, pageLocks, ram } = this.platform;
+    const { arena, pageLocks } = this.platform;
     if (to < 0) return;
     if (from < 0 || arena.content.copy(to * 4096, from * 4096, 4096)) {
       dst.setPage(i, to, 0);
       return;
     }
     pageLocks.unlock(to);
-    ram.put(to);
+    letGo(this.platform, to);
   }
 
   /** The CPU touched a page of private memory: it goes back to RAM. */

@@ -3,7 +3,7 @@
  * and lets go; the entries stay exclusive until somebody else comes.
  */
 import type { ErrnoCode } from '../errno.ts';
-import { makeDeviceExclusiveRange, type Mm } from '../mm/index.ts';
+import { letGo, makeDeviceExclusiveRange, type Mm } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import type { Pfn, Vpn } from '../units.ts';
 import type { DeviceMemory } from './deviceMemory.ts';
@@ -18,14 +18,14 @@ export interface ExclusiveUse {
 
 /** Calls `use` with each page granted, while it is the device's alone. */
 export function* useExclusive(memory: DeviceMemory, mm: Mm, start: Vpn, npages: number, use: (pfn: Pfn) => void): Sleepable<ExclusiveUse> {
-  const { sched, pageLocks, ram } = mm.platform;
+  const { sched, pageLocks } = mm.platform;
   if (!mm.mmapLock.tryRead(sched)) yield* mm.mmapLock.read(sched);
   try {
     const { error, count, pfns } = yield* makeDeviceExclusiveRange(mm, start, npages, memory);
     for (const pfn of pfns.filter((one) => one >= 0)) {
       use(pfn);
       pageLocks.unlock(pfn);
-      ram.put(pfn);
+      letGo(mm.platform, pfn);
     }
     return { error, count, granted: Array.from({ length: npages }, (_, i) => (pfns[i] ?? -1) >= 0) };
   } finally {

@@ -31,7 +31,7 @@ export interface Platform {
   readonly devmapHi: number;
   /** what a power cut would leave of persistent memory; null: nobody keeps track */
   persistence: Persistence | null;
-  /** hears of references on pages of devices; null: nobody does */
+  /** hears of references that are no mapping's; null: nobody does */
   ledger: ReferenceLedger | null;
   /** counts since the machine was made or reset */
   readonly counts: Counts;

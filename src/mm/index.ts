@@ -15,6 +15,7 @@ export * from './pagewalk.ts';
 export * from './populate.ts';
 export * from './fault.ts';
 export * from './fork.ts';
+export * from './hold.ts';
 export * from './insert.ts';
 export * from './numa.ts';
 export * from './oomReaper.ts';

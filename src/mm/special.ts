@@ -34,6 +34,8 @@ const ROM_SIGNATURE = Uint8Array.of(0x55, 0xaa);
 export function specialMapping(platform: Platform, name: '[vvar]' | '[vdso]', npages: number): MappedFile {
   const bare = name === '[vvar]';
   const pages = Array.from({ length: npages }, () => platform.ram.alloc());
+  for (const pfn of pages) platform.ledger?.took(pfn, 1, name);
+  platform.ledger?.handed(pages);
   if (!bare) platform.arena.content.write((pages[0] as Pfn) * 4096, ELF, 0, ELF.length);
   const file = special(platform, name, {
     vmFlags: VM_DONTEXPAND | (bare ? VM_IO | VM_PFNMAP : 0),

@@ -14,6 +14,7 @@ import type { Sleepable } from '../sched/index.ts';
 import { addrOf, type Pfn, type Vpn } from '../units.ts';
 import { anonMappings } from './anonVma.ts';
 import { vmaFlagsLo } from './insert.ts';
+import { hold, letGo } from './hold.ts';
 import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
 import { FAULT_FLAG_WRITE, VM_EXEC, VM_WRITE, type Vma, type Vmf } from './vma.ts';
 import { zapTouches } from './zap.ts';
@@ -48,7 +49,7 @@ function swappable(mm: Mm, vpn: Vpn): Pfn | -1 {
 function* swapOutPage(platform: Platform, pfn: Pfn): Sleepable<void> {
   const { sched, ram, records, swapCache, pageLocks } = platform;
   yield* pageLocks.lock(sched, pfn);
-  ram.get(pfn);
+  hold(platform, pfn, 'swap out');
   const slot = swapCache.add(pfn);
   for (const { vma, vpn } of anonMappings(platform, pfn)) {
     const range = yield* invalidateStart(vma.mm, 'CLEAR', vpn, vpn + 1, null, 'swapout-untold');
@@ -64,7 +65,7 @@ function* swapOutPage(platform: Platform, pfn: Pfn): Sleepable<void> {
     invalidateEnd(vma.mm, range);
   }
   pageLocks.unlock(pfn);
-  ram.put(pfn);
+  letGo(platform, pfn);
 }
 
 /** do_swap_page() of the swap entry found last. */

@@ -6,3 +6,4 @@ export * from './records.ts';
 export * from './ram.ts';
 export * from './swapCache.ts';
 export * from './locks.ts';
+export * from './watch.ts';

@@ -103,6 +103,7 @@ export class Ram {
   put(pfn: Pfn, count = 1): void {
     const head = this.head(pfn);
     if (this.#records.addRefs(head, -count) > 0) return;
+    this.#records.watch?.freed(head);
     if (head >= DEVICE_MEMORY_BASE_PFN) {
       this.freeDevicePage(head);
       return;
@@ -145,6 +146,7 @@ export class Ram {
         records.setOwner(page, records.flags(page) | PAGE_OF_HUGE, owner, index + i);
       }
     }
+    records.watch?.split(head, keeper);
   }
 
   /** PAGE_ flags of a page; those of its block, but for what is each page's own (PAGE_EXCLUSIVE), are the first page's. */

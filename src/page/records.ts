@@ -11,6 +11,7 @@ import { PMD_PAGES } from '../abi.ts';
 import type { Arena } from '../arena/index.ts';
 import { HmmError, invariant } from '../errno.ts';
 import { hex, type Pfn } from '../units.ts';
+import type { PageWatch } from './watch.ts';
 
 /** First frame of device memory: 1 TiB. RAM lies below. */
 export const DEVICE_BASE_PFN: Pfn = 2 ** 28;
@@ -46,6 +47,8 @@ export class PageRecords {
   readonly #blocks = new Map<number, number>();
   #section = -1;
   #block = 0;
+  /** hears of every change of references; null: nobody does */
+  watch: PageWatch | null = null;
 
   constructor(arena: Arena) {
     this.#arena = arena;
@@ -86,6 +89,7 @@ export class PageRecords {
     this.#arena.i32[i] = refs;
     const count = refs + (pfn >= DEVICE_BASE_PFN ? 1 : 0);
     invariant(count >= 0, `page ${hex(pfn)} has ${count} references`);
+    if (this.watch !== null) this.watch.changed(pfn, count, delta);
     return count;
   }
 

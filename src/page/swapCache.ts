@@ -39,6 +39,11 @@ export class SwapCache {
     return this.#at(slot).pfn;
   }
 
+  /** Does it have the page? */
+  has(pfn: Pfn): boolean {
+    return this.#byPage.has(pfn);
+  }
+
   /** Entries that name the slot. */
   count(slot: number): number {
     return this.#at(slot).count;

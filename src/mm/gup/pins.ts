@@ -9,6 +9,7 @@ import { KernelCrash } from '../../errno.ts';
 import type { Platform } from '../../memremap/index.ts';
 import { DEVICE_BASE_PFN } from '../../page/index.ts';
 import { alignDown, hex, type Pfn } from '../../units.ts';
+import { hold, letGo } from '../hold.ts';
 
 /** GUP_PIN_COUNTING_BIAS */
 export const PIN_BIAS = 1024;
@@ -49,8 +50,10 @@ export function dropPin(platform: Platform, pfn: Pfn): void {
   const head = countedPage(platform, pfn);
   const refs = refsOfPin(platform, pfn);
   if (profile.pins === 'counted') records.addPins(head, -1);
-  if (map === null) ram.put(head, refs);
-  else {
+  if (map === null) {
+    platform.ledger?.put(head, refs);
+    ram.put(head, refs);
+  } else {
     records.addRefs(head, -refs);
     platform.ledger?.put(head, refs);
     map.heldPages--;
@@ -65,7 +68,7 @@ function refsOfPin(platform: Platform, pfn: Pfn): number {
 export function takePage(platform: Platform, pfn: Pfn): boolean {
   const { records, ram, pgmaps } = platform;
   if (pfn < DEVICE_BASE_PFN) {
-    if (!ram.isZero(pfn)) ram.get(pfn);
+    if (!ram.isZero(pfn)) hold(platform, pfn, 'get_user_pages');
     return true;
   }
   const map = pgmaps.find(pfn);
@@ -81,7 +84,7 @@ export function takePage(platform: Platform, pfn: Pfn): boolean {
 export function putUserPage(platform: Platform, pfn: Pfn): void {
   const { records, ram, pgmaps } = platform;
   if (pfn < DEVICE_BASE_PFN) {
-    if (!ram.isZero(pfn)) ram.put(pfn);
+    if (!ram.isZero(pfn)) letGo(platform, pfn);
     return;
   }
   const map = pgmaps.find(pfn);

@@ -12,6 +12,7 @@ import {
 } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { addrOf, alignDown, type Pfn, type Vpn } from '../../units.ts';
+import { hold, letGo } from '../hold.ts';
 import { invalidateEnd, invalidateStart, type Mm } from '../mm.ts';
 import { writeLeaf } from '../mprotect.ts';
 import { isCounted } from '../thp/index.ts';
@@ -54,7 +55,7 @@ export function releasePages(platform: Platform, held: readonly HeldPage[]): voi
     if (huge) putBackHuge(platform, pfn);
     else putBack(platform, pfn, pfn);
     platform.pageLocks.unlock(pfn);
-    platform.ram.put(pfn);
+    letGo(platform, pfn);
   }
 }
 
@@ -66,7 +67,8 @@ function pageAt(mm: Mm, vpn: Vpn): HeldPage | null {
 }
 
 function* holdPage(platform: Platform, { pfn, huge }: HeldPage): Sleepable<void> {
-  platform.ram.get(pfn);
+  hold(platform, pfn, 'migration by hand');
+  platform.ledger?.handed([pfn]);
   yield* platform.pageLocks.lock(platform.sched, pfn);
   if (!huge) {
     yield* tryToMigrate(platform, pfn);

@@ -11,6 +11,7 @@ import { DEVICE_MEMORY_BASE_PFN, PAGE_ANON } from '../../page/index.ts';
 import { framePfn, isDevicePrivateType, isLeafEntry, isPresent, isSpecial, isSwapEntry, isWritable, isWritableType, swapType } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { alignDown, type Pfn, type Vpn } from '../../units.ts';
+import { hold, letGo } from '../hold.ts';
 import { invalidateEnd, invalidateStart } from '../mm.ts';
 import { isCounted, splitHugePage } from '../thp/index.ts';
 import type { Vma } from '../vma.ts';
@@ -73,10 +74,10 @@ function collectPage(m: MigrateVma, vma: Vma, vpn: Vpn): void {
   if ((platform.records.flags(pfn) & PAGE_ANON) === 0 && cacheOf(platform, pfn) === undefined) return;
   const writable = isPresent(LEVEL_PTE, pt.lo) ? isWritable(pt.lo) : isWritableType(swapType(pt.hi));
   if (!platform.pageLocks.tryLock(pfn)) return;
-  platform.ram.get(pfn);
+  hold(platform, pfn, 'migrate_vma_setup');
   if (!toMigrationEntry(vma, pfn)) {
     platform.pageLocks.unlock(pfn);
-    platform.ram.put(pfn);
+    letGo(platform, pfn);
     return;
   }
   m.src.setPage(i, pfn, MIGRATE_PFN_MIGRATE | (writable ? MIGRATE_PFN_WRITE : 0));

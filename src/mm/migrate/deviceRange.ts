@@ -7,18 +7,19 @@
 import type { Platform } from '../../memremap/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import type { Pfn } from '../../units.ts';
+import { hold } from '../hold.ts';
 import { finalizePages, migratePage } from './migrateVma.ts';
 import { MIGRATE_PFN_MIGRATE, type MigratePages } from './migration.ts';
 import { unmapPages } from './unmap.ts';
 
 /** Collects, locks and unmaps the device pages `[start, start + npages)`. */
 export function* migrateDeviceRange(platform: Platform, src: MigratePages, start: Pfn, npages: number): Sleepable<void> {
-  const { records, ram, pageLocks } = platform;
+  const { records, pageLocks } = platform;
   for (let i = 0; i < npages; i++) {
     const pfn = start + i;
     if (!records.hasRecords(pfn) || records.refs(pfn) === 0) continue;
     if (!pageLocks.tryLock(pfn)) continue;
-    ram.get(pfn);
+    hold(platform, pfn, 'migrate_device_range');
     src.setPage(i, pfn, MIGRATE_PFN_MIGRATE);
   }
   yield* unmapPages(platform, src, npages, -1);

@@ -14,6 +14,7 @@ import { SWP_EXCLUSIVE_READ, SWP_EXCLUSIVE_WRITE, framePfn, isDirty, isSpecial, 
 import type { Sleepable } from '../../sched/index.ts';
 import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../../units.ts';
 import { handleMmFault } from '../fault.ts';
+import { hold, letGo } from '../hold.ts';
 import { invalidateEnd, invalidateStart, livelock, type Mm } from '../mm.ts';
 import { FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_OOM, VM_HUGETLB, VM_IO, VM_PFNMAP, VM_WRITE, type Vma } from '../vma.ts';
 import { splitHuge, zapTouches } from '../zap.ts';
@@ -45,7 +46,7 @@ export function* makeDeviceExclusiveRange(mm: Mm, start: Vpn, npages: number, ow
   if (had.length === 0) return { error, count: 0, pfns: [] };
   const pfns: Pfn[] = [];
   for (const [i, pfn] of had.entries()) pfns.push((yield* makeExclusive(mm, start + i, pfn, owner)) ? pfn : -1);
-  for (const [i, pfn] of had.entries()) if (pfns[i] === -1 && isReferenced(platform, pfn)) platform.ram.put(pfn);
+  for (const [i, pfn] of had.entries()) if (pfns[i] === -1 && isReferenced(platform, pfn)) letGo(platform, pfn);
   return { error: null, count: had.length, pfns };
 }
 
@@ -76,7 +77,7 @@ function takePage(vma: Vma, pfn: Pfn): Pfn | ErrnoCode {
   const { platform, pageTable: pt } = vma.mm;
   if (isReferenced(platform, pfn)) {
     if (pt.level === LEVEL_PTE && isSpecial(pt.lo)) return 'EFAULT';
-    platform.ram.get(pfn);
+    hold(platform, pfn, 'make_device_exclusive_range');
   }
   return pfn;
 }
@@ -160,6 +161,8 @@ function replaceEntry(mm: Mm, pfn: Pfn): void {
   mm.mayHaveSwapEntries = true;
   pt.setRaw(swapLo(pfn), swapHi(isWritable(lo) ? SWP_EXCLUSIVE_WRITE : SWP_EXCLUSIVE_READ, pfn));
   records.addMappings(pfn, -1);
+  mm.platform.ledger?.took(head, 1, 'a device-exclusive entry');
+  mm.platform.ledger?.handed([head]);
 }
 
 /** Does any entry map any page of the block? */

@@ -14,6 +14,7 @@ import type { Sleepable } from '../../sched/index.ts';
 import type { Pfn, Vpn } from '../../units.ts';
 import { ownPage, prepareAnonVma } from '../anonVma.ts';
 import { vmaFlagsLo } from '../insert.ts';
+import { letGo } from '../hold.ts';
 import { invalidateEnd, invalidateStart } from '../mm.ts';
 import type { NotifierRange } from '../notifier/index.ts';
 import { VM_HUGETLB, VM_SPECIAL, VM_UFFD_MISSING, type Vma } from '../vma.ts';
@@ -80,18 +81,18 @@ export function migratePage(platform: Platform, src: MigratePages, i: number, fr
 
 /** migrate_vma_finalize(), migrate_device_finalize(): entries, locks and references of both sides. */
 export function finalizePages(platform: Platform, src: MigratePages, dst: MigratePages, npages: number): void {
-  const { pageLocks, ram } = platform;
+  const { pageLocks } = platform;
   for (let i = 0; i < npages; i++) {
     const from = src.pfn(i);
     const to = dst.pfn(i);
     if (from >= 0) {
       putBack(platform, from, src.has(i, MIGRATE_PFN_MIGRATE) && to >= 0 ? to : from);
       pageLocks.unlock(from);
-      ram.put(from);
+      letGo(platform, from);
     }
     if (to >= 0) {
       pageLocks.unlock(to);
-      ram.put(to);
+      letGo(platform, to);
     }
   }
 }

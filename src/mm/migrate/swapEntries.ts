@@ -12,7 +12,7 @@ import { swapPfn } from './entries.ts';
 
 /** Drops the pte found last; false where it is to stay: of an anonymous page (or with none, as poison) where `keepCopies`. */
 export function zapSwapEntry(mm: Mm, keepCopies: boolean): boolean {
-  const { ram, records, swapCache } = mm.platform;
+  const { ram, records, swapCache, ledger } = mm.platform;
   const pt = mm.pageTable;
   const type = swapType(pt.hi);
   if (type < SWP_HWPOISON) {
@@ -26,6 +26,7 @@ export function zapSwapEntry(mm: Mm, keepCopies: boolean): boolean {
   if (keepCopies && (!(held || isMigrationType(type)) || (records.flags(pfn) & PAGE_ANON) !== 0)) return false;
   pt.setRaw(0, 0);
   if (isDevicePrivateType(type)) records.addMappings(pfn, -1);
+  if (isDeviceExclusiveType(type)) ledger?.put(ram.head(pfn), 1);
   if (held) ram.put(pfn);
   return true;
 }

@@ -8,6 +8,7 @@ import {
 import type { Sleepable } from '../../sched/index.ts';
 import type { Pfn, Vpn } from '../../units.ts';
 import { vmaFlagsLo } from '../insert.ts';
+import { hold, letGo } from '../hold.ts';
 import { invalidateEnd, invalidateStart } from '../mm.ts';
 import { swapInPage } from '../swap.ts';
 import { VM_FAULT_HWPOISON, VM_FAULT_SIGBUS, type Vma, type Vmf } from '../vma.ts';
@@ -33,27 +34,27 @@ export function* swapFault(vmf: Vmf): Sleepable<number> {
 
 /** The page's driver brings it back; meanwhile the core holds a reference. */
 function* migrateToRam({ vma, vpn }: Vmf, pfn: Pfn): Sleepable<number> {
-  const { ram, pgmaps } = vma.mm.platform;
-  const driver = pgmaps.find(pfn)?.ops;
+  const { platform } = vma.mm;
+  const driver = platform.pgmaps.find(pfn)?.ops;
   if (driver?.migrateToRam === undefined) return VM_FAULT_SIGBUS;
-  ram.get(pfn);
+  hold(platform, pfn, 'do_swap_page');
   const result = yield* driver.migrateToRam({ vma, vpn, pfn });
-  ram.put(pfn);
+  letGo(platform, pfn);
   return result;
 }
 
 /** remove_device_exclusive_entry(): EXCLUSIVE over the page, without an owner, and it is the process's again. */
 function* takeBackExclusive(vma: Vma, vpn: Vpn, pfn: Pfn): Sleepable<void> {
   const { mm } = vma;
-  const { sched, pageLocks, ram } = mm.platform;
-  ram.get(pfn);
+  const { sched, pageLocks } = mm.platform;
+  hold(mm.platform, pfn, 'remove_device_exclusive_entry');
   yield* pageLocks.lock(sched, pfn);
   const range = yield* invalidateStart(mm, 'EXCLUSIVE', vpn, vpn + 1);
   if (sched.concurrent) yield sched.point('exclusive entry goes', zapTouches(vma));
   if (lookPte(vma, vpn) && isExclusiveOf(vma, pfn)) restoreExclusive(vma, pfn);
   pageLocks.unlock(pfn);
   invalidateEnd(mm, range);
-  ram.put(pfn);
+  letGo(mm.platform, pfn);
 }
 
 /** Is the pte found last an exclusive one of that page? */
@@ -64,10 +65,11 @@ export function isExclusiveOf(vma: Vma, pfn: Pfn): boolean {
 
 /** restore_exclusive_pte(): the entry found last is present again, and counts as a mapping; the reference it held stays. */
 export function restoreExclusive(vma: Vma, pfn: Pfn): void {
-  const { records } = vma.mm.platform;
+  const { records, ram, ledger } = vma.mm.platform;
   const pt = vma.mm.pageTable;
   const write = swapType(pt.hi) === SWP_EXCLUSIVE_WRITE;
   const allowed = (vmaFlagsLo(vma.flags, LEVEL_PTE, true) & PTE_RW) !== 0;
   records.addMappings(pfn, 1);
+  ledger?.put(ram.head(pfn), 1); // it is the mapping's
   mapPage(vma, pfn, write && allowed, write, false);
 }

@@ -11,6 +11,7 @@ import { PAGE_CACHE } from '../../page/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import type { Pfn } from '../../units.ts';
 import { maps } from '../anonVma.ts';
+import { letGo } from '../hold.ts';
 import { invalidateEnd, invalidateStart } from '../mm.ts';
 import { zapTouches } from '../zap.ts';
 import { fromMigrationEntry, isMigrationOf, lookPte, mappedPfn, toMigrationEntry } from './entries.ts';
@@ -37,7 +38,7 @@ export function* unmapPages(platform: Platform, src: MigratePages, npages: numbe
     putBack(platform, pfn, pfn);
     src.flags[i] = 0;
     platform.pageLocks.unlock(pfn);
-    platform.ram.put(pfn);
+    letGo(platform, pfn);
   }
   return migrating;
 }
