@@ -28,3 +28,9 @@ export function checkRefusal(mm: Mm, { vpn, write }: Extract<MachineEvent, { typ
     missing: 'the page as it is, or brought back by migrate_to_ram() where it is in the memory of another device',
   });
 }
+
+/** handle_mm_fault() is about to be called for a page in no area. */
+export function checkNoArea(mm: Mm, { vpn }: Extract<MachineEvent, { type: 'hmm-no-area' }>, report: Report, looked: Looked): void {
+  looked['hmm-answers']++;
+  report({ rule: 'hmm-answers', mm: mm.id, start: vpn, end: vpn + 1, what: `hmm_range_fault() hands ${hex(addrOf(vpn))} of ${mm.name} to handle_mm_fault(), with no area that it lies in`, missing: 'EFAULT for a page in no area' });
+}

@@ -10,7 +10,7 @@ import type { FileSystem } from '../fs/index.ts';
 import type { PgMap, Platform } from '../memremap/index.ts';
 import type { Mm } from '../mm/index.ts';
 import { addrOf, hex } from '../units.ts';
-import { checkRefusal } from './answers.ts';
+import { checkNoArea, checkRefusal } from './answers.ts';
 import type { Finding, Sighting } from './finding.ts';
 import { Frames } from './frames.ts';
 import { Ledger } from './ledger.ts';
@@ -18,9 +18,11 @@ import { LockRules } from './lockRules.ts';
 import { checkMirror, type WatchedMirror } from './mirrors.ts';
 import { checkDriver, type OwnDriver } from './ownDriver.ts';
 import { checkDirty, checkSync } from './persistence.ts';
+import { RangeCalls } from './rangeCalls.ts';
 import { chunkNow, forEachChunk } from './rights.ts';
 import { noLooks, type Looked, type Rule } from './rules.ts';
 import { Told, type ToldCount } from './told.ts';
+import { checkValid } from './valid2019.ts';
 
 /** What the checker looks at of a machine. */
 export interface Checked {
@@ -65,10 +67,13 @@ export class Checker {
   readonly #frames: Frames;
   readonly #ledger: Ledger;
   readonly #locks: LockRules;
+  readonly #calls: RangeCalls;
   /** seen since the last step, with who did it */
-  #seen: (Sighting & { readonly task: string })[] = [];
+  #seen: (Sighting & { readonly task: string; readonly field: string | null })[] = [];
   readonly #report = (sighting: Sighting): void => {
-    this.#seen.push({ ...sighting, task: this.#machine.platform.sched.current.name });
+    // An answer is wrong by what the kernel has just said of itself; of the rest it may say so later in the step.
+    const field = sighting.rule === 'hmm-answers' ? this.#breaches.findLast((one) => explains(one, sighting))?.field : undefined;
+    this.#seen.push({ ...sighting, task: this.#machine.platform.sched.current.name, field: field ?? null });
   };
   /** what a mirror has wrong is told once, and not after every step in which it still is */
   readonly #stale = new Set<string>();
@@ -95,6 +100,7 @@ export class Checker {
     this.#frames = new Frames(platform, this.#report, this.looked);
     this.#ledger = new Ledger(platform, options.stacks === true, this.#report);
     this.#locks = new LockRules(platform.sched, this.#report, this.looked);
+    this.#calls = new RangeCalls(this.#report, this.looked);
     this.#stop = platform.bus.observe((event) => this.#hear(event));
     platform.ledger = this.#ledger;
     platform.records.watch = this.#ledger;
@@ -184,6 +190,7 @@ export class Checker {
     switch (event.type) {
       case 'invalidate-start':
         this.#space(event.mm)?.start(event.event, event.start, event.end);
+        this.#calls.invalidated(event.mm, event.start, event.end);
         break;
       case 'invalidate-told':
         this.#space(event.mm)?.allTold(event.event, event.start, event.end);
@@ -204,18 +211,29 @@ export class Checker {
       }
       case 'fault':
         this.looked['bounded-retries']++;
+        if (this.#calls.any) this.#withSpace(event.mm, ({ mm }) => this.#calls.faulted(mm, event));
         break;
-      case 'hmm-refused': {
-        const space = this.#space(event.mm);
-        if (space !== null) checkRefusal(space.mm, event, this.#report, this.looked);
+      case 'hmm-called':
+        this.#withSpace(event.call.mm, (space) => this.#calls.called(space.mm, event.call, space.touches(event.call.start, event.call.end)));
         break;
-      }
+      case 'hmm-returned':
+        this.#withSpace(event.call.mm, ({ mm }) => this.#calls.returned(mm, event.call, event.answer));
+        break;
+      case 'hmm-refused':
+        this.#withSpace(event.mm, ({ mm }) => checkRefusal(mm, event, this.#report, this.looked));
+        break;
+      case 'hmm-no-area':
+        this.#withSpace(event.mm, ({ mm }) => checkNoArea(mm, event, this.#report, this.looked));
+        break;
+      case 'hmm-valid':
+        this.#withSpace(event.mm, (space) => checkValid(space, event, this.#report, this.looked));
+        break;
       case 'livelock':
         this.#livelock(event);
         break;
       case 'breach':
         this.#breaches.push(event);
-        this.#allBreaches.push(event);
+        if (event.rule !== 'hmm-answers') this.#allBreaches.push(event); // an answer is wrong when it is given
         break;
       case 'blocks':
         if (event.freed) this.#anyMayBeWrong = true;
@@ -235,6 +253,11 @@ export class Checker {
       rule: 'bounded-retries', mm, start: vpn, end: vpn + 1, what: `${loop} has gone round ${rounds} times at ${hex(addrOf(vpn))} with nothing changed, and nobody else will change anything`,
       missing: 'each round makes progress, or the loop gives up with an error',
     });
+  }
+
+  #withSpace(id: number, visit: (space: Told) => void): void {
+    const space = this.#space(id);
+    if (space !== null) visit(space);
   }
 
   #space(id: number): Told | null {
@@ -341,14 +364,12 @@ export class Checker {
     const { without = [], findingsMax = 100 } = this.#options;
     const seen = this.#seen;
     this.#seen = [];
-    for (const { cpu = null, device = null, details = [], ...sighting } of seen) {
-      const { rule, mm, start, end } = sighting;
+    for (const { cpu = null, device = null, details = [], field: said, ...sighting } of seen) {
+      const { rule } = sighting;
       if (without.includes(rule) || this.findings.length >= findingsMax) continue;
       // What was not told stays wrong in a mirror until it is told again, by the same breach.
       const stays = rule === 'pagemap-alive' || rule === 'mirror-coherent';
-      const broken = rule === 'mirror-coherent' ? 'told-before-taken' : rule;
-      const isBreach = (one: Breach): boolean => (one.rule === rule || one.rule === broken) && (start === end || (one.mm === mm && one.start < end && start < one.end));
-      const field = (stays ? this.#allBreaches : breaches).find(isBreach)?.field ?? null;
+      const field = said ?? (rule === 'hmm-answers' ? null : ((stays ? this.#allBreaches : breaches).find((one) => explains(one, sighting))?.field ?? null));
       this.findings.push({ ...sighting, operation, cpu, device, details, replay, knownBy: field });
     }
   }
@@ -358,6 +379,12 @@ export class Checker {
     for (const count of this.told.values()) sum += count[member];
     return sum;
   }
+}
+
+/** Is this the kernel's own breach of the rule, there? */
+function explains(breach: Breach, { rule, mm, start, end }: Sighting): boolean {
+  const broken = rule === 'mirror-coherent' ? 'told-before-taken' : rule;
+  return (breach.rule === rule || breach.rule === broken) && (start === end || (breach.mm === mm && breach.start < end && start < breach.end));
 }
 
 /** Who took references and still has them: '2 by hmm_vma_walk'. Pages of device memory that are in use have theirs. */

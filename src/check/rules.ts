@@ -14,7 +14,7 @@ export const RULES = {
   'atomic-sleep': 'nothing that may sleep is called with a spinlock held',
   'lock-order': 'no two chains of locks are taken in orders that can wait for each other',
   'bounded-retries': 'no retry loop goes round with nothing changed',
-  'hmm-answers': 'hmm_range_fault() refuses no page that the process has and may use',
+  'hmm-answers': 'HMM answers what the CPU table has, for all that is asked and nothing else, and refuses no page that the process may use',
 } as const;
 
 export type Rule = keyof typeof RULES;

@@ -108,6 +108,16 @@ export class Told {
     return this.#inFlight.length > 0 && this.#inFlight.some(({ start, end }) => vpn >= start && vpn < end);
   }
 
+  /** Is any of pages `[start, end)` in one? */
+  touches(start: Vpn, end: Vpn): boolean {
+    return this.#inFlight.length > 0 && this.#inFlight.some((range) => range.start < end && start < range.end);
+  }
+
+  /** And has every listener heard of it? */
+  isTold(start: Vpn, end: Vpn): boolean {
+    return this.#inFlight.length > 0 && this.#inFlight.some((range) => range.told && range.start < end && start < range.end);
+  }
+
   /** What began and has not ended, in words. */
   get open(): readonly string[] {
     return this.#inFlight.map(({ event, start, end }) => `${event} of ${hex(addrOf(start))}..${hex(addrOf(end))}`);

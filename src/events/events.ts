@@ -8,6 +8,44 @@
 /** mmu_notifier event types (include/linux/mmu_notifier.h). */
 export type NotifierEvent = 'UNMAP' | 'CLEAR' | 'PROTECTION_VMA' | 'PROTECTION_PAGE' | 'SOFT_DIRTY' | 'RELEASE' | 'MIGRATE' | 'EXCLUSIVE';
 
+/**
+ * A call of HMM's over pages `[start, end)`, with a word for each `pagesPerWord` of them: requests when it begins, answers when it returns.
+ * What is asked of a page: `(word & pfnFlagsMask) | defaultFlags`.
+ */
+export interface RangeCall {
+  readonly op: 'hmm_range_fault' | 'hmm_range_snapshot';
+  readonly api: '2019' | 'modern';
+  readonly mm: number;
+  readonly start: number;
+  readonly end: number;
+  readonly words: BigUint64Array;
+  readonly pagesPerWord: number;
+  readonly defaultFlags: bigint;
+  readonly pfnFlagsMask: bigint;
+  /** VALID, WRITE, DEVICE_PRIVATE (0: there is none) */
+  readonly flags: readonly [bigint, bigint, bigint];
+  /** ERROR, NONE, SPECIAL */
+  readonly values: readonly [bigint, bigint, bigint];
+  /** the bit at which the frame number stands, and how many it has */
+  readonly pfnShift: number;
+  readonly pfnBits: number;
+  /** the fault handler is not to drop mmap_lock */
+  readonly block: boolean;
+}
+
+/** What came of it. */
+export interface RangeReturn {
+  readonly errno: string | null;
+  /** pages counted; with an errno 0 */
+  readonly count: number;
+  /** a walk that failed: words from this page on are none of its answers; -1: none did */
+  readonly reached: number;
+  /** the page whose word names the error, or -1 */
+  readonly marked: number;
+  /** mmap_lock was dropped, though the range was valid */
+  readonly dropped: boolean;
+}
+
 export type MachineEvent =
   | { readonly type: 'mmap'; readonly mm: number; readonly start: number; readonly end: number; readonly file: string | null; readonly prot: string }
   | { readonly type: 'munmap'; readonly mm: number; readonly start: number; readonly end: number }
@@ -26,6 +64,12 @@ export type MachineEvent =
   | { readonly type: 'breach'; readonly field: string; readonly rule: string; readonly mm: number; readonly start: number; readonly end: number }
   /** hmm_range_fault() has answered EFAULT at a page, asked for reading or writing */
   | { readonly type: 'hmm-refused'; readonly mm: number; readonly vpn: number; readonly write: boolean }
+  | { readonly type: 'hmm-called'; readonly call: RangeCall }
+  | { readonly type: 'hmm-returned'; readonly call: RangeCall; readonly answer: RangeReturn }
+  /** handle_mm_fault() is about to be called for a page that lies in no area */
+  | { readonly type: 'hmm-no-area'; readonly mm: number; readonly vpn: number }
+  /** whether range->valid (2019) is true now of pages `[start, end)`, which has just been said; `update`: the invalidation that took it away, else null */
+  | { readonly type: 'hmm-valid'; readonly mm: number; readonly start: number; readonly end: number; readonly valid: boolean; readonly update: { readonly start: number; readonly end: number } | null }
   /** a retry loop is back at its head with nothing changed */
   | { readonly type: 'livelock'; readonly mm: number; readonly loop: string; readonly vpn: number; readonly rounds: number }
   | { readonly type: 'entry'; readonly mm: number; readonly vpn: number; readonly level: number; readonly pfn: number; readonly write: boolean }

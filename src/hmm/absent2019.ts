@@ -10,6 +10,7 @@ import { SWP_HWPOISON, isDevicePrivateType, isMigrationType, isWritableType, swa
 import { swapPfn } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import type { Walk2019, WalkErrno } from './fault2019.ts';
+import { tellEra } from './toldCalls.ts';
 import { PFN_FLAG_DEVICE_PRIVATE, PFN_VALUE_NONE, cpuFlags, encodePfn, needFault, needFaultOfAny } from './need2019.ts';
 
 /** 'fault': to be faulted, as `need` says. 'refuse': poison and what else cannot be had. 'pass': the walk goes on; else its end. */
@@ -34,6 +35,7 @@ export function* walkAbsentPte(w: Walk2019): Sleepable<AbsentAnswer> {
     return PASS;
   }
   const need = eager ? needFault(range, word, 0n) : 0;
+  if (w.fault && !eager && needFault(range, word, 0n) !== 0) tellEra(w.mm, 'swap-never-faulted', vpn, vpn + 1);
   if (type < SWP_HWPOISON) return need === 0 ? PASS : { kind: 'fault', need };
   if (!isMigrationType(type)) return { kind: 'refuse' };
   if (need === 0) return PASS;
@@ -50,7 +52,7 @@ export function* walkMigratingPmd(w: Walk2019, npages: number): Sleepable<Absent
   if (!w.mm.platform.bugs.has('migrating-pmd-untouched')) {
     range.words.fill(range.values[PFN_VALUE_NONE], i, i + npages);
     w.last = w.stop.vpn + npages;
-  }
+  } else tellEra(w.mm, 'migrating-pmd-untouched', w.stop.vpn, w.stop.vpn + npages);
   return PASS;
 }
 

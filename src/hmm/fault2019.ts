@@ -16,6 +16,7 @@ import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
 import { NEED_WRITE, PFN_VALUE_ERROR, PFN_VALUE_NONE, cpuFlags, needFault, type PfnRequests } from './need2019.ts';
 import type { Range2019 } from './range2019.ts';
+import { tellEra } from './toldCalls.ts';
 import type { RangeWalk } from './walker.ts';
 
 export type WalkErrno = 'EBUSY' | 'EAGAIN' | 'EFAULT' | 'EPERM' | 'EINVAL';
@@ -54,6 +55,7 @@ export function* faultChunk(w: Walk2019, vma: Vma, start: Vpn, end: Vpn, write: 
   const pt = w.mm.pageTable;
   if (mayNotWrite(w, vma, start, write)) return 'EPERM';
   const flags = flagsOf(w, write);
+  if (range.pfnFlagsMask !== 0n) tellEra(w.mm, 'chunk-faulting', start, end);
   range.words.fill(range.values[PFN_VALUE_NONE], start - range.start, end - range.start);
   for (let vpn = start; vpn < end; ) {
     const quick = sched.concurrent ? FAULT_SLEEPS : quickMmFault(vma, vpn, flags);

@@ -14,6 +14,7 @@ import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
 import { faulted, flagsOf, mayNotWrite, type Walk2019, type WalkErrno } from './fault2019.ts';
 import { NEED_WRITE, PFN_VALUE_NONE, cpuFlags, encodePfn, needFault, needFaultOfAny } from './need2019.ts';
 import type { Range2019 } from './range2019.ts';
+import { tellEra } from './toldCalls.ts';
 
 /** log2 of the bytes of a hugetlb area's pages. */
 export function hugeShiftOf(vma: Vma): number {
@@ -55,6 +56,7 @@ function* walkEntry(w: Walk2019, vma: Vma, start: Vpn, end: Vpn, level: number):
   const need = w.fault ? needFault(range, word, flags) : 0;
   if (need !== 0) return yield* faultHuge(w, vma, start, end, (need & NEED_WRITE) !== 0);
   if (!there && !w.mm.platform.bugs.has('hugetlb-empty-valid')) return clear(w, start, end);
+  if (!there) tellEra(w.mm, 'hugetlb-empty-valid', start, end);
   let pfn = (isNone(lo, hi) ? 0 : framePfn(lo, hi)) + (step > 1 ? 0 : start % npages);
   for (let at = start; at < end; at += step, pfn += step) {
     range.words[i] = encodePfn(range, pfn, there && isWritable(lo));
@@ -68,6 +70,7 @@ function* walkEntry(w: Walk2019, vma: Vma, start: Vpn, end: Vpn, level: number):
 function* walkHole(w: Walk2019, vma: Vma, start: Vpn, end: Vpn): Sleepable<WalkErrno | null> {
   const { range } = w;
   const from = (start - range.start) / (w.mm.platform.bugs.has('page-shift-mixed') ? 1 : pagesPerWord(range));
+  if (from * pagesPerWord(range) !== start - range.start) tellEra(w.mm, 'page-shift-mixed', start, end);
   const need = w.fault ? needFaultOfAny(range, range.words, from, Math.min(range.words.length, from + end - start), 0n) : 0;
   Object.assign(w.stop, { vpn: start, reason: LEVEL_PTE, lo: 0, hi: 0 });
   w.last = start;

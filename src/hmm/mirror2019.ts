@@ -14,9 +14,10 @@
  */
 import { Beside } from '../beside.ts';
 import { InvariantError, invariant } from '../errno.ts';
-import type { Mm, MmuNotifier, NotifierRange } from '../mm/index.ts';
+import { tellBreach, type Mm, type MmuNotifier, type NotifierRange } from '../mm/index.ts';
 import { RwLock, type Sleepable } from '../sched/index.ts';
 import type { Vpn } from '../units.ts';
+import { tellEra } from './toldCalls.ts';
 
 /** struct hmm_update: what a mirror is told. The API knows one event. */
 export interface HmmUpdate {
@@ -64,6 +65,8 @@ export class Hmm2019 {
   /** those that were in flight when this was made: nobody said where, so they count for every range */
   #unheard: number;
   readonly #refused = new WeakSet<NotifierRange>();
+  /** the count stays raised for ever */
+  #leaked = false;
   #refs = 0;
   readonly #notifier: MmuNotifier;
 
@@ -129,7 +132,7 @@ export class Hmm2019 {
 
   #enter(range: NotifierRange): void {
     this.#inFlight = [...this.#inFlight, range];
-    for (const tracked of this.ranges) if (this.#touches(range, tracked)) tracked.valid = false;
+    for (const tracked of this.ranges) if (this.#touches(range, tracked)) this.#invalidate(tracked, range);
   }
 
   get #answersNow(): boolean {
@@ -164,8 +167,10 @@ export class Hmm2019 {
   #refuse(range: NotifierRange): false {
     this.#inFlight = this.#inFlight.filter((update) => update !== range);
     this.#refused.add(range);
-    if (this.mm.platform.bugs.has('nonblock-count-leak')) this.#inFlight = [...this.#inFlight, { ...range }];
-    else this.#settle();
+    if (this.mm.platform.bugs.has('nonblock-count-leak')) {
+      this.#inFlight = [...this.#inFlight, { ...range }];
+      this.#leaked = true;
+    } else this.#settle();
     return false;
   }
 
@@ -197,6 +202,28 @@ export class Hmm2019 {
       if (mirror.ops.release !== undefined) yield* mirror.ops.release();
       if (!window) this.mirrors = this.mirrors.filter((other) => other !== mirror);
     }
+  }
+
+  #invalidate(tracked: TrackedRange, update: NotifierRange): void {
+    const { bus } = this.mm.platform;
+    if (bus.on && tracked.valid) {
+      const { start, end } = tracked;
+      if (update.end === start) tellEra(this.mm, 'overlap-inclusive', start, end);
+      bus.emit({ type: 'hmm-valid', mm: this.mm.id, start, end, valid: false, update: { start: update.start, end: update.end } });
+    }
+    tracked.valid = false;
+  }
+
+  /** Whoever checks hears whether `range` is valid, and of the era's reasons why not. */
+  tellValid({ start, end, valid }: TrackedRange): void {
+    const { bus } = this.mm.platform;
+    if (!bus.on || this.#unheard > 0 || this.dead) return;
+    if (!valid) {
+      if (this.#leaked && this.mm.platform.profile.bugs.includes('nonblock-count-leak')) tellBreach(this.mm, 'balanced', 'nonblock-count-leak', start, end);
+      if (this.#inFlight.some((update) => update.end === start)) tellEra(this.mm, 'overlap-inclusive', start, end);
+      if (this.#inFlight.length > 0 && !this.#inFlight.some((update) => update.start < end && start < update.end)) tellEra(this.mm, 'valid-per-mm', start, end);
+    }
+    bus.emit({ type: 'hmm-valid', mm: this.mm.id, start, end, valid, update: null });
   }
 
   #touches(update: NotifierRange, range: TrackedRange): boolean {

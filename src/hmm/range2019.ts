@@ -89,6 +89,7 @@ export function hmmRangeRegister(range: Range2019, mm: Mm, start: Vpn, end: Vpn,
   range.pageShift = pageShift;
   hmm.ranges.add(range);
   range.valid = hmm.quiet(range);
+  hmm.tellValid(range);
   return null;
 }
 
@@ -117,5 +118,6 @@ export function* hmmRangeWaitUntilValid(range: Range2019, timeoutMs = RANGE_DEFA
   }
   if (hmm.dead) range.valid = false;
   else if (!aba && hmm.quiet(range)) range.valid = true;
+  hmm.tellValid(range);
   return range.valid;
 }

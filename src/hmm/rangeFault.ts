@@ -12,6 +12,7 @@ import {
   LEVEL_PTE, PMD_PAGES, PTE_RW, STOP_BAD, STOP_BUDGET, STOP_DONE_ALL, STOP_NEEDS_FAULT, STOP_NEEDS_WRITE, STOP_NONPRESENT, STOP_SPECIAL, TABLE_SHIFT, WALK_ZERO_OK,
 } from '../abi.ts';
 import { invariant } from '../errno.ts';
+import type { RangeCall } from '../events/events.ts';
 import {
   FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_ERROR, VM_HUGETLB, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, handleMmFault, hugePageOf, quickMmFault, type IntervalSub, type Mm,
   livelock, type Vma,
@@ -21,6 +22,7 @@ import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
 import { HMM_PFN_ERROR, HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, HMM_PFN_VALID, HMM_PFN_WRITE } from './pfnWord.ts';
 import { judgeSwapEntry } from './swapEntry.ts';
+import { tellCalled, tellReturned } from './toldCalls.ts';
 import { hugeChunk } from './hugeChunk.ts';
 import { RangeWalk, type WalkEncoding } from './walker.ts';
 
@@ -69,14 +71,14 @@ export function* hmmRangeFault(range: HmmRange): Sleepable<HmmErrno | null> {
     if (sched.concurrent) yield sched.point('hmm_range_fault', `${mm.touches},areas ${mm.id},${mm.notifiers.subTouches(range.notifier.name)}`);
     const answer = quickRangeFault(state);
     if (answer !== RANGE_SLEEPS) return answer;
-    if (!(yield* awaitRange(state))) return 'EFAULT';
+    if (!(yield* awaitRange(state))) return returned(state, 'EFAULT');
   }
 }
 
 /** The rest of what quickRangeFault() left with RANGE_SLEEPS. Answers as hmmRangeFault(). */
 export function* resumeRangeFault(state: WalkState): Sleepable<HmmErrno | null> {
   for (;;) {
-    if (!(yield* awaitRange(state))) return 'EFAULT';
+    if (!(yield* awaitRange(state))) return returned(state, 'EFAULT');
     const answer = quickRangeFault(state);
     if (answer !== RANGE_SLEEPS) return answer;
   }
@@ -86,11 +88,22 @@ export function* resumeRangeFault(state: WalkState): Sleepable<HmmErrno | null> 
 export function beginRangeFault(range: HmmRange): WalkState {
   const { mm, start } = range;
   const walk = new RangeWalk(mm, start, range.out, modernEncoding(mm.platform.profile.hmmOrderShift), WALK_ZERO_OK);
-  return { range, walk, last: start, idleRounds: 0, vma: null, faultEnd: 0, faultFlags: 0, slept: -1, awaited: -1 };
+  return { range, walk, last: start, idleRounds: 0, vma: null, faultEnd: 0, faultFlags: 0, slept: -1, awaited: -1, call: mm.platform.bus.on ? tellCalled(range) : null };
 }
 
 /** hmmRangeFault() by plain functions, as far as nothing has to wait; RANGE_SLEEPS where something has to. Where others can run: one round of it. */
 export function quickRangeFault(state: WalkState): HmmErrno | typeof RANGE_SLEEPS | null {
+  const answer = faultRounds(state);
+  return answer === RANGE_SLEEPS ? answer : returned(state, answer);
+}
+
+/** Who checks hears of the answer. */
+function returned({ range, call, last }: WalkState, errno: HmmErrno | null): HmmErrno | null {
+  if (call !== null) tellReturned(range.mm, call, { errno, count: errno === null ? range.end - range.start : 0, reached: errno === null ? -1 : last, marked: -1, dropped: false });
+  return errno;
+}
+
+function faultRounds(state: WalkState): HmmErrno | typeof RANGE_SLEEPS | null {
   const { range } = state;
   for (;;) {
     if (range.mm.notifiers.readRetry(range.notifier, range.seq)) return 'EBUSY';
@@ -156,6 +169,8 @@ export interface WalkState {
   slept: Vpn;
   /** with NEEDS_WAIT: the page */
   awaited: Pfn;
+  /** as who checks knows it; null: nobody does */
+  readonly call: RangeCall | null;
 }
 
 /** One walk from `last` on, VMA by VMA. */

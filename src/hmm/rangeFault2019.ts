@@ -22,6 +22,7 @@
  */
 import { HDR_TABLES_CHANGED, PAGE_SHIFT } from '../abi.ts';
 import { HmmError, Livelock, checkOptions } from '../errno.ts';
+import type { RangeCall } from '../events/events.ts';
 import { VM_HUGETLB, VM_IO, VM_MIXEDMAP, VM_PFNMAP, VM_READ, livelock, tellBreach, type Vma } from '../mm/index.ts';
 import { DEVICE_BASE_PFN } from '../page/index.ts';
 import { framePfn } from '../pgtable/index.ts';
@@ -32,6 +33,7 @@ import { hugeShiftOf, pagesPerWord } from './hugetlb2019.ts';
 import type { Hmm2019 } from './mirror2019.ts';
 import { PFN_VALUE_NONE, PFN_VALUE_SPECIAL } from './need2019.ts';
 import type { Range2019 } from './range2019.ts';
+import { tellCalled2019, tellEra, tellReturned } from './toldCalls.ts';
 import { newWalk2019, walkPageRange } from './walk2019.ts';
 
 export type RangeErrno = 'EINVAL' | 'EPERM' | 'EFAULT' | 'EAGAIN' | 'EBUSY';
@@ -50,19 +52,21 @@ const SAME_PLACES = 64;
 /** hmm_range_snapshot(): looks, and faults nothing in. */
 export function* hmmRangeSnapshot(range: Range2019): Sleepable<RangeAnswer> {
   const hmm = registered(range, 'hmm_range_snapshot');
-  const { bugs } = hmm.mm.platform;
+  const { bugs, bus } = hmm.mm.platform;
+  const call = bus.on ? tellCalled2019(hmm.mm, range, 'hmm_range_snapshot', true) : null;
   let last = range.start;
   for (let start = range.start; start < range.end; ) {
     const vma = areaFor(hmm, range, start);
-    if (typeof vma === 'string') return held(vma);
+    if (typeof vma === 'string') return returned(hmm, call, vma);
     const end = Math.min(range.end, vma.end);
     const w = newWalk2019(range, hmm.mm, start, false, false);
     const answer = yield* walkPageRange(w, vma, start, end);
-    if (answer !== null && !bugs.has('snapshot-ignores-walk')) return held(failed(w, answer));
-    last = countedTo(w, answer === null ? end : w.last);
+    if (answer !== null && !bugs.has('snapshot-ignores-walk')) return returned(hmm, call, failed(w, answer), w);
+    if (answer !== null) tellEra(hmm.mm, 'snapshot-ignores-walk', start, range.end);
+    last = countedTo(w, answer === null ? end : w.last, range.end);
     start = end;
   }
-  return held(last - range.start);
+  return returned(hmm, call, last - range.start);
 }
 
 /** hmm_range_fault(): brings in what is asked for. `block`: the fault handler is not to drop mmap_lock (default true). */
@@ -70,25 +74,28 @@ export function* hmmRangeFault2019(range: Range2019, options: { readonly block?:
   checkOptions('hmm_range_fault', options, ['block']);
   const hmm = registered(range, 'hmm_range_fault');
   const { mm } = hmm;
-  const { sched, bugs } = mm.platform;
-  const allowRetry = !(options.block ?? true) || bugs.has('block-may-drop-lock');
+  const { sched, bugs, bus } = mm.platform;
+  const block = options.block ?? true;
+  const allowRetry = !block || bugs.has('block-may-drop-lock');
+  const call = bus.on ? tellCalled2019(mm, range, 'hmm_range_fault', block) : null;
   let last = range.start;
   for (let start = range.start; start < range.end; ) {
     const vma = areaFor(hmm, range, start);
     if (vma === 'EAGAIN') {
       mm.mmapLock.readUnlock(sched);
-      return { result: 'EAGAIN', dropped: true };
+      return returned(hmm, call, 'EAGAIN', null, true);
     }
-    if (typeof vma === 'string') return held(vma);
+    if (typeof vma === 'string') return returned(hmm, call, vma);
     const end = Math.min(range.end, vma.end);
     const w = newWalk2019(range, mm, start, true, allowRetry);
     const answer = yield* walkUntilSettled(w, vma, start, end);
     if (answer === 'EFAULT') tellRefused(w);
-    if (answer !== null) return { result: failed(w, answer), dropped: answer === 'EAGAIN' };
-    last = countedTo(w, end);
+    if (answer === 'EAGAIN' && block) tellEra(mm, 'block-may-drop-lock', range.start, range.end);
+    if (answer !== null) return returned(hmm, call, failed(w, answer), w, answer === 'EAGAIN');
+    last = countedTo(w, end, range.end);
     start = end;
   }
-  return held(last - range.start);
+  return returned(hmm, call, last - range.start);
 }
 
 function registered(range: Range2019, op: string): Hmm2019 {
@@ -96,8 +103,15 @@ function registered(range: Range2019, op: string): Hmm2019 {
   return range.hmm;
 }
 
-function held(result: number | RangeErrno): RangeAnswer {
-  return { result, dropped: false };
+/** The answer, of which who checks hears. `w`: the walk that failed. */
+function returned({ mm }: Hmm2019, call: RangeCall | null, result: number | RangeErrno, w: Walk2019 | null = null, dropped = false): RangeAnswer {
+  if (call !== null) {
+    const fails = typeof result === 'string';
+    tellReturned(mm, call, {
+      errno: fails ? result : null, count: fails ? 0 : result, reached: w === null ? -1 : w.last, marked: w === null ? -1 : w.marked, dropped: w !== null && dropped && w.range.valid,
+    });
+  }
+  return { result, dropped };
 }
 
 /** The area that `start` lies in or below, or why it cannot be walked: in the order in which the kernel asks. */
@@ -179,8 +193,10 @@ function tellRefused({ mm, marked, last, faultFailed }: Walk2019): void {
 }
 
 /** Where the count is counted to after an area: the era's code leaves out a hole at its end that has no page table. */
-function countedTo(w: Walk2019, end: Vpn): Vpn {
-  return w.mm.platform.bugs.has('count-stops-at-hole') ? w.last : end;
+function countedTo(w: Walk2019, end: Vpn, rangeEnd: Vpn): Vpn {
+  if (!w.mm.platform.bugs.has('count-stops-at-hole')) return end;
+  if (w.last < end && end === rangeEnd) tellEra(w.mm, 'count-stops-at-hole', w.last, end);
+  return w.last;
 }
 
 /** A walk has failed: words from there on are NONE, but for the one that names the error, which the era's code wipes too. */
@@ -190,6 +206,8 @@ function failed(w: Walk2019, answer: RangeErrno): RangeErrno {
   const step = bugs.has('page-shift-mixed') ? 1 : pagesPerWord(range);
   const at = Math.floor((marked - range.start) / pagesPerWord(range));
   const keeps = marked >= w.last && !bugs.has('fault-wipes-marker');
+  if (marked >= w.last && !keeps) tellEra(w.mm, 'fault-wipes-marker', marked, marked + 1);
+  if (step !== pagesPerWord(range)) tellEra(w.mm, 'page-shift-mixed', range.start, range.end);
   const word = keeps ? (range.words[at] as bigint) : 0n;
   range.words.fill(range.values[PFN_VALUE_NONE], (w.last - range.start) / step, (range.end - range.start) / step);
   if (keeps) range.words[at] = word;

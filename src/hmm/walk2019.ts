@@ -40,6 +40,7 @@ import {
   NEED_FAULT, NEED_WRITE, PFN_FLAG_VALID, PFN_FLAG_WRITE, PFN_VALUE_ERROR, PFN_VALUE_NONE, PFN_VALUE_SPECIAL, cpuFlags, encodePfn, needFault, needFaultOfAny,
 } from './need2019.ts';
 import type { Range2019 } from './range2019.ts';
+import { tellEra } from './toldCalls.ts';
 import { RangeWalk, type WalkEncoding } from './walker.ts';
 
 /** Who holds dev_pagemap references, in the ledger. */
@@ -139,6 +140,7 @@ function* handlePte(w: Walk2019, vma: Vma, end: Vpn): Sleepable<WalkErrno | 'lea
   if (isDevmap(w, hi)) {
     if (!hold(w, pfn)) return dying(w, vpn);
   } else if (isSpecial(lo) && (pfn !== w.mm.platform.ram.zeroPfn || w.mm.platform.bugs.has('zero-page-special'))) return refuse(w, vpn, PFN_VALUE_SPECIAL);
+  if (isProtNone(lo)) tellEra(w.mm, 'protnone-valid', vpn, vpn + 1);
   range.words[i] = encodePfn(range, pfn, isWritable(lo));
   return null;
 }
@@ -198,11 +200,19 @@ function* faultFrom(w: Walk2019, vma: Vma | null, start: Vpn, end: Vpn, need: nu
   w.last = start;
   invariant((need & NEED_FAULT) !== 0, 'the walk stopped for a fault that the request does not ask for');
   if (vma === null) {
-    if (bugs.has('gap-fault-without-vma')) throw new KernelCrash('handle_mm_fault() called with no VMA: NULL pointer dereference');
+    if (bugs.has('gap-fault-without-vma')) faultNoArea(w.mm, start);
     mark(w, start, PFN_VALUE_ERROR);
     return 'EFAULT';
   }
   return bugs.has('chunk-faulting') ? yield* faultChunk(w, vma, start, end, (need & NEED_WRITE) !== 0) : yield* faultAsked(w, vma, start, end);
+}
+
+/** What a kernel dies of: who checks hears of it first. */
+function faultNoArea(mm: Mm, vpn: Vpn): never {
+  const { bus } = mm.platform;
+  tellEra(mm, 'gap-fault-without-vma', vpn, vpn + 1);
+  if (bus.on) bus.emit({ type: 'hmm-no-area', mm: mm.id, vpn });
+  throw new KernelCrash('handle_mm_fault() called with no VMA: NULL pointer dereference');
 }
 
 /**

@@ -1,6 +1,6 @@
 /**
  * How each bug switch is seen: the least that shows it, and the rule that it breaks there. Data only: `daxmirror bugs NAME` prints it, and
- * the regress suite plays it, off and on. The last line is the culprit.
+ * the regress suite plays it, off and on. The last line is the culprit, but for what puts things right `after` it.
  */
 import type { BugSwitch } from './bugs.ts';
 
@@ -14,6 +14,8 @@ export interface ShownByRun {
   readonly profile?: 'v5.2' | 'v6.1' | 'v6.12' | 'lab';
   /** switches of the era without which it does not come to this */
   readonly era?: readonly BugSwitch[];
+  /** what follows the culprit: it ends what was begun */
+  readonly after?: readonly string[];
   /** the breach shows only when all is over: nothing told that it had ended, or that it would be given back */
   readonly atEnd?: true;
 }
@@ -59,6 +61,7 @@ function run(rule: string, lines: readonly string[], more: Partial<ShownByRun> =
   return { by: 'run', rule, lines, ...more };
 }
 
+const answers = (lines: readonly string[], more: Partial<ShownByRun> = {}): ShownByRun => run('hmm-answers', lines, { api: '2019', ...more });
 const told = (...lines: readonly string[]): ShownByRun => run('told-before-taken', lines);
 const stale = (...lines: readonly string[]): ShownByRun => run('mirror-coherent', lines);
 const race = (model: string, rule: string): ShownByExplore => ({ by: 'explore', model, rule });
@@ -70,24 +73,24 @@ export const BUG_SHOWS: Readonly<Record<BugSwitch, BugShow>> = {
   // the API of 2019
   'leak-pgmap-on-special': run('pagemap-references', ['fs ext4', 'open f ext4:f', 'truncate f 8K', 'pwrite f 0 4K 1', 'map a 8K f', 'touch a w', 'touch a+4K r', 'snap a 8K'], { api: '2019', era: ['zero-page-special'], atEnd: true }),
   'zero-page-special': run('hmm-answers', ['map a 64K anon', 'advise a 64K nohugepage', 'touch a r', 'fault a 4K'], { api: '2019' }),
-  'protnone-valid': answer('seed-answers'),
+  'protnone-valid': answers([...ANON, 'numa a 8K', 'snap a 16K']),
   'dying-pagemap-retries': run('bounded-retries', ['open d dev:dax4k', 'map a 2M d', 'touch a w', 'dying dax4k', 'fault a 4K w'], { api: '2019' }),
-  'swap-never-faulted': answer('seed-absent'),
-  'migrating-pmd-untouched': answer('seed-absent'),
-  'hugetlb-empty-valid': answer('seed-hugetlb'),
-  'page-shift-mixed': answer('seed-hugetlb'),
-  'chunk-faulting': answer('seed-fault'),
-  'block-may-drop-lock': answer('seed-fault'),
+  'swap-never-faulted': answers([...ANON, 'swap a 8K', 'fault a 16K']),
+  'migrating-pmd-untouched': answers(['map a 2M anon', 'advise a 2M hugepage', 'touch a w', 'migrate a 4K', 'snap a 2M'], { after: ['unmigrate'] }),
+  'hugetlb-empty-valid': answers(['map a 4M anon huge2m', 'touch a w', 'snap a 4M']),
+  'page-shift-mixed': answers(['map a 160M anon huge2m noreserve', 'fault a 160M shift=21']),
+  'chunk-faulting': answers([...ANON, 'hmm a+32K 32K mask=fw req=3:fw']),
+  'block-may-drop-lock': answers(['fs ext4 nodax', 'open f ext4:f', 'pwrite f 0 4K 1', 'map a 4K f', 'touch a r', 'map b 4K f', 'migrate a 4K', 'async q fault b 4K once', 'sleep 300', 'unmigrate', 'wait q 5000']),
   'fault-ignores-vm-write': run('bounded-retries', ['map a 12K anon', 'touch a r', 'protect a 12K r', 'fault a 8K w'], { api: '2019' }),
   'fault-under-pud-lock': run('atomic-sleep', ['open d dev:dax1g', 'map a 1G d prot=r', 'touch a r', 'fault a 4K w'], { api: '2019', era: ['fault-ignores-vm-write'] }),
-  'gap-fault-without-vma': answer('seed-fault'),
-  'snapshot-ignores-walk': answer('seed-answers'),
-  'fault-wipes-marker': answer('seed-answers'),
-  'count-stops-at-hole': answer('seed-answers'),
+  'gap-fault-without-vma': answers([...ANON, 'unmap a 4K', 'fault a 16K']),
+  'snapshot-ignores-walk': answers([...ANON, 'advise a+4K 4K hwpoison', 'snap a 16K']),
+  'fault-wipes-marker': answers([...ANON, 'advise a+4K 4K hwpoison', 'fault a 16K']),
+  'count-stops-at-hole': answers(['map a 4M anon', 'snap a 4M']),
   'valid-aba': race('valid-aba', 'blocks-owned'),
   'release-window': race('release-window', 'mirror-coherent'),
-  'valid-per-mm': answer('seed-valid'),
-  'overlap-inclusive': answer('seed-valid'),
+  'valid-per-mm': answers([...ANON, 'mirror m a 16K', 'inv_start a+32K 16K', 'snap a 16K once'], { after: ['inv_end'] }),
+  'overlap-inclusive': answers([...ANON, 'mirror m a+16K 16K', 'unmap a 16K']),
   'mirror-eagain-lost': race('oom-register', 'mirror-coherent'),
   'nonblock-count-leak': race('oom-register', 'balanced'),
   // the device
@@ -161,7 +164,7 @@ export const BUG_SHOWS: Readonly<Record<BugSwitch, BugShow>> = {
 
 /** The file that shows a switch: a scenario, or an op log with a power cut behind its last operation. Null: none is needed. */
 export function showFile(show: BugShow): string | null {
-  if (show.by === 'run') return `${show.lines.join('\n')}\n`;
+  if (show.by === 'run') return `${[...show.lines, ...(show.after ?? [])].join('\n')}\n`;
   if (show.by === 'fsx') return `#! daxmirror-fsx 1 ${show.head} power=adr\n${show.lines.join('\n')}\n#! cut=0,1\n#! file=0\nread 0 0 0\n`;
   return null;
 }
