@@ -5,7 +5,7 @@ import {
   ReportError, TABLE_NAMES, WORKLOADS, changeLines, compareReports, endLines, headLine, readReport, rowLines, runBench, type Change, type Report, type TableName, type Workload,
 } from '../bench/index.ts';
 import { nearest } from '../scenario/index.ts';
-import { BadInput } from './badInput.ts';
+import { BadInput, hostWords } from './badInput.ts';
 import { benchHtml } from './bench/html.ts';
 import { benchMarkdown } from './bench/markdown.ts';
 import { benchText } from './bench/tables.ts';
@@ -123,7 +123,7 @@ function reportIn(path: string): Report {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw new BadInput(`${path}: cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`);
+    throw new BadInput(`${path}: cannot be read (${hostWords(error)})`);
   }
   try {
     return readReport(text, path);
@@ -138,6 +138,6 @@ function writeHtml(path: string, text: string): void {
   try {
     writeFileSync(path, text, { flag: text === '' ? 'a' : 'w' });
   } catch (error) {
-    throw new BadInput(`--html ${path}: cannot be written (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`);
+    throw new BadInput(`--html ${path}: cannot be written (${hostWords(error)})`);
   }
 }

@@ -4,6 +4,7 @@ import { BadReplay, MODELS, Search, Session, decodeReplay, replaySchedule, type 
 import { BUG_SWITCHES, PROFILES, type BugSwitch, type ProfileName } from '../profile/index.ts';
 import { nearest } from '../scenario/index.ts';
 import { BadInput } from './badInput.ts';
+import { bugNamed } from './bugs.ts';
 import { seedNumber, wholeNumber } from './numbers.ts';
 import { driveSearch } from './explore/drive.ts';
 import { modelsNamed, shippedModel } from './explore/models.ts';
@@ -48,7 +49,7 @@ export function exploreCommand(): Command {
     .description('Runs the interleavings of file system, process and device in shipped models or scenario files, checks each, and replays what it finds.')
     .argument('[MODEL...]', 'models, or scenario files with tasks (default: all models; --list names them)')
     .option('--list', 'name the models and the bugs that they find')
-    .addOption(new Option('--bug <NAME>', 'turn a bug switch on').choices([...BUG_SWITCHES]))
+    .addOption(new Option('--bug <NAME>', 'turn a bug switch on; daxmirror bugs lists them').argParser(bugNamed))
     .addOption(new Option('--profile <NAME>', 'which kernel, of a FILE (default: v6.1)').choices(Object.keys(PROFILES)))
     .option('--preemptions <N>', "all schedules with up to N preemptions, and no others (default: the model's)", wholeNumber(0, 20))
     .option('--all', 'every schedule, up to equivalence, also where that takes long')

@@ -6,9 +6,9 @@ import {
   ACCESSORS, DEFAULT_LAYOUT, DEFAULT_MIX, FILE_BYTES_MAX, LogError, LogWriter, PLACES_MAX, operationText, parseLog, runFsx, type AccessorName, type FsxResult, type Layout, type Mix,
   type Operation, type OperationLog, type OperationName,
 } from '../fsx/index.ts';
-import { BUG_SWITCHES, PROFILES, type BugSwitch } from '../profile/index.ts';
-import { nearest } from '../scenario/index.ts';
-import { BadInput, MisplacedInput } from './badInput.ts';
+import { PROFILES, type BugSwitch } from '../profile/index.ts';
+import { BadInput, MisplacedInput, hostWords } from './badInput.ts';
+import { bugNamed } from './bugs.ts';
 import { goOn, upTo } from './fsx/again.ts';
 import { addClassicOptions, classicMix, withoutOf, type ClassicFlags } from './fsx/classic.ts';
 import { logInReplay } from './fsx/replay.ts';
@@ -211,14 +211,14 @@ function checkCuts({ powerCut, cutEvery: every, eadr }: FsxFlags, log: Operation
 function logOf({ replayOps, replay }: FsxFlags): OperationLog | null {
   if (replay !== undefined && replayOps !== undefined) throw new BadInput('--replay and --replay-ops are two logs');
   if (replay === undefined) return replayOps === undefined ? null : readLog(replayOps);
-  const log = parsed('--replay', logInReplay(replay));
-  if (log.operations.length === 0) throw new BadInput('--replay: there is no operation in the string');
-  return log;
+  return parsed('--replay', logInReplay(replay));
 }
 
 function parsed(file: string, text: string): OperationLog {
   try {
-    return parseLog(file, text);
+    const log = parseLog(file, text);
+    if (log.operations.length === 0) throw new BadInput(`${file}: not one operation`);
+    return log;
   } catch (error) {
     throw error instanceof LogError ? new MisplacedInput(error.message) : error;
   }
@@ -274,7 +274,7 @@ class Recorder {
     try {
       this.#fd = openSync(file, 'w');
     } catch (error) {
-      throw new BadInput(`${file}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+      throw new BadInput(`${file}: ${hostWords(error)}`);
     }
   }
 
@@ -292,7 +292,7 @@ class Recorder {
     try {
       writeSync(this.#fd, this.#text);
     } catch (error) {
-      throw new BadInput(`${this.#file}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+      throw new BadInput(`${this.#file}: ${hostWords(error)}`);
     }
     this.#text = '';
   }
@@ -324,10 +324,4 @@ function cuts(text: string): number | 'all' {
   } catch {
     throw new InvalidArgumentError("Neither a whole number from 1 on nor 'all'.");
   }
-}
-
-function bugNamed(text: string): BugSwitch {
-  const bug = BUG_SWITCHES.find((known) => known === text);
-  if (bug === undefined) throw new InvalidArgumentError(`Unknown bug ${nearest(text, BUG_SWITCHES)}.`);
-  return bug;
 }

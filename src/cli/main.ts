@@ -82,6 +82,7 @@ async function main(argv: readonly string[]): Promise<void> {
   });
   try {
     if (argv.length === 0) throw new BadInput(`no command given (known: ${Object.keys(COMMANDS).join(', ')}; --help tells more)`);
+    if (argv[0] === 'help' && argv[1] !== undefined && !Object.hasOwn(COMMANDS, argv[1])) throw new BadInput(`unknown command ${nearest(argv[1], Object.keys(COMMANDS))}`);
     const program = await newProgram(argv[0]);
     await program.parseAsync(argv, { from: 'user' });
   } catch (error) {

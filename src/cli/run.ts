@@ -4,14 +4,13 @@ import { PROFILES, type BugSwitch } from '../profile/index.ts';
 import type { ProbeApi, Script } from '../scenario/index.ts';
 import { againstJson, againstText, allAgree, compareWithRecords, findRecords, kernelOf } from './run/against.ts';
 import { besideText } from './run/besideText.ts';
-import { readScripts } from './run/files.ts';
+import { makeFolder, readScripts, writeRecord } from './run/files.ts';
 import { RunChecks, allKnown, findingsView } from './run/findings.ts';
 import { recordView } from './run/recordView.ts';
 import { paintFor } from './paint.ts';
 import { BadInput } from './badInput.ts';
 import { bugNamed } from './bugs.ts';
 import { seedNumber } from './numbers.ts';
-import { writeRecord } from './run/files.ts';
 import { probeOf, recordText, runScenario, type ScenarioRecord } from '../scenario/index.ts';
 
 interface RunFlags {
@@ -91,6 +90,7 @@ async function run(files: readonly string[], flags: RunFlags): Promise<boolean> 
     return await compareSides(files, scripts, side, other);
   }
   const wanted = flags.against === undefined ? null : findRecords(flags.against, scripts);
+  if (flags.out !== undefined) makeFolder(flags.out);
   const records: ScenarioRecord[] = [];
   let told = true;
   for (const script of scripts) {

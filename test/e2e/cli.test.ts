@@ -52,6 +52,7 @@ describe('a command line that makes no sense is answered with one line and 2', (
     ['an unknown bug', ['mirror', '--bug', 'none'], /'none'.* skip-notifier, stale-pfn, wrong-frame, lost-device-write/],
     ['a bug switch that is none of a device', ['mirror', '--bug', 'valid-aba'], /'valid-aba'.* skip-notifier/],
     ['run with an unknown bug, with the nearest known one', ['run', small, '--bug', 'munmap-untol'], /no bug switch 'munmap-untol' \(did you mean munmap-untold\?\)/],
+    ['help about an unknown command', ['help', 'mirro'], /unknown command 'mirro' \(did you mean mirror\?\)/],
     ['an option without its value', ['mirror', '--page'], /'--page <SIZE>' argument missing/],
     ['two files', ['mirror', small, small], /too many arguments/],
     ['--write without a file', ['mirror', '--write'], /--write needs a FILE/],

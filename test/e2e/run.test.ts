@@ -84,13 +84,6 @@ describe('records', () => {
     expect([code, stdout]).toEqual([0, 'anon-mprotect: ok, 18 of 18 operations answered\nno-vma: ok, 14 of 14 operations answered\n']);
     expect(readFileSync(path.join(out, 'anon-mprotect.json'), 'utf8')).toBe(readFileSync(path.join(CONFORMANCE, 'v6.12', 'anon-mprotect.json'), 'utf8'));
   });
-
-  it('one scenario starts and ends in well under a second', () => {
-    const before = performance.now();
-    daxmirror(['run', scenario('dax-ext4-punch'), '--json']);
-    // 300 ms on a machine that does nothing else; tests run beside each other.
-    expect(performance.now() - before).toBeLessThan(1500);
-  });
 });
 
 describe('--against', () => {
@@ -163,13 +156,16 @@ describe('what is refused', () => {
   });
 
   it.each([
-    ['a file that is not there', [path.join(folder, 'nowhere.scn')], /nowhere\.scn: ENOENT/],
+    ['a file that is not there', [path.join(folder, 'nowhere.scn')], /nowhere\.scn: no such file or directory/],
     ['a folder', [folder], /a folder, not a file/],
+    ['a file without an operation', [write('empty.scn', '# nothing')], /empty\.scn: not one operation/],
+    ['answers into what is no folder', [good, '--out', good], /anon-4k\.scn: not a folder/],
+    ['answers into a folder that cannot be made', [good, '--out', '/proc/none/here'], /\/proc\/none: no such file or directory/],
     ['no file', [], /missing required argument 'FILE'/],
     ['a kernel misspelt', [good, '--profile', 'v61.2'], /'v61\.2' \(did you mean v6\.12\?\) is invalid/],
     ['a kernel nobody modelled', [good, '--profile', 'v7.0'], /Allowed choices are v6\.1/],
     ['a comparison with itself', [good, '--compare-profile', 'v6.1'], /v6\.1, modern API is compared with itself/],
-    ['a record that is not there', [good, '--against', path.join(folder, 'none')], /none: ENOENT/],
+    ['a record that is not there', [good, '--against', path.join(folder, 'none')], /none: no such file or directory/],
     ['a folder without its record', [good, '--against', folder], /anon-4k\.json: there is no such record/],
     ['records of another kernel', [good, '--against', path.join(CONFORMANCE, 'v6.12'), '--profile', 'v6.1'], /KERNEL\.json: these records are of kernel 6\.12\.\S+, not of v6\.1/],
     ['the record of another scenario', [good, '--against', path.join(CONFORMANCE, 'v6.1', 'no-vma.json')], /no-vma\.json: a record of scenario 'no-vma', not of 'anon-4k'/],

@@ -1,4 +1,5 @@
 /** Which models are meant: shipped ones by name, scenario files with tasks by their path. */
+import { existsSync } from 'node:fs';
 import { MODELS, modelOfScript, type Model } from '../../explore/index.ts';
 import type { ProfileName } from '../../profile/index.ts';
 import { ScenarioError, nearest, operationsFor, parseScenario, probeOf } from '../../scenario/index.ts';
@@ -22,7 +23,7 @@ export function shippedModel(name: string, place = ''): Model {
 }
 
 function isFile(name: string): boolean {
-  return name.endsWith('.scn') || name.includes('/');
+  return name.endsWith('.scn') || name.includes('/') || (!MODELS.some((model) => model.name === name) && existsSync(name));
 }
 
 function modelOfFile(file: string, profile: ProfileName): Model {

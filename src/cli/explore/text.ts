@@ -52,7 +52,7 @@ function phaseName({ phase }: Phase): string {
   if (phase === 'all') return 'every schedule';
   if (phase === 'random') return 'random';
   if (phase === 'pct') return 'random priorities';
-  return `up to ${phase.slice(1)} preemptions`;
+  return `up to ${phase.slice(1)} preemption${phase === 'p1' ? '' : 's'}`;
 }
 
 function saidOf({ phase, complete }: Phase, found: boolean): string {

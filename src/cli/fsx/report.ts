@@ -35,7 +35,7 @@ export function reportText(result: FsxResult, info: RunInfo, paint: Paint): stri
   const speed = `${(elapsedMs / 1000).toFixed(1)} s, ${grouped(Math.round(result.operations / (elapsedMs / 1000)))} a second`;
   const lines = [paint.dim(head.join(', '))];
   if (result.failure !== null) lines.push(...failureLines(result.failure, info, paint));
-  else lines.push(`${paint.good('✓')} ${done}, in ${speed}`, paint.dim(`  ${listed(result.counts)}`), paint.dim(`  mapped accesses: ${listed(result.accesses)}`), ...cutLines(result.cuts, paint));
+  else lines.push(`${paint.good('✓')} ${done}, in ${speed}`, ...listed('', result.counts, paint), ...listed('mapped accesses: ', result.accesses, paint), ...cutLines(result.cuts, paint));
   return `${lines.join('\n')}\n`;
 }
 
@@ -82,7 +82,8 @@ function counted(n: number, what: string): string {
   return `${grouped(n)} ${what}${what.endsWith('s') ? 'es' : 's'}`;
 }
 
-function listed(counts: Readonly<Partial<Record<string, number>>>): string {
+/** A line, or none where nothing was counted. */
+function listed(head: string, counts: Readonly<Partial<Record<string, number>>>, paint: Paint): string[] {
   const entries = Object.entries(counts).toSorted(([, a = 0], [, b = 0]) => b - a);
-  return entries.length === 0 ? 'none' : entries.map(([name, n = 0]) => `${name} ${grouped(n)}`).join(', ');
+  return entries.length === 0 ? [] : [paint.dim(`  ${head}${entries.map(([name, n = 0]) => `${name} ${grouped(n)}`).join(', ')}`)];
 }

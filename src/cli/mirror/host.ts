@@ -5,9 +5,8 @@
  */
 import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync, statSync, writeSync, type Stats } from 'node:fs';
-import { getSystemErrorMap } from 'node:util';
 import { GiB, MiB } from '../../units.ts';
-import { BadInput } from '../badInput.ts';
+import { BadInput, hostWords } from '../badInput.ts';
 
 const HASH_CHUNK_BYTES = 4 * MiB;
 /** read(2) takes less than 2 GiB at once */
@@ -102,9 +101,6 @@ function tried<T>(path: string, verb: string, call: () => T): T {
   try {
     return call();
   } catch (error) {
-    const { errno, code } = error as NodeJS.ErrnoException;
-    if (errno === undefined && code === undefined) throw error;
-    const words = errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1];
-    throw new BadInput(`cannot ${verb} ${path}: ${words ?? code}`);
+    throw new BadInput(`cannot ${verb} ${path}: ${hostWords(error)}`);
   }
 }

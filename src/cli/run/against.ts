@@ -35,7 +35,7 @@ export function kernelOf(path: string): RecordedKernel | null {
 
 /** The record of each script, in order. Throws BadInput where there is none, or one of something else. */
 export function findRecords(path: string, scripts: readonly Script[]): ScenarioRecord[] {
-  if (!existsSync(path)) throw new BadInput(`${path}: ENOENT`);
+  if (!existsSync(path)) throw new BadInput(`${path}: no such file or directory`);
   if (!isFolder(path) && scripts.length > 1) throw new BadInput(`${path}: one record for ${scripts.length} scenarios; give a folder`);
   return scripts.map((script) => {
     const file = isFolder(path) ? join(path, `${script.name}.json`) : path;

@@ -9,7 +9,7 @@ import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { ByteSource } from '../../memtrace/index.ts';
-import { BadInput } from '../badInput.ts';
+import { BadInput, hostWords } from '../badInput.ts';
 
 export interface TraceSource extends ByteSource {
   /** as users know it */
@@ -38,7 +38,7 @@ export async function openTrace(file: string): Promise<TraceSource> {
   try {
     fd = openSync(file, 'r');
   } catch (error) {
-    throw new BadInput(`${file}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+    throw new BadInput(`${file}: ${hostWords(error)}`);
   }
   const stat = fstatSync(fd);
   if (stat.isDirectory()) {
