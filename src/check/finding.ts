@@ -1,5 +1,6 @@
 /** What a check found: which rule was broken, by which operation, where, and what both tables say there. */
 import { describeEntry } from '../pgtable/index.ts';
+import { fieldInWords } from '../profile/index.ts';
 import { addrOf, hex, type Vpn } from '../units.ts';
 import type { Rule } from './rules.ts';
 
@@ -68,7 +69,7 @@ export function findingText(finding: Finding): string {
     ...details.map((line) => `  ${line}`),
     `  missing: ${missing}`,
     ...(replay === '' ? [] : [`  replay: ${replay}`]),
-    ...(knownBy === null ? [] : [`  known: this kernel does so (profile field ${knownBy})`]),
+    ...(knownBy === null ? [] : [`  known: this kernel does so (profile field ${fieldInWords(knownBy)})`]),
   ];
   return lines.join('\n');
 }

@@ -53,6 +53,7 @@ interface FsxFlags extends ClassicFlags {
 const OPERATIONS = 100_000;
 const LOG_BYTES_MAX = 2 ** 28;
 const RECORD_CHUNK = 2 ** 16;
+const RECORD_FILE = 'daxmirror.fsxops';
 const EXIT_INTERRUPTED = 130;
 const CUT_EVERY = 50;
 
@@ -82,7 +83,9 @@ export function fsxCommand(): Command {
   const command = new Command('fsx')
     .summary('exercise a DAX file system, with a device doing the mapped accesses')
     .description('The file system exerciser, with a device doing the mapped accesses.')
-    .addOption(new Option('-N, --ops <N>', `operations to do (default: ${grouped(OPERATIONS)}; with --duration, or a log, as many as there are)`).argParser(whole(0)))
+    .usage('[options]')
+    .argument('[FILE...]')
+    .addOption(new Option('-N, --ops <N>', `operations to do; -1: without end (default: ${grouped(OPERATIONS)}; with --duration, or a log, as many as there are)`).argParser((text) => (text === '-1' ? Infinity : whole(0)(text))))
     .addOption(new Option('--duration <TIME>', 'stop after so long: 90, 90s, 60m, 8h').argParser(timeSpan))
     .addOption(new Option('-S, --seed <SEED>', 'of everything random').argParser(whole(0)).default(1))
     .addOption(new Option('--accessor <WHO>', 'who loads and stores (default: modern, or as the log says)').choices([...ACCESSORS, 'mixed']))
@@ -106,14 +109,16 @@ export function fsxCommand(): Command {
     .addOption(new Option('--cut-every <N>', `operations between two power cuts, on average (default: ${CUT_EVERY}; with --ops, as many as come to N)`).argParser(whole(1)))
     .option('--eadr', 'the caches survive a power cut')
     .addOption(new Option('--bug <NAME>', 'turn a bug switch on, to see it found').argParser(bugNamed))
-    .option('--record-ops <FILE>', 'write a log of all operations')
+    .addOption(new Option('--record-ops [FILE]', `write a log of all operations (default: ${RECORD_FILE})`).preset(RECORD_FILE))
     .option('--replay-ops <FILE>', 'take the operations of a log; - reads it from standard input')
     .option('--replay <STRING>', 'take the operations of a string that a failed run has printed')
     .addOption(new Option('-p, --progress <N>', 'tell of every N-th operation').argParser(whole(1)))
     .option('-q, --quiet', 'print nothing where all is well')
     .option('--json', 'print the result as JSON and nothing else')
     .addHelpText('after', HELP)
-    .action(async (flags: FsxFlags & Readonly<Record<string, unknown>>) => {
+    .action(async (files: readonly string[], flags: FsxFlags & Readonly<Record<string, unknown>>) => {
+      const [file] = files;
+      if (file !== undefined) throw new BadInput(`fsx ${file}: the files are made within (--files N); to replay a log: --replay-ops ${file}`);
       process.exitCode = await fsx({ ...flags, processes: flags.procs ?? flags.processes }, withoutOf(flags));
     });
   addClassicOptions(command, whole);
@@ -199,7 +204,7 @@ function mixOf(flags: FsxFlags, without: readonly OperationName[]): Mix {
 /** Operations between two cuts; 0: there are none. */
 function cutEvery({ powerCut, cutEvery: every, ops }: FsxFlags): number {
   if (typeof powerCut !== 'number') return 0;
-  return every ?? (ops === undefined ? CUT_EVERY : Math.max(1, Math.floor(ops / powerCut)));
+  return every ?? (ops === undefined || ops === Infinity ? CUT_EVERY : Math.max(1, Math.floor(ops / powerCut)));
 }
 
 function checkCuts({ powerCut, cutEvery: every, eadr }: FsxFlags, log: OperationLog | null): void {

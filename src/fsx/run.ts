@@ -252,18 +252,26 @@ async function findingOf(options: Whole, core: MachineCore, noise: Noise, failur
   return { kind, what: message, at, shrunk, shrunkWhat: again?.message ?? message, shrinkRuns: runs, shrunkWhole: whole, fields };
 }
 
-/** Which yes-or-no fields of the profile decide whether these operations fail. */
+/** What of the kernel's profile decides whether these operations fail: fields the other way round, and bugs that it has. */
 async function fieldsBehind(options: Whole, noise: Noise, operations: readonly Operation[]): Promise<string[]> {
   const { profile } = options.layout;
   const fields: string[] = [];
   const skipped = passedOver(options, await newCore(options, profileOf(profile)), noise, operations);
-  for (const [field, value] of Object.entries(profileOf(profile))) {
-    if (typeof value !== 'boolean') continue;
-    const core = await newCore(options, profileOf(profile, { [field]: !value }));
+  for (const { name, changes } of otherKernels(profileOf(profile))) {
+    const core = await newCore(options, profileOf(profile, changes));
     // One that has to pass over some of them does not show what it would do.
-    if (passedOver(options, core, noise, operations) === skipped && replay(options, core, noise, operations) === null) fields.push(field);
+    if (passedOver(options, core, noise, operations) === skipped && replay(options, core, noise, operations) === null) fields.push(name);
   }
   return fields;
+}
+
+/** Kernels that differ in one thing: a yes-or-no field the other way round, or a bug of theirs less. */
+function otherKernels(kernel: KernelProfile): { readonly name: string; readonly changes: Partial<KernelProfile> }[] {
+  const flags = Object.entries(kernel).filter(([, value]) => typeof value === 'boolean');
+  return [
+    ...flags.map(([name, value]) => ({ name, changes: { [name]: value !== true } })),
+    ...kernel.bugs.map((bug) => ({ name: `bug ${bug}`, changes: { bugs: kernel.bugs.filter((other) => other !== bug) } })),
+  ];
 }
 
 /** How many of the operations are passed over. */

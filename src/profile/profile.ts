@@ -316,6 +316,14 @@ export type ProfileName = keyof typeof PROFILES;
 export const NO_DEVMAP = DEVMAP_BIT_NONE;
 
 /** A profile by name, with some fields changed. Unknown names and fields throw TypeError naming them. */
+/** Fields that follow a kernel's source where no recorded kernel shows them. */
+const BY_SOURCE: readonly string[] = ['copiedWriteRaces', 'copiesFlushed'] satisfies (keyof KernelProfile)[];
+
+/** A field's name, with the word that it was read and not recorded where that is so. */
+export function fieldInWords(field: string): string {
+  return BY_SOURCE.includes(field) ? `${field}, which is read in the source and not recorded` : field;
+}
+
 export function profileOf(name: string, changes: Partial<KernelProfile> = {}): KernelProfile {
   const base = Object.hasOwn(PROFILES, name) ? PROFILES[name as ProfileName] : undefined;
   if (base === undefined) throw new TypeError(`profile: unknown '${name}' (known: ${Object.keys(PROFILES).join(', ')})`);

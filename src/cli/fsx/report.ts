@@ -1,5 +1,6 @@
 /** What a run of the exerciser came to, for people and as JSON. */
 import { logText, type FsxFinding, type FsxResult, type Layout } from '../../fsx/index.ts';
+import { fieldInWords } from '../../profile/index.ts';
 import type { Paint } from '../paint.ts';
 import { bytesInWords, grouped } from '../words.ts';
 import { replayString } from './replay.ts';
@@ -53,13 +54,19 @@ function failureLines(failure: FsxFinding, { layout, bug, check, again }: RunInf
   if (shrunk.length > LOG_LINES_MAX) return [...head, `  not cut down any further than to ${grouped(shrunk.length)} operations, in ${counted(shrinkRuns, 'run')}. To see it again:`, again];
   return [
     ...head,
-    ...(fields.length === 0 ? [] : [`  known: this kernel does so (with profile field ${fields.join(' or ')} otherwise it does not)`]),
+    ...(fields.length === 0 ? [] : [`  known: this kernel does so (${fields.map((field) => knownWords(field)).join(', or ')} it does not)`]),
     `  ${shrunkWhole ? 'the fewest operations' : 'fewer operations'} that fail so, found in ${counted(shrinkRuns, 'run')}: ${shrunk.length}. ${shrunkWhat === what ? 'To replay' : 'They say'}:`,
     ...(shrunkWhat === what ? [] : [`  ${shrunkWhat.split('\n').join('\n  ')}`, '  To replay:']),
     ...inOneLine(command, logText(layout, shrunk)),
     `${command} <<'END'`,
     `${logText(layout, shrunk)}END`,
   ];
+}
+
+/** A bug that the kernel has, or a field of its profile. */
+function knownWords(field: string): string {
+  const name = fieldInWords(field);
+  return name.startsWith('bug ') ? `without its ${name}` : `with profile field ${name}${name === field ? '' : ','} otherwise`;
 }
 
 /** The same as a command of one line, where that is no longer than people like to copy. */

@@ -36,12 +36,28 @@ describe('daxmirror fsx', () => {
   });
 
   it('unknown bugs and numbers out of bounds are refused', () => {
-    for (const [args, words] of [[['--bug', 'stale-pnf'], /did you mean stale-pfn/], [['-l', '0'], /-l, --flen/], [['--processes', '17'], /from 1 to 16/], [['--ops', 'many'], /whole number/]] as const) {
+    for (const [args, words] of [
+      [['--bug', 'stale-pnf'], /did you mean stale-pfn/], [['old.ops'], /fsx old\.ops: the files are made within .* --replay-ops old\.ops/], [['--duration', '1d'], /Not a time: 90 or 90s, 60m, 8h/],
+      [['-l', '0'], /-l, --flen/], [['--processes', '17'], /from 1 to 16/], [['--ops', 'many'], /whole number/]] as const) {
       const outcome = daxmirror(['fsx', ...args]);
       expect(outcome).toMatchObject({ code: 2, stdout: '' });
       expect(outcome.stderr).toMatch(words);
       expect(outcome.stderr).toMatch(/^daxmirror: [^\n]+\n$/);
     }
+  });
+});
+
+describe('daxmirror fsx and what a kernel is known for', () => {
+  it('names a bug of the kernel, without which the operations do not fail', () => {
+    const { code, stdout } = daxmirror(['fsx', '--profile', 'v5.2', '--accessor', '2019', '-N', '500']);
+    expect(code).toBe(1);
+    expect(stdout).toContain('known: this kernel does so (without its bug zero-page-special it does not)');
+  });
+
+  it('says of a field that it was read and not recorded', () => {
+    const { code, stdout } = daxmirror(['fsx', '--fs', 'xfs', '--profile', 'v6.12', '--power-cut', '20', '--accessor', 'mixed']);
+    expect(code).toBe(1);
+    expect(stdout).toContain('known: this kernel does so (with profile field copiesFlushed, which is read in the source and not recorded, otherwise it does not)');
   });
 });
 
