@@ -17,6 +17,7 @@ interface ExploreFlags {
   readonly profile?: ProfileName;
   readonly preemptions?: number;
   readonly all?: boolean;
+  readonly brute?: boolean;
   readonly random?: number;
   readonly seed?: bigint;
   readonly pct?: number;
@@ -30,8 +31,10 @@ const PCT_SCHEDULES = 10_000;
 const HELP = `
 A model is two to four tasks on a small machine: what a process, a file system and a device do at the same time. All schedules with
 up to N preemptions are run (a preemption stops a task that could go on), then, where that is within reach, every schedule up to
-equivalence: steps that touch different things are not tried in both orders. Before each step every entry of a device is held
-against the CPU's, at the end everything is checked: what was not told, freed blocks, references of pagemaps.
+equivalence: steps that touch different things are not tried in both orders. Who goes round and tries again lets the others go first, as
+any fair scheduler does. --brute runs them without that reduction, too, and says whether both come to the same ends. Before each step
+every entry of a device is held against the CPU's, at the end everything is checked: what was not told, freed blocks, references of
+pagemaps.
 
 --random and --pct go beyond the bound, with no promise; --seed names the first of them. What is found is shrunk to few
 preemptions and shown as a string for --replay. Ctrl-C shows how far it came and how to go on.
@@ -53,10 +56,11 @@ export function exploreCommand(): Command {
     .addOption(new Option('--profile <NAME>', 'which kernel, of a FILE (default: v6.1)').choices(Object.keys(PROFILES)))
     .option('--preemptions <N>', "all schedules with up to N preemptions, and no others (default: the model's)", wholeNumber(0, 20))
     .option('--all', 'every schedule, up to equivalence, also where that takes long')
+    .addOption(new Option('--brute', 'every schedule with the reduction, then without it: both counts, and whether the ends are the same').conflicts(['preemptions', 'all', 'random', 'pct']))
     .addOption(new Option('--random <N>', 'N random schedules in place of all').argParser(wholeNumber(1, 1e9)).conflicts(['preemptions', 'all']))
     .option('--seed <S>', 'of the first random schedule (default: 1)', seedNumber)
     .addOption(new Option('--pct <D>', `random priorities with D - 1 changes, ${PCT_SCHEDULES} schedules unless --random says else`).argParser(wholeNumber(1, 20)).conflicts(['preemptions', 'all']))
-    .addOption(new Option('--replay <STRING>', 'one schedule again').conflicts(['bug', 'preemptions', 'all', 'random', 'seed', 'pct', 'resume', 'list']))
+    .addOption(new Option('--replay <STRING>', 'one schedule again').conflicts(['bug', 'preemptions', 'all', 'brute', 'random', 'seed', 'pct', 'resume', 'list']))
     .addOption(new Option('--resume <STRING>', 'go on where an interrupted run stood').conflicts(['bug', 'random', 'seed', 'pct', 'list']))
     .option('--json', 'print the report as JSON and nothing else')
     .addHelpText('after', HELP)
@@ -84,13 +88,13 @@ async function search(models: readonly Model[], bug: BugSwitch | null, options: 
   let interrupted: string | null = null;
   for (const model of models) {
     if (!json) process.stdout.write(headText(model, bug, paint));
-    const { report, seconds, resume } = await driveSearch(new Search(await Session.create(model, bug), options));
+    const { report, seconds, resume } = await driveSearch(new Search(await Session.create(model, bug), options), json);
     reports.push(report);
     if (!json) process.stdout.write(reportText(report, model, seconds, paint));
     interrupted = resume;
     if (interrupted !== null) break;
   }
-  const found = reports.some(({ finding }) => finding !== null);
+  const found = reports.some(({ finding, missed }) => finding !== null || (missed !== null && missed.length > 0));
   if (json) process.stdout.write(jsonText({ reports, resume: interrupted }));
   else if (interrupted !== null) {
     const left = models.slice(reports.length).map((model) => ` ${model.name}`).join('');
@@ -118,7 +122,7 @@ function resumeOf(text: string, given: readonly Model[]): { model: Model; bug: B
   const { fields, schedule } = decoded('--resume', text, 'r1', ['model', 'bug', 'phase']);
   const [model, bug] = namesOf('--resume', fields, given);
   const phase = fields[2];
-  if (phase === undefined || !/^(?:all|p\d{1,2})$/.test(phase.text)) throw new BadInput(`--resume: column ${phase?.column}: '${phase?.text}' is no phase (all, p0, p1, …)`);
+  if (phase === undefined || !/^(?:all|brute|p\d{1,2})$/.test(phase.text)) throw new BadInput(`--resume: column ${phase?.column}: '${phase?.text}' is no phase (all, brute, p0, p1, …)`);
   return { model, bug, from: { phase: phase.text as PhaseName, position: schedule } };
 }
 
@@ -156,12 +160,13 @@ function decoded(option: string, text: string, version: string, names: readonly 
   }
 }
 
-function optionsOf({ preemptions, all, random, seed, pct }: ExploreFlags): SearchOptions {
+function optionsOf({ preemptions, all, brute, random, seed, pct }: ExploreFlags): SearchOptions {
   const times = random ?? (pct === undefined ? undefined : PCT_SCHEDULES);
   if (seed !== undefined && times === undefined) throw new BadInput('--seed is for --random and --pct');
   return {
     ...(preemptions === undefined ? {} : { preemptions, all: all === true }),
     ...(all === true ? { all } : {}),
+    ...(brute === true ? { brute } : {}),
     ...(times === undefined ? {} : { random: times }),
     ...(seed === undefined ? {} : { seed }),
     ...(pct === undefined ? {} : { pct }),

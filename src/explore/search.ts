@@ -4,7 +4,7 @@
  * who drives it can stop it; a phase says how far it came.
  */
 import type { BugSwitch } from '../profile/index.ts';
-import { Exploration, ScheduleError, pctPolicy, randomPolicy, replayPolicy, type Policy } from '../sched/index.ts';
+import { Exploration, ScheduleError, estimateSchedules, pctPolicy, randomPolicy, replayPolicy, type Policy } from '../sched/index.ts';
 import { encodeReplay, ruleOf } from './replay.ts';
 import type { Coverage, Played, Session } from './session.ts';
 import { shrink } from './shrink.ts';
@@ -12,8 +12,11 @@ import { shrink } from './shrink.ts';
 /** Where every schedule is to be run and nobody asked for it: after so many it is left at what was done, and said. */
 const ALL_SCHEDULES_MAX = 1_000_000;
 
-/** `p3`: up to three preemptions; all; random ones; by PCT. */
-export type PhaseName = `p${number}` | 'all' | 'random' | 'pct';
+/** ways down to say how many there are */
+const PROBES = 1000;
+
+/** `p3`: up to three preemptions; all, up to equivalence; all without reduction; random ones; by PCT. */
+export type PhaseName = `p${number}` | 'all' | 'brute' | 'random' | 'pct';
 
 export interface Phase {
   readonly phase: PhaseName;
@@ -41,6 +44,8 @@ export interface SearchOptions {
   readonly preemptions?: number;
   /** every schedule too, up to equivalence (default: the model's) */
   readonly all?: boolean;
+  /** every schedule with the reduction and without it, and nothing else: do they come to the same ends? */
+  readonly brute?: boolean;
   /** so many random schedules instead */
   readonly random?: number;
   readonly seed?: bigint;
@@ -55,6 +60,10 @@ export interface SearchReport {
   readonly bug: BugSwitch | null;
   readonly phases: readonly Phase[];
   readonly finding: ExploreFinding | null;
+  /** with `brute`: ends that only schedules without reduction came to; none: the reduction is right */
+  readonly missed: readonly string[] | null;
+  /** where every schedule was not run: about how many there are, up to equivalence */
+  readonly estimate: number | null;
   readonly coverage: Coverage;
   readonly ends: readonly string[];
 }
@@ -66,6 +75,8 @@ export class Search {
   readonly #options: SearchOptions;
   #exploration: Exploration | null = null;
   #seed = 1n;
+  #missed: string[] | null = null;
+  #estimate: number | null = null;
 
   constructor(session: Session, options: SearchOptions = {}) {
     this.session = session;
@@ -74,42 +85,64 @@ export class Search {
 
   get report(): SearchReport {
     const { session, phases, finding } = this;
-    return { model: session.model.name, bug: session.bug, phases, finding, coverage: session.coverage, ends: [...session.ends.keys()].sort() };
+    return { model: session.model.name, bug: session.bug, phases, finding, missed: this.#missed, estimate: this.#estimate, coverage: session.coverage, ends: [...session.ends.keys()].sort() };
   }
 
   /** What takes it up again where it stands, as arguments of the command. */
   get resume(): string {
     const { model, bug } = this.session;
     const phase = this.phases.at(-1);
-    const { random = 0, pct, preemptions, all } = this.#options;
+    const { random = 0, pct, preemptions, all, brute } = this.#options;
     if (phase === undefined || this.#exploration === null) {
       const named = `${model.argument ?? model.name}${bug === null ? '' : ` --bug ${bug}`}`;
       return `${named} --random ${Math.max(1, random - (phase?.schedules ?? 0))} --seed ${this.#seed}${pct === undefined ? '' : ` --pct ${pct}`}`;
     }
-    const bounds = `${preemptions === undefined ? '' : ` --preemptions ${preemptions}`}${all === true ? ' --all' : ''}`;
+    const bounds = `${preemptions === undefined ? '' : ` --preemptions ${preemptions}`}${all === true ? ' --all' : ''}${brute === true ? ' --brute' : ''}`;
     return `${model.argument === undefined ? '' : `${model.argument} `}--resume ${encodeReplay('r1', [model.name, bug ?? '-', phase.phase], this.#exploration.position)}${bounds}`;
   }
 
   /** Yields after each schedule; over at the first finding, which has been shrunk. */
   *run(): Generator<void, SearchReport> {
     const { model } = this.session;
-    const { random, preemptions = model.preemptions, all = model.all, from } = this.#options;
+    const { random, preemptions = model.preemptions, all = model.all, brute = false, from } = this.#options;
     if (random !== undefined) {
       yield* this.#runRandom(random);
+      return this.report;
+    }
+    if (brute || from?.phase === 'brute') {
+      yield* this.#runBrute(from);
       return this.report;
     }
     const first = from === undefined ? 0 : from.phase === 'all' ? preemptions + 1 : Number(from.phase.slice(1));
     for (let bound = first; bound <= preemptions && this.finding === null; bound++) yield* this.#runAll(`p${bound}`, new Exploration({ maxPreemptions: bound }, bound === first ? from?.position : []));
     if ((all || from?.phase === 'all') && this.finding === null) yield* this.#runAll('all', new Exploration({}, from?.phase === 'all' ? from.position : []));
+    else if (this.finding === null && this.#options.preemptions === undefined) this.#guess();
     return this.report;
+  }
+
+  /** Reduced, then not. What the first comes to the second comes to as well: its schedules are some of the second's. */
+  *#runBrute(from: SearchOptions['from']): Generator<void> {
+    const { ends } = this.session;
+    yield* this.#runAll('all', new Exploration({}, from?.phase === 'all' ? from.position : []));
+    const reduced = new Set(ends.keys());
+    if (this.finding !== null) return;
+    yield* this.#runAll('brute', new Exploration({ reduce: false }, from?.phase === 'brute' ? from.position : []));
+    this.#missed = [...ends.keys()].filter((end) => !reduced.has(end)).sort();
+  }
+
+  #guess(): void {
+    const failure = this.#attempt(() => {
+      this.#estimate = estimateSchedules((policy) => this.session.probe(policy), { probes: PROBES });
+    });
+    if (failure !== null) this.#found(failure.cause, false);
   }
 
   *#runAll(name: PhaseName, exploration: Exploration): Generator<void> {
     const phase = this.#begin(name);
     this.#exploration = exploration;
-    const most = name === 'all' && this.#options.all !== true ? ALL_SCHEDULES_MAX : Infinity;
+    const most = name === 'all' && this.#options.all !== true && this.#options.brute !== true ? ALL_SCHEDULES_MAX : Infinity;
     while (!exploration.over) {
-      if (exploration.schedules + exploration.pruned >= most) return;
+      if (exploration.schedules >= most) return this.#guess();
       const failure = this.#attempt(() => exploration.next((policy) => this.session.play(policy)));
       this.#count(phase, exploration.schedules, exploration.pruned);
       if (failure !== null) return this.#found(failure.cause, name.startsWith('p'));

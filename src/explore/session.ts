@@ -79,6 +79,13 @@ export class Session {
     }
   }
 
+  /** Runs one schedule that counts for nothing. */
+  probe(policy: Policy): void {
+    const { steps } = this;
+    this.play(policy);
+    this.steps = steps;
+  }
+
   /** The schedule that was run last, if `tracing`: who ran, for how many steps, and where it took up again. */
   get trace(): string[] {
     return this.#stretches.map(({ task, at, steps }) => `${task}: ${steps} step${steps === 1 ? '' : 's'}${at === '' ? '' : ` from "${at}"`}`);
@@ -97,6 +104,8 @@ export class Session {
 
   #pick(policy: Policy, ready: readonly Task[], current: Task | null): number {
     if (this.#picked.length >= STEPS_MAX) throw new Violation('livelock', `no end after ${STEPS_MAX} steps: ${ready.map((task) => `${task.name} at "${placeOf(task)}"`).join(', ')}`);
+    const fair = fairOf(ready);
+    if (fair !== ready) return ready.indexOf(fair[this.#pick(policy, fair, current)] as Task);
     if (this.#turn >= TURN_STEPS_MAX && ready.length > 1 && ready[0] === current) {
       this.#turn = 0;
       return 1 + this.#pick(policy, ready.slice(1), null);
@@ -127,6 +136,20 @@ export class Session {
     others.add(current.id * 16 + task.id);
     if (couldGoOn) this.#preemptions++;
   }
+}
+
+/**
+ * Those that a fair scheduler lets go on: who has gone round and would try again comes after those who have not. Without it two who are
+ * in each other's way could go round for ever.
+ */
+function fairOf(ready: readonly Task[]): readonly Task[] {
+  if (ready.length === 1 || !ready.some(triesAgain)) return ready;
+  const first = ready.filter((task) => !triesAgain(task));
+  return first.length === 0 ? ready : first;
+}
+
+function triesAgain({ step }: Task): boolean {
+  return step !== null && step.kind === 'point' && step.again === true;
 }
 
 /** Where a task stands. */

@@ -159,7 +159,8 @@ export class World {
         },
       });
     } catch (error) {
-      if (!(error instanceof Violation)) throwFound(this.#checker.step('the schedule')); // what it died of was seen before
+      // What it died of was seen before. A schedule that is cut short died of nothing.
+      if (error instanceof Error && !(error instanceof Violation)) throwFound(this.#checker.step('the schedule'));
       throw error;
     }
     this.look();

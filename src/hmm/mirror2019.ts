@@ -121,7 +121,7 @@ export class Hmm2019 {
     if (!range.blockable) {
       if (!this.mirrorsSem.readNow(sched)) return this.#refuse(range);
     } else if (!this.mirrorsSem.tryRead(sched)) {
-      yield* this.mirrorsSem.read(sched);
+      yield* this.mirrorsSem.read(sched, this.#mirrorsTouch());
     }
     try {
       return (yield* this.#callMirrors(range)) || this.#refuse(range);
@@ -194,7 +194,7 @@ export class Hmm2019 {
     this.dead = true;
     for (const tracked of this.ranges) tracked.valid = false;
     for (;;) {
-      if (!this.mirrorsSem.tryWrite(sched)) yield* this.mirrorsSem.write(sched);
+      if (!this.mirrorsSem.tryWrite(sched)) yield* this.mirrorsSem.write(sched, this.#mirrorsTouch());
       const mirror = this.mirrors[0];
       if (window) this.mirrors = this.mirrors.slice(1);
       this.mirrorsSem.writeUnlock(sched);
@@ -224,6 +224,11 @@ export class Hmm2019 {
       if (this.#inFlight.length > 0 && !this.#inFlight.some((update) => update.start < end && start < update.end)) tellEra(this.mm, 'valid-per-mm', start, end);
     }
     bus.emit({ type: 'hmm-valid', mm: this.mm.id, start, end, valid, update: null });
+  }
+
+  /** What the list of mirrors is changed and walked with: each is called, and in its turn taken off the list, under its device's lock. */
+  #mirrorsTouch(): string {
+    return [this.touches, ...this.mirrors.map(({ name }) => `device ${name}`)].join();
   }
 
   #touches(update: NotifierRange, range: TrackedRange): boolean {

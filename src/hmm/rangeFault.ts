@@ -68,7 +68,7 @@ export function* hmmRangeFault(range: HmmRange): Sleepable<HmmErrno | null> {
   const { sched } = mm.platform;
   const state = beginRangeFault(range);
   for (;;) {
-    if (sched.concurrent) yield sched.point('hmm_range_fault', `${mm.touches},areas ${mm.id},${mm.notifiers.subTouches(range.notifier.name)}`);
+    if (sched.concurrent) yield sched.point('hmm_range_fault', `${mm.touches},areas ${mm.id},${mm.notifiers.subTouches(range.notifier.name)}`, state.idleRounds > 1);
     const answer = quickRangeFault(state);
     if (answer !== RANGE_SLEEPS) return answer;
     if (!(yield* awaitRange(state))) return returned(state, 'EFAULT');

@@ -22,7 +22,7 @@ export function* accessPage(mm: Mm, vpn: Vpn, write: boolean, op: string, within
   const { sched } = mm.platform;
   for (let round = 0; round < MAX_ROUNDS; round++) {
     if (!mm.alive) throw new HmmError('EFAULT', op, `process ${mm.name} has exited`, addrOf(vpn));
-    if (sched.concurrent) yield sched.point(`${op} ${mm.name}`, `${mm.touches},bytes`);
+    if (sched.concurrent) yield sched.point(`${op} ${mm.name}`, `${mm.touches},bytes`, round > 1);
     const pfn = vpn < mm.pageTable.endVpn ? mm.pageTable.translate(vpn, access) : -1;
     if (pfn >= 0) return pfn;
     yield* userFault(mm, vpn, write, op, within);

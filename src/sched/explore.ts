@@ -192,11 +192,12 @@ function preemptionsAfter(choice: Choice | undefined): number {
 }
 
 /** What the next stretch of a task works on. */
-function touchesOf(task: Task): string {
+export function touchesOf(task: Task): string {
   return task.step === null ? task.startTouches : task.step.touches;
 }
 
-function awakeAfter(asleep: Map<number, string>, taken: number, touches: string): Map<number, string> {
+/** Those of `asleep` that a step of `taken` does not wake. */
+export function awakeAfter(asleep: ReadonlyMap<number, string>, taken: number, touches: string): Map<number, string> {
   const still = new Map<number, string>();
   for (const [id, theirs] of asleep) if (id !== taken && !dependent(theirs, touches)) still.set(id, theirs);
   return still;

@@ -5,4 +5,5 @@ export * from './locks.ts';
 export * from './watch.ts';
 export * from './random.ts';
 export * from './policies.ts';
-export * from './explore.ts';
+export { Exploration, ScheduleError, exploreSchedules, type ExploreOptions, type ExploreResult, type Position } from './explore.ts';
+export * from './estimate.ts';

@@ -62,19 +62,20 @@ export class RwLock {
     return true;
   }
 
-  *read(sched: Scheduler): Sleepable<void> {
+  /** `touches`: where this caller goes on with less than the lock's own. */
+  *read(sched: Scheduler, touches = this.readTouches): Sleepable<void> {
     sched.watch?.asks(this.name);
     sched.mightSleep(this.name);
     const before = sched.driven ? [] : this.#waiting;
     const ready = (): boolean => this.#writer === null && !before.some((writer) => this.#waiting.includes(writer));
     for (let asks = sched.concurrent; asks || !ready(); asks = false) {
-      yield { kind: 'wait', what: `${this.name} (read)`, touches: this.readTouches, ready, holder: () => this.#writer ?? this.#readers[0] ?? null, deadlineNs: Infinity };
+      yield { kind: 'wait', what: `${this.name} (read)`, touches, ready, holder: () => this.#writer ?? this.#readers[0] ?? null, deadlineNs: Infinity };
     }
     sched.watch?.has(this.name);
     this.#readers.push(sched.current);
   }
 
-  *write(sched: Scheduler): Sleepable<void> {
+  *write(sched: Scheduler, touches = this.writeTouches): Sleepable<void> {
     sched.watch?.asks(this.name);
     sched.mightSleep(this.name);
     const ticket = {};
@@ -83,7 +84,7 @@ export class RwLock {
     try {
       for (let asks = sched.concurrent; asks || !ready(); asks = false) {
         if (!sched.driven && !ready() && !this.#waiting.includes(ticket)) this.#waiting = [...this.#waiting, ticket];
-        yield { kind: 'wait', what: `${this.name} (write)`, touches: this.writeTouches, ready, holder: () => this.#writer ?? this.#readers[0] ?? null, deadlineNs: Infinity };
+        yield { kind: 'wait', what: `${this.name} (write)`, touches, ready, holder: () => this.#writer ?? this.#readers[0] ?? null, deadlineNs: Infinity };
       }
     } finally {
       if (this.#waiting.length > 0) this.#waiting = this.#waiting.filter((one) => one !== ticket);

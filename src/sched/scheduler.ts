@@ -31,7 +31,7 @@ export class Scheduler {
   #nextId = 1;
   readonly #main = new Task(0, 'main', (function* idle(): Sleepable<void> {})());
   #current: Task = this.#main;
-  readonly #point: Point = { kind: 'point', label: '', touches: '' };
+  readonly #point: Point = { kind: 'point', label: '', touches: '', again: false };
 
   get current(): Task {
     return this.#current;
@@ -42,9 +42,9 @@ export class Scheduler {
   }
 
   /** A preemption point, to be yielded at once: `if (sched.concurrent) yield sched.point('truncate: free', 'inode')`. */
-  point(label: string, touches: string): Step {
+  point(label: string, touches: string, again = false): Step {
     // A task keeps the step it stands at, so concurrent ones need their own; a lone path never gets here.
-    return this.concurrent ? { kind: 'point', label, touches } : this.#point;
+    return this.concurrent ? { kind: 'point', label, touches, again } : this.#point;
   }
 
   /** Registers a task; it runs when `run` or a waiting `runToEnd` picks it. `touches`: what it works on up to its first point. */

@@ -19,6 +19,8 @@ export interface Point {
   readonly kind: 'point';
   label: string;
   touches: string;
+  /** it has gone round and comes to try again: a fair scheduler lets whoever else can go on do so first */
+  again?: boolean;
 }
 
 /** The task cannot go on until `ready()`, or until the clock reaches `deadlineNs`. */

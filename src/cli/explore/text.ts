@@ -21,10 +21,14 @@ export function headText(model: Model, bug: BugSwitch | null, paint: Paint): str
 }
 
 export function reportText(report: SearchReport, model: Model, seconds: number, paint: Paint): string {
-  const { phases, finding, coverage, ends } = report;
+  const { phases, finding, missed, estimate, coverage, ends } = report;
   const schedules = phases.reduce((sum, phase) => sum + phase.schedules + phase.pruned, 0);
   const steps = phases.reduce((sum, phase) => sum + phase.steps, 0);
   const lines = phases.map((phase) => phaseText(phase, finding !== null && phase === phases.at(-1)));
+  const all = phases.find(({ phase }) => phase === 'all');
+  if (estimate !== null && all === undefined) lines.push(`every schedule: about ${roughly(estimate)} up to equivalence (guessed from random ones); not run`);
+  else if (estimate !== null) lines.push(`about ${roughly(estimate)} there are, up to equivalence (guessed from random ones)`);
+  if (missed !== null) lines.push(missed.length === 0 ? paint.good('the reduction comes to the same ends') : paint.bad(`the reduction misses ${missed.length} of the ends`));
   lines.push(`reached ${coverage.points} points, ${coverage.switches} switches at them; ${grouped(Math.round(schedules / seconds))} schedules/s, ${grouped(Math.round(steps / seconds))} steps/s`);
   for (const end of ends.slice(0, ENDS_MAX)) lines.push(`end: ${end}`);
   if (ends.length > ENDS_MAX) lines.push(`and ${ends.length - ENDS_MAX} other ends`);
@@ -50,6 +54,7 @@ function phaseText(phase: Phase, found: boolean): string {
 
 function phaseName({ phase }: Phase): string {
   if (phase === 'all') return 'every schedule';
+  if (phase === 'brute') return 'without reduction';
   if (phase === 'random') return 'random';
   if (phase === 'pct') return 'random priorities';
   return `up to ${phase.slice(1)} preemption${phase === 'p1' ? '' : 's'}`;
@@ -59,5 +64,21 @@ function saidOf({ phase, complete }: Phase, found: boolean): string {
   if (found) return '; stopped at what was found';
   if (phase === 'random' || phase === 'pct') return '; a sample';
   if (!complete) return '; not all of them';
+  if (phase === 'brute') return '; all';
   return phase === 'all' ? '; all, up to equivalence' : '; bounded: all of these';
+}
+
+/** One digit and a power of ten, as the number is a guess. */
+function roughly(count: number): string {
+  if (count < 1000) return String(Math.round(count));
+  const [digit, power] = count.toExponential(0).split('e+');
+  return Number(power) < 6 ? grouped(Number(digit) * 10 ** Number(power)) : `${digit}·10^${power}`;
+}
+
+/** One line for a terminal while a phase goes on. */
+export function progressText({ phases }: SearchReport, perSecond: number): string {
+  const phase = phases.at(-1);
+  if (phase === undefined) return '';
+  const { schedules, pruned, ends } = phase;
+  return `  ${phaseName(phase)}: ${grouped(schedules)} schedules${pruned === 0 ? '' : ` and ${grouped(pruned)} cut short`}, ${ends} ${ends === 1 ? 'end' : 'ends'}, ${grouped(Math.round(perSecond))} schedules/s`;
 }

@@ -16,7 +16,7 @@ export const exitAll: Model = {
     const mm = world.process();
     const at = world.map(mm, inode, 1);
     const devices = [world.device(mm, at, at + 1), world.device(mm, at, at + 1, { name: 'nic' })];
-    world.task('exit', exitMm(mm));
+    world.task('exit', exitMm(mm), '');
     world.task('truncate', daxTruncate(inode, 0), inode.touches);
     for (const device of devices) world.task(device.name, device.write(at, 0, Uint8Array.of(7)), '');
     return () => {

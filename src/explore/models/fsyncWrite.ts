@@ -19,7 +19,7 @@ export const fsyncWrite: Model = {
     const at = world.map(mm, inode, 1);
     const device = world.device(mm, at, at + 1);
     world.run(world.store(mm, at, 2));
-    world.task('fsync', daxFsync(inode));
+    world.task('fsync', daxFsync(inode), inode.touches);
     world.task('device', device.write(at, 0, Uint8Array.of(7)), '');
     return () => `byte ${world.byte(mm, at)}, ${device.translate(at, true) >= 0 ? 'writable' : 'clean'}`;
   },

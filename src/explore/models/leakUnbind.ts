@@ -21,8 +21,8 @@ export const leakUnbind: Model = {
     world.run(world.store(mm, at, 1));
     world.byte(mm, at + 1);
     const device = world.device(mm, at, at + 2, { api: '2019' });
-    world.task('device', device.fill(at, at + 2, false), '');
-    world.task('cpu', world.store(mm, at + 1, 2));
+    world.task('device', device.fill(at, at + 2, false), mm.notifiers.touches);
+    world.task('cpu', world.store(mm, at + 1, 2), '');
     return () => `byte ${world.byte(mm, at + 1)}, references ${fs.pgmap.refs}`;
   },
 };

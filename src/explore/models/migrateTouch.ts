@@ -18,8 +18,8 @@ export const migrateTouch: Model = {
     const memory = world.core.newDeviceMemory('vram', 'private', 8);
     const device = world.device(mm, at, at + 1);
     const seen = new Uint8Array(1);
-    world.task('migrate', movePages(memory, mm, at, 1, { to: 'device', select: MIGRATE_VMA_SELECT_SYSTEM }));
-    world.task('cpu', world.store(mm, at, 3));
+    world.task('migrate', movePages(memory, mm, at, 1, { to: 'device', select: MIGRATE_VMA_SELECT_SYSTEM }), '');
+    world.task('cpu', world.store(mm, at, 3), '');
     world.task('device', device.read(at, 0, seen), '');
     return () => `read ${seen[0]}, byte ${world.byte(mm, at)}`;
   },

@@ -16,7 +16,7 @@ export const munmapRead: Model = {
     world.run(world.store(mm, at, 5));
     const device = world.device(mm, at, at + 1);
     const seen = new Uint8Array(2);
-    world.task('munmap', munmap(mm, at, 1));
+    world.task('munmap', munmap(mm, at, 1), '');
     world.task('device', (function* readLoop() {
       for (let i = 0; i < 2; i++) yield* device.read(at, 0, seen.subarray(i, i + 1));
     })(), '');

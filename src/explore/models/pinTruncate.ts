@@ -30,7 +30,7 @@ export const pinTruncate: Model = {
       if (sched.concurrent) yield sched.point('unpin', '*');
       dma(pfns);
       unpinUserPages(mm, pfns);
-    })());
+    })(), mm.touches);
     world.task('truncate', daxTruncate(inode, 0), inode.touches);
     world.task('device', device.fill(at, at + 1, true), '');
     return () => `size ${inode.size}, blocks ${inode.extents.pages}`;

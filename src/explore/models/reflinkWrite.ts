@@ -18,7 +18,7 @@ export const reflinkWrite: Model = {
     const there = world.map(mm, copy, 1);
     world.run(world.store(mm, at, 2));
     const device = world.device(mm, at, at + 1);
-    world.task('clone', daxClone(source, copy, { from: 0, length: 0, to: 0 }));
+    world.task('clone', daxClone(source, copy, { from: 0, length: 0, to: 0 }), source.touches);
     world.task('device', device.write(at, 0, Uint8Array.of(7)), '');
     return () => {
       const before = world.byte(mm, there);

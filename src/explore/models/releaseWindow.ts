@@ -13,14 +13,14 @@ export const releaseWindow: Model = {
   profile: 'v6.1',
   bugs: ['release-window', 'skip-notifier'],
   preemptions: 3,
-  all: false,
+  all: true,
   build(world) {
     const inode = world.file(world.fileSystem(), 'f', 1);
     const mm = world.process();
     const at = world.map(mm, inode, 1);
     const device = world.device(mm, at, at + 1, { api: '2019' });
     world.run(device.fill(at, at + 1, true));
-    world.task('exit', exitMm(mm));
+    world.task('exit', exitMm(mm), '');
     world.task('truncate', daxTruncate(inode, 0), inode.touches);
     return () => `size ${inode.size}, blocks ${inode.extents.pages}`;
   },

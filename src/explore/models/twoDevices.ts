@@ -16,7 +16,7 @@ export const twoDevices: Model = {
     const at = world.map(mm, inode, 1);
     const [modern, legacy] = [world.device(mm, at, at + 1), world.device(mm, at, at + 1, { name: 'nic', api: '2019' })];
     world.task('gpu', modern.write(at, 0, Uint8Array.of(7)), '');
-    world.task('nic', legacy.write(at, 1, Uint8Array.of(8)), '');
+    world.task('nic', legacy.write(at, 1, Uint8Array.of(8)), mm.notifiers.touches);
     world.task('cpu', (function* punches() {
       yield* daxPunch(inode, 0, 4096);
       yield* world.store(mm, at, 3);

@@ -15,9 +15,9 @@ export const unbindFault: Model = {
     const mm = world.process();
     const at = world.map(mm, dax, 1);
     const device = world.device(mm, at, at + 1, { api: '2019' });
-    world.task('unbind', killDaxDevice(dax));
-    world.task('device', device.fill(at, at + 1, true), '');
-    world.task('cpu', world.store(mm, at, 3));
+    world.task('unbind', killDaxDevice(dax), dax.touches);
+    world.task('device', device.fill(at, at + 1, true), mm.notifiers.touches);
+    world.task('cpu', world.store(mm, at, 3), '');
     return () => `pagemap ${dax.pgmap.state}, references ${dax.pgmap.refs}`;
   },
 };

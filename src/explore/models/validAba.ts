@@ -19,7 +19,7 @@ export const validAba: Model = {
     const at = world.map(mm, inode, 1);
     const device = world.device(mm, at, at + 1, { api: '2019' });
     world.task('punch', daxPunch(inode, 0, 4096), inode.touches);
-    world.task('device', device.fill(at, at + 1, false), '');
+    world.task('device', device.fill(at, at + 1, false), mm.notifiers.touches);
     return () => `blocks ${inode.extents.pages}, byte ${world.byte(mm, at)}`;
   },
 };
