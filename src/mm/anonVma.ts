@@ -105,12 +105,13 @@ export function dropAnonVmas(vma: Vma): void {
 }
 
 /**
- * is_mergeable_anon_vma(): may `neighbour` become one area with something of anon_vma `other`? Those of a forked process stay
- * apart. So do an area that has no page yet and one that has: kernels up to 6.14 allow this only the other way round.
+ * is_mergeable_anon_vma(): may `neighbour` become one area with `part`? Those of a forked process stay apart. An area that has no page yet
+ * and one that has become one where the one that has none is `part`; whichever it is, where the profile says so.
  */
-export function anonVmasMerge(neighbour: Vma, other: AnonVma | null): boolean {
-  if (neighbour.anonVma === other) return true;
-  return other === null && neighbour.anonLinks.length === 1;
+export function anonVmasMerge(neighbour: Vma, part: Vma): boolean {
+  if (neighbour.anonVma === part.anonVma) return true;
+  if (part.anonVma === null) return neighbour.anonLinks.length === 1;
+  return neighbour.anonVma === null && part.anonLinks.length === 1 && part.mm.platform.profile.mergesIntoUntouched;
 }
 
 function newLink(vma: Vma, anonVma: AnonVma): AnonLink {

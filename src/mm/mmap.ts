@@ -243,7 +243,7 @@ function mergesInto(neighbour: Vma, part: Vma, flags: number): boolean {
   const low = neighbour.start < part.start ? neighbour : part;
   const high = low === part ? neighbour : part;
   if (low.end !== high.start || low.pgoff + low.npages !== high.pgoff) return false;
-  return mergeable(neighbour, part, flags) && anonVmasMerge(neighbour, part.anonVma);
+  return mergeable(neighbour, part, flags) && anonVmasMerge(neighbour, part);
 }
 
 /** is_mergeable_vma(): equal flags and file; special areas never. */

@@ -2,7 +2,8 @@
 //
 // The child inherits a process with threads, so it makes system calls and nothing else: no allocation, no lock. Memory is read and
 // written through a pipe, where a bad address is EFAULT and no signal. Each step answers one "E errno" line, the lines
-// of /proc/self/maps that lie in the area, and one "C" line: the first byte of each page, "--" where it cannot be read.
+// of /proc/self/maps that lie in the area, and one "C" line: the first byte of each page, "--" where it cannot be read. The file that
+// steps map is a memfd of its own, "vmas", kFilePages long and empty at first.
 #include "guest.h"
 #include <errno.h>
 #include <string.h>
@@ -20,14 +21,16 @@ namespace {
 #ifdef __linux__
 constexpr size_t kPage = 4096;
 constexpr size_t kWords = 6;  // of a step: call, page, npages, and three of its own
+constexpr off_t kFilePages = 16;
 constexpr unsigned kSecondsMax = 20;
-enum Call { kMmap, kMunmap, kMprotect, kMremap, kMadvise, kStore, kFork };
+enum Call { kMmap, kMunmap, kMprotect, kMremap, kMadvise, kStore, kFork, kMlock, kMunlock, kMsync, kTruncate, kPunch, kWrite };
 
 struct Child {
   uint8_t* base;
   size_t npages;
   int out;
   int bytes[2];  // the pipe through which memory is read and written
+  int file;      // what mmap steps without MAP_ANONYMOUS map
   char maps[1 << 18];
 };
 
@@ -107,12 +110,21 @@ int call(const int32_t* step) {
   uint8_t* at = child.base + static_cast<size_t>(step[1]) * kPage;
   size_t length = static_cast<size_t>(step[2]) * kPage;
   switch (step[0]) {
-    case kMmap: return mmap(at, length, step[3], MAP_ANONYMOUS | step[4], -1, 0) == MAP_FAILED ? errno : 0;
+    case kMmap: return mmap(at, length, step[3], step[4], (step[4] & MAP_ANONYMOUS) != 0 ? -1 : child.file, step[5] * static_cast<off_t>(kPage)) == MAP_FAILED ? errno : 0;
     case kMunmap: return munmap(at, length) != 0 ? errno : 0;
     case kMprotect: return mprotect(at, length, step[3]) != 0 ? errno : 0;
     case kMremap: return mremap(at, length, static_cast<size_t>(step[3]) * kPage, step[4], child.base + static_cast<size_t>(step[5]) * kPage) == MAP_FAILED ? errno : 0;
     case kMadvise: return madvise(at, length, step[3]) != 0 ? errno : 0;
     case kStore: return storeByte(at, static_cast<uint8_t>(step[3]));
+    case kMlock: return mlock(at, length) != 0 ? errno : 0;
+    case kMunlock: return munlock(at, length) != 0 ? errno : 0;
+    case kMsync: return msync(at, length, step[3]) != 0 ? errno : 0;
+    case kTruncate: return ftruncate(child.file, static_cast<off_t>(length)) != 0 ? errno : 0;
+    case kPunch: return fallocate(child.file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, step[1] * static_cast<off_t>(kPage), static_cast<off_t>(length)) != 0 ? errno : 0;
+    case kWrite: {
+      uint8_t byte = static_cast<uint8_t>(step[3]);
+      return pwrite(child.file, &byte, 1, step[1] * static_cast<off_t>(kPage)) == 1 ? 0 : errno;
+    }
     default: return ENOSYS;
   }
 }
@@ -125,6 +137,8 @@ void waitFor(pid_t pid) {
 [[noreturn]] void runSteps(const int32_t* steps, size_t count) {
   alarm(kSecondsMax);
   if (pipe(child.bytes) != 0) _exit(7);
+  child.file = memfd_create("vmas", MFD_CLOEXEC);
+  if (child.file < 0 || ftruncate(child.file, kFilePages * static_cast<off_t>(kPage)) != 0) _exit(8);
   putErrno(0);
   putAreas();
   for (size_t i = 0; i < count; i++) {

@@ -124,7 +124,7 @@ export interface Native {
 
   /**
    * Memory calls on the running kernel, in a child process: `steps` are six Int32 words each (call, page, npages, and three of its own),
-   * pages counted from address `base`. What the child said of each step, as text: src/native/guest.cc. Errors: ENOSYS (no Linux), EOPNOTSUPP (pages that are not 4K), EAGAIN, ENOMEM.
+   * pages counted from address `base`; a memfd of 16 pages can be mapped. What the child said of each step, as text: src/native/guest.cc. Errors: ENOSYS (no Linux), EOPNOTSUPP (pages that are not 4K), EAGAIN, ENOMEM.
    */
   runMemoryOps(base: number, npages: number, steps: Uint8Array): string;
 }

@@ -56,6 +56,8 @@ export interface KernelProfile {
   readonly mremapHugetlb: boolean;
   /** mremap has MREMAP_DONTUNMAP, also of files */
   readonly mremapDontunmap: boolean;
+  /** an area that has anonymous pages becomes one with a neighbour that has none, too (6.16) */
+  readonly mergesIntoUntouched: boolean;
   /** mremap sees that something is mapped at the old place before it unmaps anything at the new one */
   readonly mremapLooksFirst: boolean;
   /** mremap moves 2M entries of devices; where it does not know them, one that does not stay whole crashes the kernel (CVE-2020-10757) */
@@ -181,6 +183,7 @@ const V6_1: KernelProfile = {
   forkCopiesHugetlb: false,
   mremapHugetlb: true,
   mremapDontunmap: true,
+  mergesIntoUntouched: false,
   mremapLooksFirst: true,
   mremapKnowsDevmap: true,
   mremapAsksSplit: true,
