@@ -14,6 +14,7 @@ export function neverLocked(vma: Vma): boolean {
 
 /** mlock(2): the areas are marked, then their pages faulted in. ENOMEM for gaps and for what cannot be accessed, EAGAIN without memory. */
 export function* mlock(mm: Mm, start: Vpn, npages: number): Sleepable<void> {
+  if (npages === 0) return;
   yield* markLocked(mm, start, start + npages, VM_LOCKED, 'mlock');
   const error = yield* mmPopulate(mm, start, start + npages, false);
   if (error !== null) throw new HmmError(error === 'ENOMEM' ? 'EAGAIN' : 'ENOMEM', 'mlock', 'a page cannot be had', addrOf(start));

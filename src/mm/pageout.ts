@@ -83,6 +83,13 @@ function* splitBlock(vma: Vma, pfn: Pfn): Sleepable<boolean> {
   return true;
 }
 
+/** As `reclaimFolio`, of a block that is mapped whole, by parts. Anonymous memory would go to swap. */
+function* reclaimByParts(vma: Vma, pfn: Pfn): Sleepable<void> {
+  const { records } = vma.mm.platform;
+  if ((records.flags(pfn) & PAGE_ANON) !== 0) yield* splitBlock(vma, pfn);
+  else yield* reclaimFolio(vma, pfn);
+}
+
 /** A huge leaf of a file is to be paged out: what could only go to swap is split on the way, else the folio is only mapped no more. */
 function* reclaimFolio(vma: Vma, pfn: Pfn): Sleepable<void> {
   if (vma.ops?.swapBacked === true) {
@@ -107,11 +114,12 @@ function* agePages(vma: Vma, from: Vpn, to: Vpn, age: Age): Sleepable<void> {
       continue;
     }
     if (ram.order(pfn) > 0) {
-      if (!profile.adviceSplitsParts && ram.head(pfn) === pfn && allByParts(vma, vpn, to, pfn)) {
-        pt.protect(vpn, PMD_PAGES, agedBits(age), 0);
-        if (age === 'free') for (let i = 0; i < PMD_PAGES; i++) setLazyFree(platform, pfn + i);
-        if (age === 'pageout') yield* splitBlock(vma, pfn);
-        vpn += PMD_PAGES - 1;
+      const npages = 2 ** ram.order(pfn);
+      if (!profile.adviceSplitsParts && ram.head(pfn) === pfn && allByParts(vma, vpn, to, pfn, npages)) {
+        pt.protect(vpn, npages, agedBits(age), 0);
+        if (age === 'free') for (let i = 0; i < npages; i++) setLazyFree(platform, pfn + i);
+        if (age === 'pageout') yield* reclaimByParts(vma, pfn);
+        vpn += npages - 1;
       } else if (ram.mappings(pfn) === 1 && (yield* splitBlock(vma, pfn))) vpn--;
       else if (profile.adviceSplitsParts) break;
       continue;
@@ -133,10 +141,10 @@ function anyPage(vma: Vma, vpn: Vpn): Pfn {
   return pfn >= DEVICE_BASE_PFN || platform.ram.isZero(pfn) ? -1 : pfn;
 }
 
-/** Do the ptes from `vpn` on, all below `to`, map each page of the block that begins at `head`? */
-function allByParts(vma: Vma, vpn: Vpn, to: Vpn, head: Pfn): boolean {
-  if (vpn + PMD_PAGES > to) return false;
-  for (let i = 0; i < PMD_PAGES; i++) if (anyPage(vma, vpn + i) !== head + i) return false;
+/** Do the ptes from `vpn` on, all below `to`, map each of the `npages` pages of the block that begins at `head`? */
+function allByParts(vma: Vma, vpn: Vpn, to: Vpn, head: Pfn, npages: number): boolean {
+  if (vpn + npages > to) return false;
+  for (let i = 0; i < npages; i++) if (anyPage(vma, vpn + i) !== head + i) return false;
   return true;
 }
 
