@@ -10,6 +10,7 @@ import type { FileSystem } from '../fs/index.ts';
 import type { PgMap, Platform } from '../memremap/index.ts';
 import type { Mm } from '../mm/index.ts';
 import { addrOf, hex } from '../units.ts';
+import { checkPoison, checkUse } from './afterlife.ts';
 import { checkNoArea, checkRefusal } from './answers.ts';
 import type { Finding, Sighting } from './finding.ts';
 import { Frames } from './frames.ts';
@@ -87,7 +88,7 @@ export class Checker {
   readonly #allBreaches: Breach[] = [];
   /** blocks were freed, or a device went: every entry may be wrong now */
   #anyMayBeWrong = false;
-  /** tags were cleared */
+  /** tags were cleared, or may stand for others now */
   #wroteBack = false;
   readonly #stop: () => void;
 
@@ -147,7 +148,10 @@ export class Checker {
       this.#anyMayBeWrong = false;
       this.#wroteBack = false;
     }
-    if (!platform.sched.tasks.some((task) => !task.finished)) this.#ledger.step(operation, this.#report, this.looked);
+    if (!platform.sched.tasks.some((task) => !task.finished)) {
+      this.#ledger.step(operation, this.#report, this.looked);
+      this.#locks.atRest();
+    }
     this.#conclude(operation, replay, this.#breaches);
     if (due) this.#breaches = [];
     return this.findings.slice(first);
@@ -207,6 +211,8 @@ export class Checker {
       case 'entry': {
         const space = this.#space(event.mm);
         if (space !== null) checkSync(space.mm, event, this.#report, this.looked);
+        // A huge entry of a file stands for all of it, also where others map it in small pages.
+        if (event.level > 0 && (space?.mm.vmas.at(event.vpn)?.file?.inode.mappings.size ?? 0) > 1) this.#wroteBack = true;
         break;
       }
       case 'fault':
@@ -227,6 +233,12 @@ export class Checker {
         break;
       case 'hmm-valid':
         this.#withSpace(event.mm, (space) => checkValid(space, event, this.#report, this.looked));
+        break;
+      case 'poison':
+        this.#withSpace(event.mm, ({ mm }) => checkPoison(mm, event, this.#report, this.looked));
+        break;
+      case 'driver-used':
+        checkUse(event, this.#report, this.looked);
         break;
       case 'livelock':
         this.#livelock(event);

@@ -50,8 +50,23 @@ export class LockRules implements LockWatch {
     const { id } = this.#sched.current;
     const held = this.#held.get(id);
     const at = held?.lastIndexOf(name) ?? -1;
+    if (at < 0) this.#report({ rule: 'lock-balance', mm: 0, start: 0, end: 0, what: `${this.#sched.current.name} gives back ${name}, which it does not hold`, missing: 'a look at whether the call that was given the lock has dropped it', details: [`held: ${held?.join(', ') || 'nothing'}`] });
     if (held !== undefined && at >= 0) held.splice(at, 1);
     if (held?.length === 0 && id !== 0) this.#held.delete(id); // tasks come and go
+  }
+
+  neverWoken(task: string, what: string): void {
+    this.#report({ rule: 'woken', mm: 0, start: 0, end: 0, what: `${task} sleeps for ever, waiting for ${what}, which is to be had`, missing: 'who was woken, and does not take it, wakes the next' });
+  }
+
+  /** Nobody runs: what is held now was kept. Told once. */
+  atRest(): void {
+    this.#looked['lock-balance']++;
+    for (const [id, held] of this.#held) {
+      if (held.length === 0) continue;
+      const kept = held.splice(0);
+      this.#report({ rule: 'lock-balance', mm: 0, start: 0, end: 0, what: `${kept.join(', ')} ${kept.length === 1 ? 'is' : 'are'} held still, by ${id === 0 ? 'who called' : `task ${id}, which has ended`}`, missing: 'the lock is given back on every way out' });
+    }
   }
 
   maySleep(what: string): void {

@@ -128,7 +128,8 @@ export class RangeCalls {
     const found = (from: Vpn, to: Vpn, what: string, missing: string): void => {
       this.#report({ rule: 'hmm-answers', mm: mm.id, start: from, end: to, what: `${op}() answers ${errno ?? ''}${what}`, missing });
     };
-    if (dropped && call.block) found(start, end, ' with mmap_lock dropped, for a range that is valid, where it was to block', 'no FAULT_FLAG_ALLOW_RETRY: the handler waits with mmap_lock held');
+    if (dropped && reached < 0) found(start, end, ' with mmap_lock dropped, for a range that is not valid', 'EBUSY with mmap_lock held, as a snapshot has it');
+    else if (dropped && call.block) found(start, end, ' with mmap_lock dropped, for a range that is valid, where it was to block', 'no FAULT_FLAG_ALLOW_RETRY: the handler waits with mmap_lock held');
     if (call.api === 'modern') {
       if ((errno === 'EFAULT' || errno === 'EPERM') && !asksAnything(one)) found(start, end, ' for a range of which nobody asks for anything', 'success: errors are for pages that are asked for');
       return;

@@ -15,6 +15,10 @@ export const RULES = {
   'lock-order': 'no two chains of locks are taken in orders that can wait for each other',
   'bounded-retries': 'no retry loop goes round with nothing changed',
   'hmm-answers': 'HMM answers what the CPU table has, for all that is asked and nothing else, and refuses no page that the process may use',
+  'lock-balance': 'a lock is given back once, by who holds it, on every way out',
+  woken: 'who waits for what is to be had is woken',
+  'poison-unmapped': 'a page that has failed is mapped no more when its failure has been dealt with',
+  'use-after-free': 'nothing is done with what has been freed: a driver, a process',
 } as const;
 
 export type Rule = keyof typeof RULES;

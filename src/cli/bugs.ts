@@ -49,18 +49,25 @@ function fileOf(name: string | undefined): string {
 
 /** One switch, all there is to say. */
 function oneSwitch(name: BugSwitch): string {
-  const { what, fixedIn, subject }: Bug = BUGS[name];
+  const { what }: Bug = BUGS[name];
   const show = BUG_SHOWS[name];
   const file = showFile(show);
   const lines = [
     `${name}: ${what}`,
-    ...(fixedIn === undefined ? [] : [`  fixed in ${fixedIn}: ${subject ?? ''}`]),
+    ...fixOf(name).map((fix) => `  ${fix}`),
     `  ${caughtBy(name)}`,
     ...(file === null ? [] : [`  file:      daxmirror bugs ${name} --file > ${name}.${show.by === 'run' ? 'scn' : 'ops'}`]),
     `  see it:    ${showCommand(name)}`,
     ...(file === null ? [] : ['', ...file.trimEnd().split('\n').map((line) => `    ${line}`)]),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+/** Where Linux had it: what took it away. */
+function fixOf(name: BugSwitch): string[] {
+  const { fixedIn, subject }: Bug = BUGS[name];
+  if (fixedIn === undefined && subject === undefined) return [];
+  return [`${fixedIn === undefined ? 'fixed by' : `fixed in ${fixedIn}`}: ${subject ?? ''}`];
 }
 
 /** The switch of that name. Throws BadInput with the nearest one. */
@@ -78,8 +85,8 @@ function caughtBy(name: BugSwitch): string {
 function table(): string {
   const width = Math.max(...BUG_SWITCHES.map((name) => name.length)) + 2;
   const lines = BUG_SWITCHES.flatMap((name) => {
-    const { what, fixedIn, subject }: Bug = BUGS[name];
-    const fix = fixedIn === undefined ? [] : [`${' '.repeat(width)}fixed in ${fixedIn}: ${subject ?? ''}`];
+    const { what }: Bug = BUGS[name];
+    const fix = fixOf(name).map((line) => ' '.repeat(width) + line);
     return [`${name.padEnd(width)}${what}`, ...fix, `${' '.repeat(width)}${caughtBy(name)}: ${showCommand(name)}`];
   });
   return `${lines.join('\n')}\n`;

@@ -18,7 +18,7 @@ import {
   FAULT_FLAG_WRITE, VM_FAULT_FALLBACK, VM_FAULT_SIGBUS, VM_HUGEPAGE, insertDevicePfn, unmapMappingRange, type FileCalls, type MappedFile, type VmOps, type Vmf,
 } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
-import { alignDown, pagesOfLevel } from '../units.ts';
+import { alignDown, alignUp, pagesOfLevel, type Pfn } from '../units.ts';
 
 export interface DaxDevice extends Mappable {
   readonly platform: Platform;
@@ -26,12 +26,14 @@ export interface DaxDevice extends Mappable {
   /** LEVEL_PTE, LEVEL_PMD or LEVEL_PUD */
   readonly alignLevel: number;
   alive: boolean;
+  /** bug switch: the index that was written down for a leaf's frames, by the first of them; null: each has its own */
+  readonly indices: Map<Pfn, number> | null;
 }
 
 export function newDaxDevice(platform: Platform, pgmap: PgMap, alignLevel: number): DaxDevice {
   const touches = `dax ${pgmap.name}`;
   if (platform.profile.deviceCompoundPages) pgmap.compoundPages = pagesOfLevel(alignLevel);
-  return { name: pgmap.name, touches, mappings: new Mappings(platform.sched, pgmap.name, touches), platform, pgmap, alignLevel, alive: true };
+  return { name: pgmap.name, touches, mappings: new Mappings(platform.sched, pgmap.name, touches), platform, pgmap, alignLevel, alive: true, indices: platform.bugs.has('dax-index-rounded-up') ? new Map() : null };
 }
 
 /** How the device is mapped. */
@@ -76,6 +78,7 @@ function deviceVmOps(device: DaxDevice): VmOps {
     quickFault: (vmf, level) => mapDevice(device, vmf, level),
     fault: (vmf) => deviceFault(device, vmf, LEVEL_PTE),
     hugeFault: (vmf, level) => deviceFault(device, vmf, level),
+    pageOwner: (pfn) => ownerOf(device, pfn),
     maySplit: (_vma, vpn) => vpn % pagesOfLevel(device.alignLevel) === 0,
   };
 }
@@ -97,7 +100,21 @@ function mapDevice(device: DaxDevice, vmf: Vmf, level: number): number {
   if (base < vma.start || base + npages > vma.end) return VM_FAULT_SIGBUS;
   const first = vmf.pgoff - (vmf.vpn - base);
   if (first < 0 || first + npages > device.pgmap.npages) return VM_FAULT_SIGBUS;
-  return insertDevicePfn(vmf, level, alignDown(device.pgmap.basePfn + first, npages), (vmf.flags & FAULT_FLAG_WRITE) !== 0, false);
+  const pfn = alignDown(device.pgmap.basePfn + first, npages);
+  if (device.indices !== null) noteIndex(device, vmf, level, pfn);
+  return insertDevicePfn(vmf, level, pfn, (vmf.flags & FAULT_FLAG_WRITE) !== 0, false);
+}
+
+/** Bug switch: dax_set_mapping() rounds the address of the fault up to a leaf, so that one in the middle has the index of the next leaf. */
+function noteIndex({ indices }: DaxDevice, { vma, vpn }: Vmf, level: number, pfn: Pfn): void {
+  indices?.set(pfn, vma.pgoffOf(alignUp(vpn, pagesOfLevel(level))));
+}
+
+/** Where a frame stands in the device, as was written down for it. Null: where it is mapped. */
+function ownerOf(device: DaxDevice, pfn: Pfn): { inode: DaxDevice; index: number } | null {
+  const first = alignDown(pfn, pagesOfLevel(device.alignLevel));
+  const index = device.indices?.get(first);
+  return index === undefined ? null : { inode: device, index: index + (pfn - first) };
 }
 
 /** kill_dev_dax(), then memunmap_pages(): new faults SIGBUS, mappings are dropped, references waited for. */

@@ -42,9 +42,16 @@ interface Node {
   dirty: boolean;
 }
 
+export interface Sleeper {
+  readonly index: number;
+  woken: boolean;
+}
+
 export class DaxEntries {
   /** where those wait who want a locked entry */
   readonly changed: WaitQueue;
+  /** bug switch dax-wakeup-missed: those who wait each for a wake-up of its own, longest first */
+  readonly sleepers: Sleeper[] = [];
   /** what `find` found: level and first page of the entry */
   level = 0;
   base = 0;

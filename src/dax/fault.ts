@@ -19,7 +19,7 @@ import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel } from '../units.ts';
 import { copyBlocks } from './copy.ts';
 import { DAX_DIRTY, DAX_EMPTY, DAX_LOCKED, DAX_ZERO, daxEntry, entriesOf, entryFlags, entryPfn, type DaxEntries } from './entries.ts';
-import { grabEntry, grabHugeEntry, insertEntry, releaseEntry, waitUnlocked } from './grab.ts';
+import { grabEntry, grabHugeEntry, hasSmaller, insertEntry, releaseEntry, waitUnlocked } from './grab.ts';
 import { tiedTo } from './ties.ts';
 import { cleanRange, writebackRange } from './writeback.ts';
 
@@ -50,7 +50,7 @@ function quickFault(inode: Inode, vmf: Vmf, level: number): number {
   const entries = entriesOf(inode);
   const npages = pagesOfLevel(level);
   const first = alignDown(pgoff, npages);
-  if (level > LEVEL_PTE && entries.hasSmaller(first, level)) return VM_FAULT_FALLBACK;
+  if (level > LEVEL_PTE && hasSmaller(inode, entries, first, level)) return VM_FAULT_FALLBACK;
   const entry = entries.find(first);
   const { level: entryLevel, base } = entries;
   if (entry !== 0 && (entryFlags(entry) & (DAX_LOCKED | DAX_ZERO | DAX_EMPTY)) !== 0) return FAULT_SLEEPS;

@@ -14,7 +14,8 @@ import type { UntoldBug } from '../profile/index.ts';
 import { WaitQueue, type Sleepable } from '../sched/index.ts';
 import { alignUp, pagesFor, pagesOfLevel, type Pfn } from '../units.ts';
 import { copyBlocks } from './copy.ts';
-import { DAX_DIRTY, DAX_EMPTY, DAX_LOCKED, DAX_ZERO, entriesOf, entryFlags, entryPfn } from './entries.ts';
+import { DAX_DIRTY, DAX_EMPTY, DAX_LOCKED, DAX_ZERO, entriesOf, entryFlags, entryPfn, type DaxEntries } from './entries.ts';
+import { awaitFree } from './grab.ts';
 import { requireBlocks, requireChangeable, requirePages, requireSync, requireUp, requireWritable } from './gone.ts';
 import { cleanRange, writebackRange } from './writeback.ts';
 
@@ -234,22 +235,28 @@ function busyPage(inode: Inode): Pfn {
 function* invalidateAll(inode: Inode, first: number, last: number): Sleepable<void> {
   const entries = entriesOf(inode);
   if (entries.empty) return;
-  const { sched } = inode.fs.platform;
-  const locked: number[] = [];
-  if (sched.concurrent) {
-    entries.forEach(first, last, (base, _level, entry) => {
-      if ((entryFlags(entry) & DAX_LOCKED) !== 0) locked.push(base);
-    });
-  }
-  for (const base of locked) yield* entries.changed.wait(sched, () => (entryFlags(entries.find(base)) & DAX_LOCKED) === 0);
+  yield* awaitRangeFree(inode, entries, first, last);
   entries.removeRange(first, last);
   yield* unmapMappingRange(inode, first, last, false);
+}
+
+/** Waits for those entries of a range on which a fault works now. */
+function* awaitRangeFree(inode: Inode, entries: DaxEntries, first: number, last: number): Sleepable<void> {
+  const { sched } = inode.fs.platform;
+  if (!sched.concurrent) return;
+  yield sched.point('invalidate entries', '*');
+  const locked: number[] = [];
+  entries.forEach(first, last, (base, _level, entry) => {
+    if ((entryFlags(entry) & DAX_LOCKED) !== 0) locked.push(base);
+  });
+  for (const base of locked) yield* awaitFree(inode, entries, base);
 }
 
 /** invalidate_inode_pages2_range() before new blocks are read: clean entries go, mappings of the range too; a file without entries is left alone. */
 export function* invalidateClean(inode: Inode, first: number, last: number): Sleepable<void> {
   const entries = entriesOf(inode);
   if (entries.empty) return;
+  yield* awaitRangeFree(inode, entries, first, last);
   const clean: { base: number; level: number }[] = [];
   entries.forEach(first, last, (base, level, entry) => {
     if ((entryFlags(entry) & DAX_DIRTY) === 0) clean.push({ base, level });

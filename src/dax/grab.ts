@@ -35,9 +35,9 @@ export function* grabEntry(inode: Inode, entries: DaxEntries, index: number, mm:
 
 /** The same for a huge one; false when smaller entries are in the way. */
 export function* grabHugeEntry(inode: Inode, entries: DaxEntries, first: number, level: number, mm: Mm): Sleepable<boolean> {
-  if (entries.hasSmaller(first, level)) return false;
+  if (hasSmaller(inode, entries, first, level)) return false;
   yield* waitUnlocked(inode, entries, first, mm);
-  if (entries.hasSmaller(first, level)) return false;
+  if (hasSmaller(inode, entries, first, level)) return false;
   const entry = entries.find(first);
   if (entry === 0) entries.set(first, level, daxEntry(0, DAX_EMPTY | DAX_LOCKED));
   else if (entries.level < level) return false;
@@ -45,18 +45,45 @@ export function* grabHugeEntry(inode: Inode, entries: DaxEntries, first: number,
   return true;
 }
 
+/** Are smaller entries in the way of a huge one? Bug switch huge-over-small: nobody looks. */
+export function hasSmaller(inode: Inode, entries: DaxEntries, first: number, level: number): boolean {
+  return entries.hasSmaller(first, level) && !inode.fs.platform.bugs.has('huge-over-small');
+}
+
 /** Waits until nobody works on the entry of page `index`; a fault of `mm` goes on from there. */
 export function* waitUnlocked(inode: Inode, entries: DaxEntries, index: number, mm: Mm): Sleepable<void> {
   const { sched } = inode.fs.platform;
   if (sched.concurrent) yield sched.point('DAX entry', faultTouches(inode, mm));
   if (!hasFlag(entries.find(index), DAX_LOCKED)) return;
-  yield* entries.changed.wait(sched, () => !hasFlag(entries.find(index), DAX_LOCKED));
+  yield* awaitFree(inode, entries, index);
+}
+
+/**
+ * Waits for the entry of page `index` to be free. Bug switch dax-wakeup-missed: each who waits is woken on its own, the first by who unlocks; and
+ * who then does not lock the entry (put_unlocked_entry) wakes nobody after him.
+ */
+export function* awaitFree(inode: Inode, entries: DaxEntries, index: number): Sleepable<void> {
+  const { sched, bugs } = inode.fs.platform;
+  const free = (): boolean => !hasFlag(entries.find(index), DAX_LOCKED);
+  if (!bugs.has('dax-wakeup-missed')) {
+    yield* entries.changed.wait(sched, free);
+    return;
+  }
+  while (!free()) {
+    const sleeper = { index, woken: false };
+    entries.sleepers.push(sleeper);
+    yield { kind: 'wait', what: `${entries.changed.name} at page ${index}`, touches: '*', ready: () => sleeper.woken, holder: () => null, deadlineNs: Infinity, due: free };
+  }
 }
 
 /** The fault that locked the entry is done with it. */
 export function releaseEntry(entries: DaxEntries, index: number): void {
   const entry = entries.find(index);
-  if (hasFlag(entry, DAX_LOCKED)) entries.set(entries.base, entries.level, entry - DAX_LOCKED);
+  if (!hasFlag(entry, DAX_LOCKED)) return;
+  entries.set(entries.base, entries.level, entry - DAX_LOCKED);
+  const { base, level } = entries;
+  const at = entries.sleepers.length === 0 ? -1 : entries.sleepers.findIndex((one) => one.index >= base && one.index < base + pagesOfLevel(level));
+  for (const sleeper of at < 0 ? [] : entries.sleepers.splice(at, 1)) sleeper.woken = true;
 }
 
 /**

@@ -89,7 +89,7 @@ export class DeviceMirror {
   /** Gives the device memory of its own. Once, before anything is mirrored. */
   set memory(memory: DeviceMemory) {
     this.#memory = memory;
-    memory.mirrors.add(this);
+    memory.join(this);
   }
 
   set port(port: MirrorPort) {
@@ -124,7 +124,7 @@ export class DeviceMirror {
 
   /** Brings `[start, end)` into the table without touching it. */
   *fill(start: Vpn, end: Vpn, write: boolean): Sleepable<FillResult> {
-    if (this.#port === null || !this.attached) throw new HmmError('EFAULT', 'device fault', `${this.name} mirrors nothing`, addrOf(start));
+    if (this.#port === null || !(this.attached || this.#faultsGone())) throw new HmmError('EFAULT', 'device fault', `${this.name} mirrors nothing`, addrOf(start));
     const result = yield* this.#port.fill(start, end, write);
     this.stats.faults++;
     this.stats.retries += result.retries;
@@ -213,14 +213,14 @@ export class DeviceMirror {
     if (bus.on && cleared > 0) bus.emit({ type: 'device-unmap', device: this.name, mm: this.mm.id, start, end });
   }
 
-  /** Stops mirroring and gives the table back. */
+  /** Stops mirroring and gives the table back. The last view of its device's memory brings what is there back to RAM. */
   *close(): Sleepable<void> {
     if (this.closed) return;
     this.closed = true;
     this.attached = false;
     this.mm.mirrors.delete(this);
-    this.#memory?.mirrors.delete(this);
     if (this.#port !== null) yield* this.#port.detach();
+    if (this.#memory !== null) yield* this.#memory.leave(this);
     this.table.destroy();
   }
 
@@ -243,6 +243,11 @@ export class DeviceMirror {
   }
 
   // ── inside ──
+
+  /** Bug switch: the process has exited, and the device goes to its page tables nevertheless. */
+  #faultsGone(): boolean {
+    return !this.closed && !this.mm.alive && this.platform.bugs.has('gone-mm-faulted');
+  }
 
   *#copy(vpn: Vpn, within: number, bytes: Uint8Array, write: boolean): Sleepable<void> {
     const { content } = this.platform.arena;

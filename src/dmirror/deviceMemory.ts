@@ -30,6 +30,8 @@ export class DeviceMemory {
   /** views of address spaces that know its pages */
   readonly mirrors = new Set<DeviceMirror>();
   #pgmap: PgMap | null = null;
+  /** the view that was closed last, with pages left behind */
+  #leftBy: string | null = null;
   /** are new pages given out? */
   #open = false;
   readonly #taken: Uint8Array;
@@ -47,6 +49,19 @@ export class DeviceMemory {
     this.#taken = new Uint8Array(npages);
     this.#lock = new RwLock(`device memory ${name}`, '*');
     this.#remap();
+  }
+
+  /** A view of an address space through which this memory is used. */
+  join(mirror: DeviceMirror): void {
+    this.mirrors.add(mirror);
+    this.#leftBy = null;
+  }
+
+  /** dmirror_fops_release(): a view goes, and with the last one what is still here goes back to RAM. */
+  *leave(mirror: DeviceMirror): Sleepable<void> {
+    if (!this.mirrors.delete(mirror) || this.mirrors.size > 0) return;
+    if (this.platform.bugs.has('close-keeps-pages')) this.#leftBy = mirror.name;
+    else if (this.used > 0) yield* this.evict();
   }
 
   /** False between down and up. */
@@ -151,6 +166,8 @@ export class DeviceMemory {
   /** The CPU touched a page of private memory: it goes back to RAM. */
   *#migrateToRam({ vma, vpn, pfn }: DeviceFault): Sleepable<number> {
     this.faults++;
+    const { bus } = this.platform;
+    if (bus.on) bus.emit({ type: 'driver-used', mm: (vma as Vma).mm.id, what: `migrate_to_ram() of ${this.name}`, whose: this.#leftBy ?? this.name, freed: this.#leftBy === null ? null : 'which was closed' });
     const m: MigrateVma = {
       vma: vma as Vma, start: vpn, end: vpn + 1, owner: this, select: MIGRATE_VMA_SELECT_DEVICE_PRIVATE, faultPage: pfn,
       src: new MigratePages(1), dst: new MigratePages(1), cpages: 0,

@@ -17,13 +17,16 @@ import {
   RANGE_DEFAULT_TIMEOUT_MS, hmmMirrorRegister, hmmMirrorUnregister, hmmRangeFault2019, hmmRangeRegister, hmmRangeUnregister, hmmRangeWaitUntilValid, newRange2019,
   type HmmMirror, type HmmMirrorOps, type HmmUpdate, type PfnFormat, type Range2019, type RangeErrno,
 } from '../hmm/index.ts';
-import type { NotifierRange } from '../mm/index.ts';
+import { livelock, type NotifierRange } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { addrOf, type Vpn } from '../units.ts';
 import type { DeviceMirror, FillResult, InstallWords, MirrorPort } from './device.ts';
 
 /** 262,144 pages: 1 GiB a walk */
 const WINDOW_PAGES = 2 ** 18;
+
+/** Bug switch ebusy-forever: so many waits of a second each in vain, and it goes on. */
+const WAITS_MAX = 64;
 
 /** Words for so many pages are kept between fills: a fault of one page costs less than finding room for its word. */
 const SPARE_PAGES = 512;
@@ -142,16 +145,20 @@ class LegacyPort implements MirrorPort {
     const words: InstallWords = { offset: range.out, pfnShift: PAGE_SHIFT, pfnMask: PFN_MASK, valid: VALID, write: WRITE, none: NONE };
     const deadlineNs = sched.nowNs + RANGE_DEFAULT_TIMEOUT_MS * 1_000_000;
     for (let retries = 0; ; retries++) {
-      const settled = sched.nowNs <= deadlineNs && (yield* hmmRangeWaitUntilValid(range));
+      const settled = (sched.nowNs <= deadlineNs || bugs.has('ebusy-forever')) && (yield* hmmRangeWaitUntilValid(range));
+      if (!settled && bugs.has('ebusy-forever')) {
+        if (retries > WAITS_MAX) throw livelock(mm, `${device.name}: wait until the range is valid`, start, retries);
+        continue;
+      }
       if (!mm.alive) throw new HmmError('EFAULT', 'device fault', `process ${mm.name} has exited`, addrOf(start));
       if (!settled) throw new HmmError('EBUSY', 'device fault', 'the range did not settle within a second', addrOf(start));
       const answer = yield* this.#faultLocked(range);
-      if (answer === 'EAGAIN' || answer === 'EBUSY' || answer === 0) continue;
-      if (typeof answer === 'string') throw new HmmError(answer, 'device fault', `the page cannot be had for ${write ? 'writing' : 'reading'}`, addrOf(start));
+      if ((answer === 'EAGAIN' && !bugs.has('eagain-ignored')) || answer === 'EBUSY' || answer === 0) continue;
+      if (typeof answer === 'string' && answer !== 'EAGAIN') throw new HmmError(answer, 'device fault', `the page cannot be had for ${write ? 'writing' : 'reading'}`, addrOf(start));
       if (!device.lock.tryWrite(sched)) yield* device.lock.write(sched);
       try {
         if (sched.concurrent) yield sched.point(`${device.name}: is the range valid`, `${device.lock.writeTouches},${mm.touches}`);
-        if (!range.valid && !bugs.has('stale-pfn')) continue;
+        if (!range.valid && answer !== 'EAGAIN' && !bugs.has('stale-pfn')) continue;
         return { npages: end - start, retries, leaves: device.install(start, end - start, words) };
       } finally {
         device.lock.writeUnlock(sched);
@@ -161,15 +168,16 @@ class LegacyPort implements MirrorPort {
 
   *#faultLocked(range: Range2019): Sleepable<number | RangeErrno> {
     const { mm } = this.#device;
-    const { sched } = mm.platform;
+    const { sched, bugs } = mm.platform;
     if (!mm.mmapLock.tryRead(sched)) yield* mm.mmapLock.read(sched);
-    let dropped = false;
+    let held = true;
     try {
-      const answer = yield* hmmRangeFault2019(range, { block: true });
-      ({ dropped } = answer);
-      return answer.result;
+      const { result, dropped } = yield* hmmRangeFault2019(range, { block: true });
+      held = !dropped || bugs.has('lock-dropped-twice');
+      if (result === 'EBUSY' && bugs.has('lock-kept-on-ebusy')) held = false;
+      return result;
     } finally {
-      if (!dropped) mm.mmapLock.readUnlock(sched);
+      if (held) mm.mmapLock.readUnlock(sched);
     }
   }
 }

@@ -106,6 +106,10 @@ class ModernPort implements MirrorPort {
     const { sched } = mm.platform;
     if (!mm.mmapLock.tryRead(sched)) yield* mm.mmapLock.read(sched);
     try {
+      const { bus, bugs } = mm.platform;
+      if (bus.on && (mm.alive || bugs.has('gone-mm-faulted'))) {
+        bus.emit({ type: 'driver-used', mm: mm.id, what: `hmm_range_fault() for ${this.#device.name}`, whose: mm.name, freed: mm.alive ? null : 'a process that has exited' });
+      }
       if (!mm.alive) throw new HmmError('EFAULT', 'device fault', `process ${mm.name} has exited`, addrOf(range.start));
       return yield* hmmRangeFault(range);
     } finally {

@@ -72,6 +72,10 @@ export type MachineEvent =
   | { readonly type: 'hmm-valid'; readonly mm: number; readonly start: number; readonly end: number; readonly valid: boolean; readonly update: { readonly start: number; readonly end: number } | null }
   /** a retry loop is back at its head with nothing changed */
   | { readonly type: 'livelock'; readonly mm: number; readonly loop: string; readonly vpn: number; readonly rounds: number }
+  /** memory_failure() of a page that this process had there is done */
+  | { readonly type: 'poison'; readonly mm: number; readonly vpn: number; readonly pfn: number }
+  /** a path, `what`, works with what a driver made; `freed`: why that is no more, or null */
+  | { readonly type: 'driver-used'; readonly mm: number; readonly what: string; readonly whose: string; readonly freed: string | null }
   | { readonly type: 'entry'; readonly mm: number; readonly vpn: number; readonly level: number; readonly pfn: number; readonly write: boolean }
   | { readonly type: 'zap'; readonly mm: number; readonly start: number; readonly end: number; readonly leaves: number }
   | { readonly type: 'pgmap'; readonly pgmap: number; readonly state: string }

@@ -14,7 +14,7 @@ import {
 import { invariant } from '../errno.ts';
 import type { RangeCall } from '../events/events.ts';
 import {
-  FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_ERROR, VM_HUGETLB, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, handleMmFault, hugePageOf, quickMmFault, type IntervalSub, type Mm,
+  FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_ERROR, VM_HUGETLB, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, handleMmFault, hugeLockOf, hugePageOf, quickMmFault, type IntervalSub, type Mm,
   livelock, type Vma,
 } from '../mm/index.ts';
 import { framePfn, isProtNone, isSwapEntry } from '../pgtable/index.ts';
@@ -136,10 +136,23 @@ function* awaitRange(state: WalkState): Sleepable<boolean> {
     yield* platform.pageLocks.waitUnlocked(platform.sched, state.awaited);
     return true;
   }
-  invariant(state.vma !== null, 'a fault is to be taken in no area');
-  if (!(yield* faultPages(state.vma, state.slept, state.faultEnd, state.faultFlags))) return false;
+  const { vma } = state;
+  invariant(vma !== null, 'a fault is to be taken in no area');
+  if (!(yield* faultUnlocked(vma, state.slept, state.faultEnd, state.faultFlags))) return false;
   checkProgress(state);
   return true;
+}
+
+/** What the walk holds is given back before it faults; bug switch hugetlb-fault-in-walk: not the lock of a hugetlb area. */
+function* faultUnlocked(vma: Vma, start: Vpn, end: Vpn, flags: number): Sleepable<boolean> {
+  const { sched, bugs } = vma.mm.platform;
+  const held = vma.has(VM_HUGETLB) && bugs.has('hugetlb-fault-in-walk') ? hugeLockOf(vma) : null;
+  if (held !== null) yield* held.read(sched);
+  try {
+    return yield* faultPages(vma, start, end, flags);
+  } finally {
+    held?.readUnlock(sched);
+  }
 }
 
 function checkProgress({ range, last, idleRounds }: WalkState): void {

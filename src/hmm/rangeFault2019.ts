@@ -9,10 +9,10 @@
  * | errno  | means                                                                                                    |
  * |--------|----------------------------------------------------------------------------------------------------------|
  * | EFAULT | the process has exited; nothing there, or device memory; a page that cannot be had                        |
- * | EAGAIN | the range is not valid: a fault has then dropped mmap_lock; or a handler dropped it to wait                |
+ * | EAGAIN | a handler dropped mmap_lock to wait; era: the range is not valid, and a fault has then dropped mmap_lock      |
  * | EINVAL | `pageShift` of huge pages in an area of others; a DAX area under profile field daxMirror 'refused'         |
  * | EPERM  | an area without read access; write asked for in a read-only area                                           |
- * | EBUSY  | a fault went well, or a dev_pagemap is dying, and the range is not valid any more                          |
+ * | EBUSY  | the range is not valid, or not any more: a fault went well, or a dev_pagemap is dying                        |
  *
  * A fault walks again for as long as the walk answers EBUSY and the range is valid. Where that changes nothing any more and
  * nobody else can change it, it throws Livelock. Bug switches: snapshot-ignores-walk, fault-wipes-marker,
@@ -83,6 +83,7 @@ export function* hmmRangeFault2019(range: Range2019, options: { readonly block?:
     const vma = areaFor(hmm, range, start);
     if (vma === 'EAGAIN') {
       mm.mmapLock.readUnlock(sched);
+      tellEra(mm, 'invalid-range-eagain', range.start, range.end);
       return returned(hmm, call, 'EAGAIN', null, true);
     }
     if (typeof vma === 'string') return returned(hmm, call, vma);
@@ -108,7 +109,7 @@ function returned({ mm }: Hmm2019, call: RangeCall | null, result: number | Rang
   if (call !== null) {
     const fails = typeof result === 'string';
     tellReturned(mm, call, {
-      errno: fails ? result : null, count: fails ? 0 : result, reached: w === null ? -1 : w.last, marked: w === null ? -1 : w.marked, dropped: w !== null && dropped && w.range.valid,
+      errno: fails ? result : null, count: fails ? 0 : result, reached: w === null ? -1 : w.last, marked: w === null ? -1 : w.marked, dropped: dropped && (w === null || w.range.valid),
     });
   }
   return { result, dropped };
@@ -118,7 +119,7 @@ function returned({ mm }: Hmm2019, call: RangeCall | null, result: number | Rang
 function areaFor(hmm: Hmm2019, range: Range2019, start: Vpn): Vma | RangeErrno {
   const { mm } = hmm;
   if (hmm.dead) return 'EFAULT';
-  if (!range.valid) return 'EAGAIN';
+  if (!range.valid) return mm.platform.bugs.has('invalid-range-eagain') ? 'EAGAIN' : 'EBUSY';
   const vma = mm.vmas.find(start);
   if (vma === null || vma.has(VM_IO | VM_PFNMAP | VM_MIXEDMAP)) return 'EFAULT';
   if (vma.isDax && mm.platform.profile.daxMirror === 'refused') {

@@ -8,7 +8,7 @@
 export interface Bug {
   /** what goes wrong, in a line */
   readonly what: string;
-  /** for a bug that Linux had: the release whose fix took it away, and the subject of that fix */
+  /** for a bug that Linux had: the release whose fix took it away, where that is known, and the subject of that fix */
   readonly fixedIn?: string;
   readonly subject?: string;
 }
@@ -46,6 +46,10 @@ const SEED = {
   'block-may-drop-lock': {
     what: 'block = true still allows the handler to drop mmap_sem',
     fixedIn: 'v5.3', subject: 'mm/hmm: Only set FAULT_FLAG_ALLOW_RETRY for non-blocking',
+  },
+  'invalid-range-eagain': {
+    what: 'an invalid range answers EAGAIN, with mmap_sem dropped by a fault and held by a snapshot',
+    fixedIn: 'v5.3', subject: 'mm/hmm: always return EBUSY for invalid ranges in hmm_range_{fault,snapshot}',
   },
   'fault-ignores-vm-write': {
     what: 'a write fault of a read-only area is taken, and taken again',
@@ -96,6 +100,18 @@ const DRIVER = {
   'nonblock-skipped': { what: 'to an invalidation that may not block, the device says that all is done while its lock is held by another' },
   'removed-in-callback': { what: 'the device stops mirroring from within its callback: the removal waits for the invalidation that waits for it' },
   'kvm-retry-skipped': { what: 'a guest fault maps what it found without looking whether an invalidation came between' },
+  'eagain-ignored': { what: 'the device takes the words of a fault that answered EAGAIN for good' },
+  'ebusy-forever': { what: 'the device waits for its range to be valid for as long as it takes, and never answers EBUSY' },
+  'lock-dropped-twice': { what: 'the device gives mmap_lock back after a fault that has dropped it' },
+  'lock-kept-on-ebusy': { what: 'the device takes EBUSY for a sign that the fault has dropped mmap_lock, and keeps it' },
+  'gone-mm-faulted': {
+    what: 'the device faults in a process that has exited',
+    subject: 'lib/test_hmm: fail dmirror_fault() when the mirrored mm is gone',
+  },
+  'close-keeps-pages': {
+    what: 'a device that is closed leaves pages in its memory: who touches one calls it back',
+    subject: 'lib: test_hmm: evict device pages on file close to avoid use-after-free',
+  },
   'worker-skips-retry': { what: 'a Worker takes what it read for good without looking whether the owner changed the table meanwhile' },
 } as const satisfies Bugs;
 
@@ -160,6 +176,16 @@ const CORE = {
     what: 'write-back of a 2M entry flushes 4K of it',
     fixedIn: 'v5.19', subject: 'dax: fix cache flush on PMD-mapped pages',
   },
+  'dax-index-rounded-up': {
+    what: 'a fault in the middle of a leaf of a device-dax writes down the index of the next leaf: when memory fails, others are unmapped (CVE-2024-50022)',
+    fixedIn: 'v6.12', subject: 'device-dax: correct pgoff align in dax_set_mapping()',
+  },
+  'dax-wakeup-missed': {
+    what: 'who is woken to find a DAX entry free, and does not lock it, wakes nobody after him: the next sleeps for ever',
+    fixedIn: 'v5.3', subject: 'dax: Fix missed wakeup in put_unlocked_entry()',
+  },
+  'huge-over-small': { what: 'a 2M fault of a DAX file does not see that entries of 4K are in its way, dirty ones among them' },
+  'hugetlb-fault-in-walk': { what: 'hmm_range_fault() faults a hugetlb page with the lock of its area held, which the fault takes, too: with a writer in between both wait' },
   'insert-overwrites': {
     what: 'a fault of a device page that is mapped already writes a new entry over the old one, with the rights of this fault alone',
     fixedIn: 'v5.1', subject: 'mm/huge_memory.c: fix modifying of page protection by insert_pfn_pmd()',

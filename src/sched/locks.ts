@@ -95,6 +95,7 @@ export class RwLock {
 
   readUnlock(sched: Scheduler): void {
     const i = this.#readers.indexOf(sched.current);
+    if (i < 0) sched.watch?.gives(this.name);
     invariant(i >= 0, `${this.name}: read unlock by ${sched.current.name}, who does not hold it`);
     this.#readers.splice(i, 1);
     if (sched.watch !== null) sched.watch.gives(this.name);

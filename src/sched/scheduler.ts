@@ -220,6 +220,7 @@ export class Scheduler {
 
   #endDeadlocked(task: Task): void {
     const step = task.step;
+    if (step?.kind === 'wait' && step.due?.() === true) this.watch?.neverWoken(task.name, step.what);
     invariant(step?.kind === 'wait', `task ${task.name} can neither run nor waits`);
     this.#advance(task, new Deadlock(task.name, this.#waitGraph(null)));
   }

@@ -33,6 +33,8 @@ export interface Wait {
   readonly ready: () => boolean;
   readonly holder: () => Task | null;
   readonly deadlineNs: number;
+  /** where `ready` is that somebody has woken it: what it waits for is so */
+  readonly due?: () => boolean;
 }
 
 export type Step = Point | Wait;

@@ -9,4 +9,6 @@ export interface LockWatch {
   maySleep(what: string): void;
   /** the current task wants a spinlock that it holds */
   spinsForever(name: string): void;
+  /** `task` waits for `what`, which has come; nobody has woken it, and nobody will */
+  neverWoken(task: string, what: string): void;
 }

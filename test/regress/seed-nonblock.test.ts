@@ -80,7 +80,7 @@ describe('nonblock-count-leak', () => {
     expect(hmm.notifiers).toBe(on ? 1 : 0);
     // Nobody ends what did not start.
     expect(rig.run(hmmRangeWaitUntilValid(range))).toBe(!on);
-    expect(callRange(rig, range).result).toBe(on ? 'EAGAIN' : 'EFAULT');
+    expect(callRange(rig, range).result).toBe(on ? 'EBUSY' : 'EFAULT');
     dispose();
     const { range: later, dispose: disposeLater } = makeRange(rig, 16, 16);
     expect(rig.run(hmmRangeWaitUntilValid(later))).toBe(!on || later.hmm !== hmm);

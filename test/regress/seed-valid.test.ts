@@ -104,3 +104,16 @@ function* orEfault(body: Sleepable<unknown>): Sleepable<void> {
     if (!HmmError.is(error, 'EFAULT')) throw error;
   }
 }
+
+describe('invalid-range-eagain', () => {
+  test.each([true, false])('a range that is not valid: what a snapshot and a fault answer, and who has mmap_lock (switch %s)', async (on) => {
+    const rig = await makeMachine(on ? { bugs: ['invalid-range-eagain'] } : {});
+    const a = rig.map(null, { npages: 4 });
+    const { range, dispose } = makeRange(rig, a, 4, { defaultFlags: VALID | WRITE });
+    const flight = open(rig, a, a + 1);
+    expect(callRange(rig, range)).toEqual({ result: on ? 'EAGAIN' : 'EBUSY', dropped: false });
+    expect(callRange(rig, range, { fault: true })).toEqual({ result: on ? 'EAGAIN' : 'EBUSY', dropped: on });
+    flight.end();
+    dispose();
+  });
+});

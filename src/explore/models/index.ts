@@ -1,6 +1,7 @@
 /** The models that are shipped. */
 import type { Model } from '../model.ts';
 import { exitAll } from './exitAll.ts';
+import { faultInvalid } from './faultInvalid.ts';
 import { forkWrite } from './forkWrite.ts';
 import { fsyncWrite } from './fsyncWrite.ts';
 import { guestMunmap } from './guestMunmap.ts';
@@ -19,8 +20,9 @@ import { truncateFault } from './truncateFault.ts';
 import { twoDevices } from './twoDevices.ts';
 import { unbindFault } from './unbindFault.ts';
 import { validAba } from './validAba.ts';
+import { writeFaults } from './writeFaults.ts';
 
 export const MODELS: readonly Model[] = [
   truncateFault, punchWrite, munmapRead, reflinkWrite, fsyncWrite, pinTruncate, unbindFault, forkWrite, migrateTouch, twoDevices, exitAll, oomRegister, intervalRemove,
-  validAba, releaseWindow, leakUnbind, guestMunmap, guestReap, hugeFaults,
+  validAba, releaseWindow, leakUnbind, guestMunmap, guestReap, hugeFaults, faultInvalid, writeFaults,
 ];

@@ -18,8 +18,18 @@ import { FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, VM_EXEC, VM_FAULT_HWPOISON, VM_FA
 import type { HugeFile, HugePromises } from './file.ts';
 import { unmapHuge } from './unmap.ts';
 
-/** handle_mm_fault() of an area of huge pages. */
+/** handle_mm_fault() of an area of huge pages. Concurrency: the caller does not hold the file's vmaLock. */
 export function* hugetlbFault(file: HugeFile, vma: Vma, vpn: Vpn, flags: number): Sleepable<number> {
+  const { sched } = file.platform;
+  if (!file.vmaLock.tryRead(sched)) yield* file.vmaLock.read(sched);
+  try {
+    return yield* faultLocked(file, vma, vpn, flags);
+  } finally {
+    file.vmaLock.readUnlock(sched);
+  }
+}
+
+function* faultLocked(file: HugeFile, vma: Vma, vpn: Vpn, flags: number): Sleepable<number> {
   const { level, npages } = file.pool;
   const base = alignDown(vpn, npages);
   const write = (flags & FAULT_FLAG_WRITE) !== 0;

@@ -8,7 +8,7 @@ import { HmmError } from '../../errno.ts';
 import { FILE_PAGES_MAX, Mappings, type Mappable } from '../../fs/index.ts';
 import type { Platform } from '../../memremap/index.ts';
 import { PAGE_CACHE, PAGE_HUGETLB, type HugePool } from '../../page/index.ts';
-import type { Sleepable } from '../../sched/index.ts';
+import { RwLock, type Sleepable } from '../../sched/index.ts';
 import { alignDown, alignUp, type Pfn, type Vpn } from '../../units.ts';
 import type { FallocMode } from '../file.ts';
 import { eachMapping } from '../rmap.ts';
@@ -33,12 +33,15 @@ export class HugeFile {
   /** huge pages for which shared mappings hold a promise, used or not */
   readonly promised = new Set<number>();
   size: number;
+  /** over its entries, wherever it is mapped: a fault has it for reading (hugetlb_vma_lock_read) */
+  readonly vmaLock: RwLock;
   /** open files */
   holders = 0;
 
   constructor(platform: Platform, name: string, pool: HugePool, size: number) {
     this.platform = platform;
     this.inode = { name, mappings: new Mappings(platform.sched, `hugetlb ${name}`, '*') };
+    this.vmaLock = new RwLock(`vma_lock ${name}`, '*');
     this.pool = pool;
     this.size = size;
     this.id = platform.caches.add(this);

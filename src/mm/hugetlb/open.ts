@@ -3,6 +3,7 @@ import { Beside } from '../../beside.ts';
 import { HmmError } from '../../errno.ts';
 import type { Platform } from '../../memremap/index.ts';
 import type { HugePool } from '../../page/index.ts';
+import type { RwLock } from '../../sched/index.ts';
 import type { FileCalls } from '../file.ts';
 import { VM_DONTEXPAND, VM_HUGETLB, type MappedFile, type Vma, type VmOps } from '../vma.ts';
 import { hugetlbFault } from './fault.ts';
@@ -80,4 +81,9 @@ function calls(file: HugeFile): FileCalls {
 /** The page size of an area of huge pages. */
 export function hugePageOf(vma: Vma): HugePool {
   return ((vma.ops as VmOps).hugetlb as HugeFile).pool;
+}
+
+/** hugetlb_vma_lock_read() takes this one: over the entries of the file that is mapped there. */
+export function hugeLockOf(vma: Vma): RwLock {
+  return ((vma.ops as VmOps).hugetlb as HugeFile).vmaLock;
 }

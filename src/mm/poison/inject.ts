@@ -46,7 +46,13 @@ export function* madviseInject(mm: Mm, start: Vpn, npages: number, how: 'hwpoiso
 
 /** memory_failure() of a page that the caller holds, found at `vpn`. */
 function* memoryFailure(mm: Mm, vpn: Vpn, pfn: Pfn): Sleepable<Failed> {
-  if (pfn < DEVICE_BASE_PFN) return yield* failPage(mm, pfn);
+  const { bus } = mm.platform;
+  const failed = yield* pfn < DEVICE_BASE_PFN ? failPage(mm, pfn) : failFoundDevicePage(mm, vpn, pfn);
+  if (bus.on && failed.err === null) bus.emit({ type: 'poison', mm: mm.id, vpn, pfn });
+  return failed;
+}
+
+function* failFoundDevicePage(mm: Mm, vpn: Vpn, pfn: Pfn): Sleepable<Failed> {
   putUserPage(mm.platform, pfn);
   return yield* failDevicePage(mm, vpn, pfn);
 }

@@ -1,5 +1,5 @@
 /**
- * Devices with a page table of their own (device, fill, load, store), virtual machines (vm, vmfill, vmload, vmstore), and what is the kernel's
+ * Devices with a page table of their own (device, detach, fill, load, store), virtual machines (vm, vmfill, vmload, vmstore), and what is the kernel's
  * to do to a process or a device: exit, reap, unbind. No probe of the recorded guests has these: they are for tasks, whose interleavings are explored.
  */
 import { DeviceMirror, attachLegacy, attachModern } from '../../dmirror/index.ts';
@@ -42,12 +42,20 @@ function guestPlace(args: Args): [number, number] {
 }
 
 export const MIRROR_OPERATIONS: OperationList = {
-  // legacy: on the API of 2019
-  'device ID [legacy]': function* mirror(process, args) {
+  // legacy: on the API of 2019. mem: with the memory of device D, as todev has it
+  'device ID [legacy] [mem=D]': function* mirror(process, args) {
+    const memory = args.has('mem') ? process.guest.deviceMemory(args.number('mem')) : null;
+    if (memory === undefined) throw new Skip(`no device ${args.number('mem')}`);
     const device = new DeviceMirror(args.word('ID'), process.mm);
+    if (memory !== null) device.memory = memory;
     device.port = args.has('legacy') ? attachLegacy(device) : attachModern(device);
     process.devices.set(args.word('ID'), device);
     process.guest.onDevice(process, device);
+    return { err: 'ok' };
+  },
+  'detach ID': function* detach(process, args) {
+    yield* deviceOf(process, args).close();
+    process.devices.delete(args.word('ID'));
     return { err: 'ok' };
   },
   'fill ID ADDR LEN [r|w]': function* fill(process, args) {

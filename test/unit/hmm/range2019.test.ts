@@ -142,8 +142,19 @@ describe('hmm_range_wait_until_valid', () => {
 });
 
 describe('codes', () => {
-  test('EAGAIN while the range is not valid: a snapshot keeps mmap_lock, a fault drops it', async () => {
+  test('EBUSY while the range is not valid, and mmap_lock is held; nothing is written', async () => {
     const rig = await makeMachine();
+    const a = rig.map(null, { npages: 4 });
+    const { range, dispose } = makeRange(rig, a, 4, { defaultFlags: VALID | WRITE });
+    const open = openByHand(rig, a, a + 1);
+    for (const call of [{}, { fault: true }, { fault: true, block: false }]) expect(callRange(rig, range, call)).toEqual({ result: 'EBUSY', dropped: false });
+    expect(letters(range.words)).toBe('4?');
+    open.end();
+    dispose();
+  });
+
+  test('as it was at first: EAGAIN while the range is not valid; a snapshot keeps mmap_lock, a fault drops it', async () => {
+    const rig = await makeMachine({ bugs: ['invalid-range-eagain'] });
     const a = rig.map(null, { npages: 4 });
     const { range, dispose } = makeRange(rig, a, 4, { defaultFlags: VALID | WRITE });
     const open = openByHand(rig, a, a + 1);
