@@ -8,7 +8,7 @@ import { bugNamed } from './bugs.ts';
 import { seedNumber, wholeNumber } from './numbers.ts';
 import { driveSearch } from './explore/drive.ts';
 import { modelsNamed, shippedModel } from './explore/models.ts';
-import { headText, listText, replayText, reportText } from './explore/text.ts';
+import { beginText, headText, listText, replayText, reportText } from './explore/text.ts';
 import { paintFor } from './paint.ts';
 
 interface ExploreFlags {
@@ -97,8 +97,8 @@ async function search(models: readonly Model[], bug: BugSwitch | null, options: 
   const found = reports.some(({ finding, missed }) => finding !== null || (missed !== null && missed.length > 0));
   if (json) process.stdout.write(jsonText({ reports, resume: interrupted }));
   else if (interrupted !== null) {
-    const left = models.slice(reports.length).map((model) => ` ${model.name}`).join('');
-    process.stdout.write(`interrupted; to go on: daxmirror explore ${interrupted}\n${left === '' ? '' : `not begun: daxmirror explore${left}${bug === null ? '' : ` --bug ${bug}`}\n`}`);
+    const left = models.slice(reports.length);
+    process.stdout.write(`interrupted; to go on: daxmirror explore ${interrupted}\n${left.length === 0 ? '' : `not begun: ${beginText(left, bug, options)}\n`}`);
   }
   return found ? 1 : interrupted === null ? 0 : 130;
 }

@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { HmmError } from '../errno.ts';
 import { nearest } from '../scenario/nearest.ts';
-import { BadInput } from './badInput.ts';
+import { BadInput, hostWords } from './badInput.ts';
 
 const EXIT_FAILED = 1;
 const EXIT_BAD_INPUT = 2;
@@ -76,9 +76,11 @@ function complain(line: string): void {
 }
 
 async function main(argv: readonly string[]): Promise<void> {
-  // A reader that goes away (`| head`) is no failure of ours.
+  // A reader that goes away (`| head`) is no failure of ours; what it did not get, of a full disk, is told.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    if (error.code === 'EPIPE') return;
+    complain(`standard output: ${hostWords(error)}`);
+    process.exit(EXIT_BAD_INPUT);
   });
   try {
     if (argv.length === 0) throw new BadInput(`no command given (known: ${Object.keys(COMMANDS).join(', ')}; --help tells more)`);

@@ -146,7 +146,7 @@ export class Search {
       const failure = this.#attempt(() => exploration.next((policy) => this.session.play(policy)));
       this.#count(phase, exploration.schedules, exploration.pruned);
       if (failure !== null) return this.#found(failure.cause, name.startsWith('p'));
-      yield;
+      if (!exploration.over) yield; // else there is nothing of this phase to go on with
     }
     phase.complete = true;
   }

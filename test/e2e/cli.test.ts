@@ -1,9 +1,9 @@
 /** The command line's manners: help, exit codes, and one clear line for every kind of bad input. */
-import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmodSync, copyFileSync, cpSync, mkdirSync, openSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ROOT, daxmirror, mirrorReport, randomFile, start, temporaryFolder, type RunOptions } from '../support/cli.ts';
+import { MAIN, ROOT, daxmirror, mirrorReport, randomFile, start, temporaryFolder, type RunOptions } from '../support/cli.ts';
 import { BUG_SWITCHES } from '../../dist/index.js';
 import { needs } from '../support/skips.ts';
 
@@ -159,6 +159,11 @@ describe('what it prints', () => {
     const { child, ended } = start(['mirror', small, '--page', '2M']);
     child.stdout?.destroy();
     expect(await ended).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  it('an output that cannot be written is told in one line', () => {
+    const { status, stderr } = spawnSync(process.execPath, [MAIN, 'bugs'], { stdio: ['ignore', openSync('/dev/full', 'w'), 'pipe'], encoding: 'utf8' });
+    expect([status, stderr]).toEqual([2, 'daxmirror: standard output: no space left on device\n']);
   });
 });
 

@@ -19,22 +19,22 @@ const BUILD_DASHES: Readonly<Record<string, readonly number[]>> = { 'walker simd
 export function benchHtml(report: Report, against?: { readonly name: string; readonly changes: readonly Change[] }): string {
   const plots = plotsOf(report);
   const [title = '', ...facts] = headLines(report);
-  const nav = ['Musts', ...(plots.length > 0 ? ['Cost against size'] : []), ...(against === undefined ? [] : ['Comparison']), 'Side by side', ...report.tables.map(({ name }) => name)];
-  const parts = [
-    section('Musts', gridHtml('What has to be reached, beside what was measured', mustGrid(report.musts))),
-    plots.length === 0 ? '' : section('Cost against size', `<p>Both axes logarithmic; the same numbers are in the tables below.</p><div class="plots">${plots.map(figure).join('')}</div>`),
-    against === undefined ? '' : section('Comparison', comparison(against)),
-    section('Side by side', gridHtml('Page sizes side by side', sideBySide(report))),
-    ...report.tables.map((table) => section(table.name, `<p>${escaped(table.title)}</p>${barsOf(table)}<details><summary>All numbers of this table</summary>${gridsOf(table).map((grid) => gridHtml(table.title, grid)).join('')}</details>`)),
-    section('Without a number', gridHtml('Rows that were refused or missing, and why', unmeasuredGrid(report))),
+  const parts: readonly (readonly [name: string, body: string])[] = [
+    ['Musts', gridHtml('What has to be reached, beside what was measured', mustGrid(report.musts))],
+    ['Cost against size', plots.length === 0 ? '' : `<p>Both axes logarithmic; the same numbers are in the tables below.</p><div class="plots">${plots.map(figure).join('')}</div>`],
+    ['Comparison', against === undefined ? '' : comparison(against)],
+    ['Side by side', gridHtml('Page sizes side by side', sideBySide(report))],
+    ...report.tables.map((table) => [table.name, `<p>${escaped(table.title)}</p>${barsOf(table)}<details><summary>All numbers of this table</summary>${gridsOf(table).map((grid) => gridHtml(table.title, grid)).join('')}</details>`] as const),
+    ['Without a number', gridHtml('Rows that were refused or missing, and why', unmeasuredGrid(report))],
   ];
+  const shown = parts.filter(([, body]) => body !== '');
   return `<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
 <title>${escaped(title)}</title>
 <style>${libraryText('uplot/dist/uPlot.min.css')}${PAGE_STYLE}</style></head>
 <body><header><h1>${escaped(title)}</h1><ul class="facts">${facts.map((fact) => `<li>${escaped(fact.trim())}</li>`).join('')}</ul>
-<nav aria-label="tables">${nav.map((name) => `<a href="#${anchor(name)}">${escaped(name)}</a>`).join(' ')}</nav></header>
-<main>${parts.join('\n')}</main>
+<nav aria-label="tables">${shown.map(([name]) => `<a href="#${anchor(name)}">${escaped(name)}</a>`).join(' ')}</nav></header>
+<main>${shown.map(([name, body]) => section(name, body)).join('\n')}</main>
 <script>${libraryText('uplot/dist/uPlot.iife.min.js')}</script>
 <script>(${drawPlots.toString()})(window, uPlot, ${JSON.stringify(plots).replaceAll('<', '\\u003c')});</script>
 </body></html>
@@ -114,7 +114,7 @@ function barCells(row: Row, slowest: number, own: readonly Row[]): string {
 }
 
 function section(name: string, body: string): string {
-  return body === '' ? '' : `<section id="${anchor(name)}" aria-labelledby="${anchor(name)}-head"><h2 id="${anchor(name)}-head">${escaped(name)}</h2>${body}</section>`;
+  return `<section id="${anchor(name)}" aria-labelledby="${anchor(name)}-head"><h2 id="${anchor(name)}-head">${escaped(name)}</h2>${body}</section>`;
 }
 
 function gridHtml(caption: string, grid: Grid | null): string {

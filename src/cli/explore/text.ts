@@ -1,5 +1,5 @@
 /** What `daxmirror explore` prints for people. */
-import type { ExploreFinding, Model, Phase, SearchReport } from '../../explore/index.ts';
+import type { ExploreFinding, Model, Phase, SearchOptions, SearchReport } from '../../explore/index.ts';
 import type { BugSwitch } from '../../profile/index.ts';
 import type { Paint } from '../paint.ts';
 import { grouped } from '../words.ts';
@@ -44,6 +44,12 @@ export function replayText(model: Model, bug: BugSwitch | null, outcome: { reado
 function findingLines({ message, preemptions, least, replay }: ExploreFinding, { argument }: Model, paint: Paint): string[] {
   const fewest = least ? ' (the fewest that do it)' : '';
   return [paint.bad(`FOUND ${message}`), `with ${preemptions} preemption${preemptions === 1 ? '' : 's'}${fewest}; again: daxmirror explore ${argument === undefined ? '' : `${argument} `}--replay ${replay}`];
+}
+
+/** The command that explores these models so. */
+export function beginText(models: readonly Model[], bug: BugSwitch | null, { preemptions, all, random, seed, pct }: SearchOptions): string {
+  const given = Object.entries({ bug: bug ?? undefined, preemptions, random, seed, pct }).filter(([, value]) => value !== undefined);
+  return ['daxmirror explore', ...models.map(nameOf), ...given.map(([name, value]) => `--${name} ${value}`), ...(all === true ? ['--all'] : [])].join(' ');
 }
 
 function phaseText(phase: Phase, found: boolean): string {

@@ -2,7 +2,7 @@
 import { logText, type FsxFinding, type FsxResult, type Layout } from '../../fsx/index.ts';
 import { fieldInWords } from '../../profile/index.ts';
 import type { Paint } from '../paint.ts';
-import { bytesInWords, grouped } from '../words.ts';
+import { bytesInWords, grouped, listLines } from '../words.ts';
 import { replayString } from './replay.ts';
 
 const REPLAY_CHARACTERS_MAX = 600;
@@ -36,7 +36,7 @@ export function reportText(result: FsxResult, info: RunInfo, paint: Paint): stri
   const speed = `${(elapsedMs / 1000).toFixed(1)} s, ${grouped(Math.round(result.operations / (elapsedMs / 1000)))} a second`;
   const lines = [paint.dim(head.join(', '))];
   if (result.failure !== null) lines.push(...failureLines(result.failure, info, paint));
-  else lines.push(`${paint.good('✓')} ${done}, in ${speed}`, ...listed('', result.counts, paint), ...listed('mapped accesses: ', result.accesses, paint), ...cutLines(result.cuts, paint));
+  else lines.push(`${paint.good('✓')} ${done}, in ${speed}`, ...listed('  operations:', result.counts, paint), ...listed('  mapped accesses:', result.accesses, paint), ...cutLines(result.cuts, paint));
   return `${lines.join('\n')}\n`;
 }
 
@@ -89,8 +89,8 @@ function counted(n: number, what: string): string {
   return `${grouped(n)} ${what}${what.endsWith('s') ? 'es' : 's'}`;
 }
 
-/** A line, or none where nothing was counted. */
+/** Lines, or none where nothing was counted. */
 function listed(head: string, counts: Readonly<Partial<Record<string, number>>>, paint: Paint): string[] {
   const entries = Object.entries(counts).toSorted(([, a = 0], [, b = 0]) => b - a);
-  return entries.length === 0 ? [] : [paint.dim(`  ${head}${entries.map(([name, n = 0]) => `${name} ${grouped(n)}`).join(', ')}`)];
+  return entries.length === 0 ? [] : listLines(head, entries.map(([name, n = 0]) => `${name} ${grouped(n)}`)).map((line) => paint.dim(line));
 }
