@@ -68,6 +68,7 @@ export class MachineCore {
       devmapHi: devmapHi(config.profile.devmapBit),
       persistence: null,
       ledger: null,
+      uncommitted: null,
       counts: newCounts(),
     };
     return new MachineCore(config, platform);

@@ -23,6 +23,7 @@ import { RangeCalls } from './rangeCalls.ts';
 import { chunkNow, forEachChunk } from './rights.ts';
 import { noLooks, type Looked, type Rule } from './rules.ts';
 import { Told, type ToldCount } from './told.ts';
+import { Uncommitted } from './uncommitted.ts';
 import { checkValid } from './valid2019.ts';
 
 /** What the checker looks at of a machine. */
@@ -69,6 +70,7 @@ export class Checker {
   readonly #ledger: Ledger;
   readonly #locks: LockRules;
   readonly #calls: RangeCalls;
+  readonly #uncommitted = new Uncommitted();
   /** seen since the last step, with who did it */
   #seen: (Sighting & { readonly task: string; readonly field: string | null })[] = [];
   readonly #report = (sighting: Sighting): void => {
@@ -105,6 +107,7 @@ export class Checker {
     this.#stop = platform.bus.observe((event) => this.#hear(event));
     platform.ledger = this.#ledger;
     platform.records.watch = this.#ledger;
+    platform.uncommitted = this.#uncommitted;
     platform.sched.watch = this.#locks;
     for (const mm of machine.mms) this.#space(mm.id);
   }
@@ -143,7 +146,7 @@ export class Checker {
       if (this.#spaces.size > mms.length) this.#forget();
       for (const mm of mms) this.#checkSpace(this.#space(mm.id) as Told);
       this.#forEachMirror((mirror) => this.#checkMirror(mirror));
-      for (const driver of this.#drivers) this.looked['mirror-coherent'] += checkDriver(driver, this.#spaces.get(driver.mm.id) ?? null, this.#reportOnce);
+      this.#checkDrivers();
       if (this.#anyMayBeWrong) this.#checkHeld();
       this.#anyMayBeWrong = false;
       this.#wroteBack = false;
@@ -167,6 +170,7 @@ export class Checker {
       this.#checkMirror(mirror);
       this.#checkCount(mirror);
     });
+    this.#checkDrivers();
     for (const mm of this.#machine.mms) this.#checkBalance(mm);
     for (const map of this.#machine.platform.pgmaps.all) this.#checkHolders(map);
     this.#checkHeld();
@@ -185,6 +189,7 @@ export class Checker {
     const { platform } = this.#machine;
     if (platform.ledger === this.#ledger) platform.ledger = null;
     if (platform.records.watch === this.#ledger) platform.records.watch = null;
+    if (platform.uncommitted === this.#uncommitted) platform.uncommitted = null;
     if (platform.sched.watch === this.#locks) platform.sched.watch = null;
   }
 
@@ -210,7 +215,7 @@ export class Checker {
         break;
       case 'entry': {
         const space = this.#space(event.mm);
-        if (space !== null) checkSync(space.mm, event, this.#report, this.looked);
+        if (space !== null) checkSync(space.mm, event, this.#uncommitted, this.#report, this.looked);
         // A huge entry of a file stands for all of it, also where others map it in small pages.
         if (event.level > 0 && (space?.mm.vmas.at(event.vpn)?.file?.inode.mappings.size ?? 0) > 1) this.#wroteBack = true;
         break;
@@ -338,6 +343,10 @@ export class Checker {
     if (!this.#anyMayBeWrong) return;
     const systems = this.#allSystems;
     forEachChunk(table, (base, chunk) => this.#frames.check(systems, mm, name, base, chunk, (page) => mirror.vpnOf(page)));
+  }
+
+  #checkDrivers(): void {
+    for (const driver of this.#drivers) this.looked['mirror-coherent'] += checkDriver(driver, this.#spaces.get(driver.mm.id) ?? null, this.#reportOnce);
   }
 
   #checkBalance(mm: Mm): void {

@@ -14,6 +14,7 @@ import { isWritable } from '../pgtable/index.ts';
 import type { Vpn } from '../units.ts';
 import { entryText, type Report } from './finding.ts';
 import type { Looked } from './rules.ts';
+import type { Uncommitted } from './uncommitted.ts';
 import { chunkNow, entryAt, frameOf, type Chunk } from './rights.ts';
 
 const WRITTEN = PTE_RW | PTE_DIRTY;
@@ -51,13 +52,13 @@ function checkArea(vma: Vma, base: Vpn, chunk: Chunk, report: Report, looked: Lo
 }
 
 /** An entry has just been made. */
-export function checkSync(mm: Mm, event: Extract<MachineEvent, { type: 'entry' }>, report: Report, looked: Looked): void {
+export function checkSync(mm: Mm, event: Extract<MachineEvent, { type: 'entry' }>, uncommitted: Uncommitted, report: Report, looked: Looked): void {
   const vma = mm.vmas.at(event.vpn);
   if (!event.write || vma === null || !vma.has(VM_SYNC) || !vma.isFsDax) return;
   looked['sync-order']++;
   const inode = vma.file?.inode as Inode;
   // Beside others the file's metadata may have become dirty again, by what is none of this block's.
-  if (!inode.metadataDirty || mm.platform.sched.concurrent) return;
+  if (!inode.metadataDirty || (mm.platform.sched.concurrent && !uncommitted.has(inode, vma.pgoffOf(event.vpn)))) return;
   const chunk = chunkNow(mm.pageTable, event.vpn);
   const entry = entryAt(chunk, event.vpn % PMD_PAGES);
   if (!isWritable(entry.lo)) return;

@@ -6,7 +6,7 @@
  * and for a collapse forgets the range, before it refuses; later kernels break the layout first on both. Check, then commit.
  */
 import { HmmError } from '../errno.ts';
-import { FILE_PAGES_MAX, cancelCopies, forgetHoles, sizePages, type Inode } from '../fs/index.ts';
+import { FILE_PAGES_MAX, cancelCopies, dirtyBlocks, forgetHoles, sizePages, type Inode } from '../fs/index.ts';
 import { unmapMappingRange } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { entriesOf } from './entries.ts';
@@ -40,6 +40,7 @@ export function* daxCollapse(inode: Inode, offset: number, length: number): Slee
     }
     forgetHoles(inode, first, FILE_PAGES_MAX);
     inode.extents.shiftLeft(first + npages, npages);
+    dirtyBlocks(inode, first, sizePages(inode));
     fs.setSize(inode, inode.size - length);
     if (!xfs) return;
     yield* dropPageCache(inode, sizePages(inode));
@@ -72,7 +73,7 @@ export function* daxInsert(inode: Inode, offset: number, length: number): Sleepa
     }
     forgetHoles(inode, first, FILE_PAGES_MAX);
     inode.extents.shiftRight(first, npages);
-    inode.metadataDirty = true;
+    dirtyBlocks(inode, first, sizePages(inode));
     fs.logged(inode);
   } finally {
     unlockBlocks(inode);

@@ -8,7 +8,7 @@
 import { HmmError } from '../errno.ts';
 import type { PgMap, Platform } from '../memremap/index.ts';
 import { RwLock } from '../sched/index.ts';
-import { alignDown, alignUp, type Pfn } from '../units.ts';
+import { alignDown, alignUp, pagesFor, type Pfn } from '../units.ts';
 import { BlockAllocator } from './allocator.ts';
 import { ext4Metadata } from './ext4Geometry.ts';
 import { ExtentMap, FILE_PAGES_MAX } from './extents.ts';
@@ -24,6 +24,7 @@ import { BlockSharing } from './sharing.ts';
 import { xfsGeometry, type XfsGeometry } from './xfsGeometry.ts';
 import { writtenAround } from './zeroout.ts';
 import { harden, type Journal } from './journal.ts';
+import { dirtyBlocks } from './uncommitted.ts';
 
 /** What a file has at a page: `npages` of one kind from `start` on. */
 export interface Iomap {
@@ -236,7 +237,7 @@ export class FileSystem {
     if (!map.shared) return;
     if (done) endCopy(inode, index, end);
     else cancelCopies(inode, index, end);
-    inode.metadataDirty = true;
+    dirtyBlocks(inode, index, end);
     this.logged(inode);
   }
 
@@ -294,7 +295,7 @@ export class FileSystem {
   /** Makes `[index, end)` read as zeroes: what has blocks there becomes unwritten. Holes stay. */
   makeUnwritten(inode: Inode, index: number, end: number): void {
     if (end <= index || inode.extents.convert(index, end - index, 'unwritten') === 0) return;
-    inode.metadataDirty = true;
+    dirtyBlocks(inode, index, end);
     this.logged(inode);
   }
 
@@ -323,8 +324,8 @@ export class FileSystem {
   }
 
   setSize(inode: Inode, size: number): void {
+    dirtyBlocks(inode, sizePages(inode), pagesFor(size));
     inode.size = size;
-    inode.metadataDirty = true;
     this.logged(inode);
     const { bus } = this.platform;
     if (bus.on) bus.emit({ type: 'size', file: inode.name, size });
@@ -334,6 +335,7 @@ export class FileSystem {
   commit(inode: Inode): void {
     harden(this, !this.platform.bugs.has('commit-without-fence'));
     inode.metadataDirty = false;
+    this.platform.uncommitted?.committed(inode);
     this.allocator.settle();
   }
 
@@ -362,9 +364,11 @@ export class FileSystem {
     const room = !ahead || inode.extents.lookup(index, end).hole !== true || this.hasRoom(inode, index, end);
     const made = room ? (this.#tryFill(inode, span.index, span.end, ahead) ?? this.#tryFill(inode, index, end, ahead)) : null;
     if (made === null) throw this.#full(inode, end - index);
-    if (made.length > 0) inode.metadataDirty = true;
     const { bus } = this.platform;
-    if (bus.on) for (const { index: first, npages } of made) this.#tell(inode, first, npages);
+    for (const { index: first, npages } of made) {
+      dirtyBlocks(inode, first, first + npages);
+      if (bus.on) this.#tell(inode, first, npages);
+    }
   }
 
   /** What a write gives a hole: blocks for its first pages, as many as come in a row. A hinted file gets them all. */
@@ -377,7 +381,7 @@ export class FileSystem {
     const placed = this.hasRoom(inode, index, end) ? placeBlocks(this, inode, { index, npages: end - index, ahead: true }) : null;
     if (placed === null) throw this.#full(inode, end - index);
     inode.extents.insert(placed.index, placed.pfn, placed.npages, 'unwritten');
-    inode.metadataDirty = true;
+    dirtyBlocks(inode, placed.index, placed.index + placed.npages);
     if (this.platform.bus.on) this.#tell(inode, placed.index, placed.npages);
   }
 
@@ -432,7 +436,7 @@ export class FileSystem {
         arena.content.zero(paddr, (upTo - at) * 4096);
         if (persistence !== null && !bugs.has('new-blocks-unflushed')) persistence.flush(paddr, (upTo - at) * 4096);
         inode.extents.convert(at, upTo - at, 'mapped');
-        inode.metadataDirty = true;
+        dirtyBlocks(inode, at, upTo);
       }
       at = upTo;
     }

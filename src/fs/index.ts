@@ -12,4 +12,5 @@ export * from './sharing.ts';
 export * from './backing.ts';
 export * from './zeroout.ts';
 export * from './journal.ts';
+export * from './uncommitted.ts';
 export * from './powerCut.ts';

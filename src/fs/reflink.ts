@@ -10,6 +10,7 @@ import { FILE_PAGES_MAX, type Extent } from './extents.ts';
 import type { FileSystem, Iomap } from './fileSystem.ts';
 import type { Inode } from './inode.ts';
 import { placeXfs } from './placeXfs.ts';
+import { dirtyBlocks } from './uncommitted.ts';
 
 /** What a write to part of a file finds there. `copy`: blocks for a copy, not yet the file's; null: it may write in place, up to `end`. */
 export interface CopyTarget {
@@ -38,7 +39,7 @@ export function shareRange(source: Inode, from: number, npages: number, dest: In
     }
     done += n;
   }
-  dest.metadataDirty = true;
+  dirtyBlocks(dest, to, to + npages);
 }
 
 /** xfs_reflink_allocate_cow(): blocks for a write to `[index, end)` where some are shared. Null where there is no room. */

@@ -7,6 +7,7 @@ import type { BugSwitch, KernelProfile } from '../profile/index.ts';
 import type { Random, Scheduler } from '../sched/index.ts';
 import type { ReferenceLedger } from './ledger.ts';
 import type { PgMaps } from './pgmap.ts';
+import type { UncommittedBlocks } from './uncommitted.ts';
 
 export interface Platform {
   readonly arena: Arena;
@@ -33,6 +34,8 @@ export interface Platform {
   persistence: Persistence | null;
   /** hears of references that are no mapping's; null: nobody does */
   ledger: ReferenceLedger | null;
+  /** hears of blocks that a power cut would lose; null: nobody does */
+  uncommitted: UncommittedBlocks | null;
   /** counts since the machine was made or reset */
   readonly counts: Counts;
 }
