@@ -49,12 +49,13 @@ export class MachineCore {
     const bus = new EventBus();
     const records = new PageRecords(arena);
     const ram = new Ram(arena, records, config.ramPages);
+    const bugs: ReadonlySet<BugSwitch> = new Set([...config.profile.bugs, ...config.bugs]);
     const platform: Platform = {
       arena,
       sched,
       bus,
       profile: config.profile,
-      bugs: new Set([...config.profile.bugs, ...config.bugs]),
+      bugs,
       random: new Random(config.seed),
       records,
       ram,
@@ -63,7 +64,7 @@ export class MachineCore {
       hugePools: new HugePools(ram, records, config.hugePages ?? [0, 0]),
       pageLocks: new PageLocks(),
       swapCache: new SwapCache(ram),
-      pgmaps: new PgMaps(arena, sched, bus, ram, records),
+      pgmaps: new PgMaps(arena, sched, bus, ram, records, bugs),
       levels: config.levels,
       devmapHi: devmapHi(config.profile.devmapBit),
       persistence: null,

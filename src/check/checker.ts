@@ -368,9 +368,14 @@ export class Checker {
     this.#report({ rule: 'pagemap-references', mm: mm.id, start: 0, end: 0, what: `${map.name} has references that nobody will give back: ${holders}`, missing: 'put_dev_pagemap() on every way out of the walk' });
   }
 
-  /** Pages that somebody holds are some file's still. */
+  /** Pages that somebody holds, or has in use, are there still, and some file's. */
   #checkHeld(): void {
     const systems = this.#allSystems;
+    const { pgmaps } = this.#machine.platform;
+    for (const { pfn, by } of this.#ledger.ofDevices()) {
+      if (pgmaps.find(pfn) !== null) continue;
+      this.#reportOnce({ rule: 'page-references', mm: 0, start: 0, end: 0, what: `frame ${hex(pfn)} of ${pgmaps.nameOf(pfn) ?? 'a device'} is in use, and its memory is gone`, missing: 'memunmap_pages() waits for the last reference', details: by });
+    }
     for (const { pfn, by } of this.#ledger.held()) {
       const fs = systems.find((one) => one.pgmap.covers(pfn));
       if (fs === undefined) continue;

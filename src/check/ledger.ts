@@ -9,7 +9,7 @@
  * one that is in here. Looked at is what was touched since the last time, as far as it was allocated under our eyes.
  */
 import type { Platform, ReferenceLedger } from '../memremap/index.ts';
-import { DEVICE_BASE_PFN, type PageRecords, type PageWatch } from '../page/index.ts';
+import { DEVICE_BASE_PFN, DEVICE_MEMORY_BASE_PFN, type PageRecords, type PageWatch } from '../page/index.ts';
 import type { Scheduler } from '../sched/index.ts';
 import { hex, type Pfn } from '../units.ts';
 import type { Report } from './finding.ts';
@@ -83,7 +83,7 @@ export class Ledger implements ReferenceLedger, PageWatch {
   }
 
   uses(pfn: Pfn, place: string): void {
-    if (this.#records.refs(pfn) > 0) return;
+    if (this.#records.refs(this.#platform.ram.head(pfn)) > 0) return;
     this.#report({ ...ABOUT, what: `${place} works on frame ${hex(pfn)}, which is free: it took no reference when it found the page`, missing: 'folio_try_get() under the lock of the page table, before it is dropped' });
   }
 
@@ -142,6 +142,12 @@ export class Ledger implements ReferenceLedger, PageWatch {
     for (const [pfn, { takings }] of this.#pages) if (takings.length > 0) yield { pfn, by: takings.flatMap(takingText) };
   }
 
+  /** Pages of devices that somebody holds, and those of device memory that are in use. */
+  *ofDevices(): Generator<{ readonly pfn: Pfn; readonly by: readonly string[] }> {
+    for (const held of this.held()) if (held.pfn >= DEVICE_BASE_PFN) yield held;
+    for (const pfn of this.#ram.keys()) if (pfn >= DEVICE_MEMORY_BASE_PFN) yield { pfn, by: this.#pages.get(pfn)?.takings.flatMap(takingText) ?? [] };
+  }
+
   #check(pfn: Pfn, report: Report, looked: Looked): void {
     const page = this.#pages.get(pfn);
     const ram = pfn < DEVICE_BASE_PFN;
@@ -179,8 +185,8 @@ export class Ledger implements ReferenceLedger, PageWatch {
     if (told) return;
     const parts = accountText(this.#platform, head);
     report({
-      ...ABOUT, what: `frame ${hex(head)} has ${refs} references, and ${should} that are somebody's${parts === '' ? '' : `: ${parts}`}`,
-      missing: odd > before ? 'put_page() by who took one too many' : 'get_page() by who gives one back too many', details: held.flatMap(takingText),
+      ...ABOUT, what: `frame ${hex(head)} has ${refs === 1 ? '1 reference' : `${refs} references`}, and ${should} that ${should === 1 ? 'is' : 'are'} somebody's${parts === '' ? '' : `: ${parts}`}`,
+      missing: odd > before ? 'put_page() by who took one too many' : 'a mapping goes with its reference, and nobody gives back more than he took', details: held.flatMap(takingText),
     });
   }
 }

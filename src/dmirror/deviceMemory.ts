@@ -164,12 +164,12 @@ export class DeviceMemory {
   }
 
   /** The CPU touched a page of private memory: it goes back to RAM. */
-  *#migrateToRam({ vma, vpn, pfn }: DeviceFault): Sleepable<number> {
+  *#migrateToRam({ vma, vpn, pfn, held }: DeviceFault): Sleepable<number> {
     this.faults++;
     const { bus } = this.platform;
     if (bus.on) bus.emit({ type: 'driver-used', mm: (vma as Vma).mm.id, what: `migrate_to_ram() of ${this.name}`, whose: this.#leftBy ?? this.name, freed: this.#leftBy === null ? null : 'which was closed' });
     const m: MigrateVma = {
-      vma: vma as Vma, start: vpn, end: vpn + 1, owner: this, select: MIGRATE_VMA_SELECT_DEVICE_PRIVATE, faultPage: pfn,
+      vma: vma as Vma, start: vpn, end: vpn + 1, owner: this, select: MIGRATE_VMA_SELECT_DEVICE_PRIVATE, faultPage: held ? pfn : -1,
       src: new MigratePages(1), dst: new MigratePages(1), cpages: 0,
     };
     if ((yield* migrateVmaSetup(m)) !== null) return VM_FAULT_SIGBUS;

@@ -51,6 +51,7 @@ export class HugePool {
     if (this.free === 0 || (!promised && this.free <= this.reserved)) return -1;
     const pfn = this.#first >= 0 ? this.#first : this.#take();
     if (pfn < 0) return -1;
+    if (this.#first >= 0) this.#records.watch?.changed(pfn, 1, 1); // it was taken from RAM before anybody looked
     this.#first = -1;
     this.#records.setFlags(pfn, PAGE_HUGETLB);
     this.free--;

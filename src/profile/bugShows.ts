@@ -159,6 +159,12 @@ export const BUG_SHOWS: Readonly<Record<BugSwitch, BugShow>> = {
   'huge-over-small': run('dirty-tracked', ['fs ext4', 'open f ext4:f', 'pwrite f 0 4M 1', 'map a 4M f', 'advise a 4M nohugepage', 'touch a+4K w', 'map b 4M f', 'touch b r'], { profile: 'v6.12' }),
   'hugetlb-fault-in-walk': run('lock-order', ['map a 4M anon private huge2m', 'fault a 4K w']),
   'insert-overwrites': race('huge-faults', 'mirror-coherent'),
+  'pagemap-gone-early': run('page-references', ['open d dev:dax4k', 'map a 2M d', 'touch a w', 'pin p a 1', 'async u unbind dax4k', 'wait u 100'], { profile: 'v5.2' }),
+  'device-page-uncounted': run('page-references', [...ANON, 'todev 0 a 16K', 'async d devdown 0', 'wait d 100']),
+  'private-fault-unheld': race('private-touch', 'page-references'),
+  'exclusive-removed-unheld': race('exclusive-touch', 'page-references'),
+  'exclusive-takes-hugetlb': run('page-references', ['map a 2M anon private huge2m', 'touch a w', 'excl 0 a 4K'], { profile: 'v6.12' }),
+  'unmap-bad-subpage': run('page-references', [...ANON, 'todev 0 a 16K', 'evict 0']),
   'devmap-pte-special': run('hmm-answers', [...DAX, 'touch a w', 'fault a 4K']),
   'private-of-other-refused': run('hmm-answers', ['map a 16K anon', 'touch a w n=4', 'todev 0 a 4K', 'fault a 4K']),
   // what survives a power cut

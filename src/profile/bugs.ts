@@ -190,6 +190,30 @@ const CORE = {
     what: 'a fault of a device page that is mapped already writes a new entry over the old one, with the rights of this fault alone',
     fixedIn: 'v5.1', subject: 'mm/huge_memory.c: fix modifying of page protection by insert_pfn_pmd()',
   },
+  'pagemap-gone-early': {
+    what: 'the memory of a device goes when its pagemap is killed, and not when the last reference is back',
+    fixedIn: 'v5.2', subject: 'mm/devm_memremap_pages: fix final page put race',
+  },
+  'device-page-uncounted': {
+    what: 'a page of device memory that is in use holds no reference on its pagemap: the memory goes while processes have pages in it',
+    fixedIn: 'v6.1', subject: 'mm/memremap.c: take a pgmap reference on page allocation',
+  },
+  'private-fault-unheld': {
+    what: 'a fault of a device-private page takes no reference between reading the entry and migrate_to_ram(): the page may be free by then',
+    fixedIn: 'v6.1', subject: 'mm/memory.c: fix race when faulting a device private page',
+  },
+  'exclusive-removed-unheld': {
+    what: 'a fault of a device-exclusive entry locks the page without a reference: it may be free by then',
+    fixedIn: 'v6.3', subject: 'mm: take a page reference when removing device exclusive entries',
+  },
+  'exclusive-takes-hugetlb': {
+    what: 'a page of hugetlb is made exclusive to a device as if it were a small one: its reference is never given back',
+    fixedIn: 'v6.15', subject: 'mm/rmap: reject hugetlb folios in folio_make_device_exclusive()',
+  },
+  'unmap-bad-subpage': {
+    what: 'unmapping a device-private page takes the mapping off the page that pte_pfn() finds in an entry that is not present',
+    fixedIn: 'v5.3', subject: 'mm/hmm: fix bad subpage pointer in try_to_unmap_one',
+  },
   'devmap-pte-special': {
     what: 'hmm_range_fault() takes 4K pages of DAX, which are special as well as devmap, for special ones: EFAULT',
     fixedIn: 'v5.15', subject: 'mm/hmm: bypass devmap pte when all pfn requested flags are fulfilled',

@@ -1,5 +1,6 @@
 /** The models that are shipped. */
 import type { Model } from '../model.ts';
+import { exclusiveTouch } from './exclusiveTouch.ts';
 import { exitAll } from './exitAll.ts';
 import { faultInvalid } from './faultInvalid.ts';
 import { forkWrite } from './forkWrite.ts';
@@ -13,6 +14,7 @@ import { migrateTouch } from './migrateTouch.ts';
 import { munmapRead } from './munmapRead.ts';
 import { oomRegister } from './oomRegister.ts';
 import { pinTruncate } from './pinTruncate.ts';
+import { privateTouch } from './privateTouch.ts';
 import { punchWrite } from './punchWrite.ts';
 import { reflinkWrite } from './reflinkWrite.ts';
 import { releaseWindow } from './releaseWindow.ts';
@@ -24,5 +26,5 @@ import { writeFaults } from './writeFaults.ts';
 
 export const MODELS: readonly Model[] = [
   truncateFault, punchWrite, munmapRead, reflinkWrite, fsyncWrite, pinTruncate, unbindFault, forkWrite, migrateTouch, twoDevices, exitAll, oomRegister, intervalRemove,
-  validAba, releaseWindow, leakUnbind, guestMunmap, guestReap, hugeFaults, faultInvalid, writeFaults,
+  validAba, releaseWindow, leakUnbind, guestMunmap, guestReap, hugeFaults, faultInvalid, writeFaults, privateTouch, exclusiveTouch,
 ];

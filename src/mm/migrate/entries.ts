@@ -38,10 +38,11 @@ export function mappedPfn(lo: number, hi: number): Pfn {
 
 /**
  * Puts a migration entry in the place of the pte found last, which maps `pfn`; the mapping and its reference are dropped. False,
- * and nothing has changed, where the page is the process's own and pinned: that would lose the pin.
+ * and nothing has changed, where the page is the process's own and pinned: that would lose the pin. `bySubpage`: who asks works out
+ * from the entry which page of a block it maps.
  */
-export function toMigrationEntry(vma: Vma, pfn: Pfn): boolean {
-  const { records, ram } = vma.mm.platform;
+export function toMigrationEntry(vma: Vma, pfn: Pfn, bySubpage = false): boolean {
+  const { records, ram, bugs } = vma.mm.platform;
   const pt = vma.mm.pageTable;
   const { lo, hi } = pt;
   const present = isPresent(LEVEL_PTE, lo);
@@ -55,7 +56,8 @@ export function toMigrationEntry(vma: Vma, pfn: Pfn): boolean {
   records.setFlags(pfn, (flags & ~PAGE_EXCLUSIVE) | (dirty ? PAGE_DIRTY : 0));
   vma.mm.mayHaveSwapEntries = true;
   pt.setRaw(swapLo(offset), swapHi(type, offset));
-  records.addMappings(pfn, -1);
+  // The frame that pte_pfn() finds in an entry that is not present is nobody's.
+  if (present || !bySubpage || !bugs.has('unmap-bad-subpage')) records.addMappings(pfn, -1);
   ram.put(pfn);
   return true;
 }

@@ -54,7 +54,8 @@ export function* makeDeviceExclusiveRange(mm: Mm, start: Vpn, npages: number, ow
 function* getPage(mm: Mm, vpn: Vpn): Sleepable<Pfn | ErrnoCode> {
   const vma = mm.vmas.at(vpn);
   if (vma === null || vma.has(VM_IO | VM_PFNMAP)) return 'EFAULT';
-  if (vma.has(VM_HUGETLB) && mm.platform.profile.exclusiveHugetlb === 'refused') return 'EOPNOTSUPP';
+  const { profile, bugs } = mm.platform;
+  if (vma.has(VM_HUGETLB) && profile.exclusiveHugetlb === 'refused' && !bugs.has('exclusive-takes-hugetlb')) return 'EOPNOTSUPP';
   if (!vma.has(VM_WRITE)) return 'EFAULT';
   const pt = mm.pageTable;
   for (let round = 0; round < MAX_ROUNDS; round++) {
@@ -96,7 +97,8 @@ function* makeExclusive(mm: Mm, vpn: Vpn, pfn: Pfn, owner: object): Sleepable<bo
   const { ram, pageLocks } = platform;
   if (!isReferenced(platform, pfn) || ram.head(pfn) !== pfn || !pageLocks.tryLock(pfn)) return false;
   let granted = false;
-  if ((ram.flags(pfn) & PAGE_ANON) !== 0 && mm.vmas.at(vpn)?.has(VM_HUGETLB) === false) {
+  const takes = mm.vmas.at(vpn)?.has(VM_HUGETLB) === false || platform.bugs.has('exclusive-takes-hugetlb');
+  if ((ram.flags(pfn) & PAGE_ANON) !== 0 && takes) {
     for (const place of placesOf(platform, pfn)) {
       const found = yield* replaceEntries(place, pfn, owner, place.vma.mm === mm ? vpn : -1);
       granted ||= found.granted;
@@ -138,6 +140,11 @@ function* replaceEntries({ vma, base, start }: Place, head: Pfn, owner: object, 
   if (sched.concurrent) yield sched.point('make exclusive', zapTouches(vma));
   let granted = false;
   let all = true;
+  if (vma.has(VM_HUGETLB)) {
+    granted = replaceHugeEntry(mm, base, head);
+    invalidateEnd(mm, range);
+    return { granted, all };
+  }
   for (let vpn = start; all && vpn < Math.min(vma.end, base + npages); vpn++) {
     const pfn = head + (vpn - base);
     if (!lookPte(vma, vpn)) continue;
@@ -163,6 +170,19 @@ function replaceEntry(mm: Mm, pfn: Pfn): void {
   records.addMappings(pfn, -1);
   mm.platform.ledger?.took(head, 1, 'a device-exclusive entry');
   mm.platform.ledger?.handed([head]);
+}
+
+/** What became of a page of hugetlb before it was refused: its entry goes as a pte does, and nobody else knows of such an entry. */
+function replaceHugeEntry(mm: Mm, base: Vpn, head: Pfn): boolean {
+  const { records } = mm.platform;
+  const pt = mm.pageTable;
+  pt.look(base);
+  if (pt.level !== LEVEL_PMD || pt.none || framePfn(pt.lo, pt.hi) !== head) return false;
+  const write = isWritable(pt.lo);
+  mm.mayHaveSwapEntries = true;
+  pt.setRaw(swapLo(head), swapHi(write ? SWP_EXCLUSIVE_WRITE : SWP_EXCLUSIVE_READ, head));
+  records.addWholeMappings(head, -1);
+  return write;
 }
 
 /** Does any entry map any page of the block? */

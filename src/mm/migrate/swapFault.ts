@@ -37,9 +37,12 @@ function* migrateToRam({ vma, vpn }: Vmf, pfn: Pfn): Sleepable<number> {
   const { platform } = vma.mm;
   const driver = platform.pgmaps.find(pfn)?.ops;
   if (driver?.migrateToRam === undefined) return VM_FAULT_SIGBUS;
-  hold(platform, pfn, 'do_swap_page');
-  const result = yield* driver.migrateToRam({ vma, vpn, pfn });
-  letGo(platform, pfn);
+  const held = !platform.bugs.has('private-fault-unheld');
+  if (held) hold(platform, pfn, 'do_swap_page');
+  if (platform.sched.concurrent) yield platform.sched.point('device-private entry read', '*');
+  platform.ledger?.uses(pfn, 'do_swap_page, for migrate_to_ram(),');
+  const result = yield* driver.migrateToRam({ vma, vpn, pfn, held });
+  if (held) letGo(platform, pfn);
   return result;
 }
 
@@ -47,14 +50,17 @@ function* migrateToRam({ vma, vpn }: Vmf, pfn: Pfn): Sleepable<number> {
 function* takeBackExclusive(vma: Vma, vpn: Vpn, pfn: Pfn): Sleepable<void> {
   const { mm } = vma;
   const { sched, pageLocks } = mm.platform;
-  hold(mm.platform, pfn, 'remove_device_exclusive_entry');
+  const held = !mm.platform.bugs.has('exclusive-removed-unheld');
+  if (held) hold(mm.platform, pfn, 'remove_device_exclusive_entry');
+  if (sched.concurrent) yield sched.point('exclusive entry read', '*');
   yield* pageLocks.lock(sched, pfn);
+  mm.platform.ledger?.uses(pfn, 'remove_device_exclusive_entry');
   const range = yield* invalidateStart(mm, 'EXCLUSIVE', vpn, vpn + 1);
   if (sched.concurrent) yield sched.point('exclusive entry goes', zapTouches(vma));
   if (lookPte(vma, vpn) && isExclusiveOf(vma, pfn)) restoreExclusive(vma, pfn);
   pageLocks.unlock(pfn);
   invalidateEnd(mm, range);
-  letGo(mm.platform, pfn);
+  if (held) letGo(mm.platform, pfn);
 }
 
 /** Is the pte found last an exclusive one of that page? */

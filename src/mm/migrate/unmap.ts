@@ -56,7 +56,7 @@ export function* tryToMigrate(platform: Platform, pfn: Pfn): Sleepable<void> {
     const range = yield* invalidateStart(vma.mm, 'CLEAR', vpn, vpn + 1, null, 'migrate-untold');
     if (sched.concurrent) yield sched.point('try_to_migrate', zapTouches(vma));
     const pt = vma.mm.pageTable;
-    const moved = !maps({ vma, vpn }) || !lookPte(vma, vpn) || mappedPfn(pt.lo, pt.hi) !== pfn || toMigrationEntry(vma, pfn);
+    const moved = !maps({ vma, vpn }) || !lookPte(vma, vpn) || mappedPfn(pt.lo, pt.hi) !== pfn || toMigrationEntry(vma, pfn, true);
     invalidateEnd(vma.mm, range);
     if (!moved || platform.records.mappings(pfn) === 0) break;
   }

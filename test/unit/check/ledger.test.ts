@@ -44,7 +44,7 @@ describe('references of RAM', () => {
     rig.core.platform.ram.get(pfn);
     const [finding] = checker.step('get');
     expect(finding).toMatchObject({ rule: 'page-references', operation: 'get', missing: 'put_page() by who took one too many' });
-    expect(finding?.what).toMatch(/has 2 references, and 1 that are somebody's: 1 of a mapping$/);
+    expect(finding?.what).toMatch(/has 2 references, and 1 that is somebody's: 1 of a mapping$/);
     expect(checker.step('nothing')).toEqual([]);
   });
 
@@ -58,7 +58,7 @@ describe('references of RAM', () => {
     checker.step('pin');
     rig.core.platform.ram.put(pfn, 1);
     const [finding] = checker.step('a put too many');
-    expect(finding).toMatchObject({ rule: 'page-references', missing: 'get_page() by who gives one back too many' });
+    expect(finding).toMatchObject({ rule: 'page-references', missing: 'a mapping goes with its reference, and nobody gives back more than he took' });
     expect(finding?.what).toMatch(/has 1024 references, and 1025 that are somebody's: 1 of a mapping$/);
     expect(finding?.details.join()).toMatch(/a pin of 1024 references by pin_user_pages/);
   });
