@@ -58,6 +58,7 @@ const ITEMS: Readonly<Record<number, Item>> = {
   15: { subjects: ['mm: Fix mremap not considering huge pmd devmap'], parts: [['a 2M entry of a DAX file is taken for a table', 'mremap-pmd-as-table']] },
   16: { subjects: ['mm/huge_memory.c: fix modifying of page protection by insert_pfn_pmd()'], parts: [['an entry that is there is written over', 'insert-overwrites']] },
   17: { subjects: ['mm: split huge PUD on wp_huge_pud fallback'], parts: [['a store to a 1G page goes round in circles', 'pud-not-split']] },
+  18: { subjects: ['mm/devm_memremap_pages: fix final page put race'], parts: [['memory goes before the last reference is back', 'pagemap-gone-early']] },
   20: {
     subjects: ['dax: Fix missed wakeup in put_unlocked_entry()', 'dax: Wake up all waiters after invalidating dax entry', 'fs/dax: Fix pmd vs pte conflict detection'],
     parts: [
@@ -69,6 +70,23 @@ const ITEMS: Readonly<Record<number, Item>> = {
   21: { subjects: ['dax: dax_layout_busy_page() should not unmap cow pages'], parts: [['private copies are lost', 'layout-break-takes-copies']] },
   22: { subjects: ['dax: fix cache flush on PMD-mapped pages'], parts: [['4K of 2M are flushed', 'flush-first-page']] },
   23: { subjects: ['device-dax: correct pgoff align in dax_set_mapping()'], parts: [['memory fails, and the wrong address is unmapped', 'dax-index-rounded-up']] },
+  24: {
+    subjects: ['mm/memory.c: fix race when faulting a device private page', 'mm/memremap.c: take a pgmap reference on page allocation'],
+    parts: [['a page is free between its entry and migrate_to_ram()', 'private-fault-unheld'], ['memory goes under pages that are in use', 'device-page-uncounted']],
+  },
+  25: {
+    subjects: ['mm: take a page reference when removing device exclusive entries', 'mm/rmap: reject hugetlb folios in folio_make_device_exclusive()'],
+    parts: [['a page is free between its entry and its lock', 'exclusive-removed-unheld'], ['a page of hugetlb is made exclusive', 'exclusive-takes-hugetlb']],
+  },
+  26: {
+    subjects: ['mm/migrate_device: clear stale mapping after freeing swapcache', 'mm: migrate_device: fix pte_pfn/pte_dirty called on non-present PTE', 'mm/migrate.c: initialize pud_entry in migrate_vma()'],
+    parts: [
+      ['the mapping of a page whose swap slot has just been freed', not('a page is in the swap cache here only as long as an entry names its slot, and then a migration leaves it alone')],
+      ['the dirty bit of an entry that is not present', not('it makes pages dirty that need not be: nothing is lost, and no rule broken')],
+      ['a pointer that was never set', not('memory that was never set is no part of the model: Linux called whatever stood there')],
+    ],
+  },
+  27: { subjects: ['mm/hmm: fix bad subpage pointer in try_to_unmap_one'], parts: [['a mapping is taken off a page that pte_pfn() makes up', 'unmap-bad-subpage']] },
   28: {
     subjects: ['lib: test_hmm: evict device pages on file close to avoid use-after-free', 'lib/test_hmm: fail dmirror_fault() when the mirrored mm is gone'],
     parts: [['pages stay behind in the memory of a device that was closed', 'close-keeps-pages'], ['a device faults in a process that is gone', 'gone-mm-faulted']],
