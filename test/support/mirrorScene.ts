@@ -52,7 +52,7 @@ export class MirrorScene {
   play(change: FileChange, act: DeviceAct, policy: Policy): Outcome {
     const { sched, bus, counts } = this.#core.platform;
     const events: Record<string, string[]> = {};
-    const unobserve = bus.observe((event) => (events[sched.current.name] ??= []).push(JSON.stringify(event)));
+    const unobserve = bus.observe((event) => (events[sched.current.name] ??= []).push(JSON.stringify(event, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value))));
     // Before its first step a punch looks for dirty pages of the file, and the device does nothing that others could see.
     sched.spawn(change, change === 'punch' ? daxPunch(this.inode, 0, 4096) : daxTruncate(this.inode, 0), this.inode.touches);
     sched.spawn('device', this.#act(act), '');
