@@ -12,6 +12,7 @@ import type { Mm } from '../mm/index.ts';
 import { addrOf, hex } from '../units.ts';
 import { checkPoison, checkUse } from './afterlife.ts';
 import { checkNoArea, checkRefusal } from './answers.ts';
+import { Copies } from './copies.ts';
 import type { Finding, Sighting } from './finding.ts';
 import { Frames } from './frames.ts';
 import { Ledger } from './ledger.ts';
@@ -22,6 +23,7 @@ import { checkDirty, checkSync } from './persistence.ts';
 import { RangeCalls } from './rangeCalls.ts';
 import { chunkNow, forEachChunk } from './rights.ts';
 import { noLooks, type Looked, type Rule } from './rules.ts';
+import { checkTable } from './tables.ts';
 import { Told, type ToldCount } from './told.ts';
 import { Uncommitted } from './uncommitted.ts';
 import { checkValid } from './valid2019.ts';
@@ -71,6 +73,7 @@ export class Checker {
   readonly #locks: LockRules;
   readonly #calls: RangeCalls;
   readonly #uncommitted = new Uncommitted();
+  readonly #copies: Copies;
   /** seen since the last step, with who did it */
   #seen: (Sighting & { readonly task: string; readonly field: string | null })[] = [];
   readonly #report = (sighting: Sighting): void => {
@@ -104,6 +107,7 @@ export class Checker {
     this.#ledger = new Ledger(platform, options.stacks === true, this.#report);
     this.#locks = new LockRules(platform.sched, this.#report, this.looked);
     this.#calls = new RangeCalls(this.#report, this.looked);
+    this.#copies = new Copies(platform, this.#report, this.looked);
     this.#stop = platform.bus.observe((event) => this.#hear(event));
     platform.ledger = this.#ledger;
     platform.records.watch = this.#ledger;
@@ -200,6 +204,7 @@ export class Checker {
       case 'invalidate-start':
         this.#space(event.mm)?.start(event.event, event.start, event.end);
         this.#calls.invalidated(event.mm, event.start, event.end);
+        this.#copies.invalidated(event.mm, event.start, event.end);
         break;
       case 'invalidate-told':
         this.#space(event.mm)?.allTold(event.event, event.start, event.end);
@@ -244,6 +249,15 @@ export class Checker {
         break;
       case 'driver-used':
         checkUse(event, this.#report, this.looked);
+        break;
+      case 'pte-table':
+        this.#withSpace(event.mm, ({ mm }) => checkTable(mm, event, this.#report, this.looked));
+        break;
+      case 'layout-break':
+        this.#copies.begins(event, (id) => this.#space(id)?.mm ?? null);
+        break;
+      case 'layout-broken':
+        this.#copies.ends(event);
         break;
       case 'livelock':
         this.#livelock(event);

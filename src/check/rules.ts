@@ -14,6 +14,8 @@ export const RULES = {
   'atomic-sleep': 'nothing that may sleep is called with a spinlock held',
   'lock-order': 'no two chains of locks are taken in orders that can wait for each other',
   'bounded-retries': 'no retry loop goes round with nothing changed',
+  'leaf-not-table': 'no huge leaf is taken for a page table, whose entries and lock it does not have',
+  'copies-kept': 'who breaks the layout of a file leaves private copies of its pages alone',
   'hmm-answers': 'HMM answers what the CPU table has, for all that is asked and nothing else, and refuses no page that the process may use',
   'lock-balance': 'a lock is given back once, by who holds it, on every way out',
   woken: 'who waits for what is to be had is woken',

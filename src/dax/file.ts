@@ -9,10 +9,10 @@
  */
 import { HmmError } from '../errno.ts';
 import { FILE_PAGES_MAX, cancelCopies, lookAtHole, type Inode, type Iomap } from '../fs/index.ts';
-import { unmapMappingRange } from '../mm/index.ts';
+import { unmapMappingRange, type Vma } from '../mm/index.ts';
 import type { UntoldBug } from '../profile/index.ts';
 import { WaitQueue, type Sleepable } from '../sched/index.ts';
-import { alignUp, pagesFor, pagesOfLevel, type Pfn } from '../units.ts';
+import { alignUp, pagesFor, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
 import { copyBlocks } from './copy.ts';
 import { DAX_DIRTY, DAX_EMPTY, DAX_LOCKED, DAX_ZERO, entriesOf, entryFlags, entryPfn, type DaxEntries } from './entries.ts';
 import { awaitFree } from './grab.ts';
@@ -210,10 +210,18 @@ export function* breakLayouts(inode: Inode, untold: UntoldBug | null = null): Sl
 export function* unmapAll(inode: Inode, untold: UntoldBug | null = null): Sleepable<Pfn> {
   const { bus, profile } = inode.fs.platform;
   const passes = inode.mappings.size === 0 && profile.unmappedLayoutsPass;
+  if (bus.on) bus.emit({ type: 'layout-break', file: inode.name, areas: privateAreas(inode) });
   yield* unmapMappingRange(inode, 0, FILE_PAGES_MAX, inode.fs.platform.bugs.has('layout-break-takes-copies'), untold);
+  if (bus.on) bus.emit({ type: 'layout-broken', file: inode.name });
   if (!passes) return busyPage(inode);
   if (bus.on && busyPage(inode) >= 0) bus.emit({ type: 'breach', field: 'unmappedLayoutsPass', rule: 'blocks-owned', mm: 0, start: 0, end: 0 });
   return -1;
+}
+
+/** Where copies of its pages may be. */
+function privateAreas(inode: Inode): { mm: number; start: Vpn; end: Vpn }[] {
+  const areas = inode.mappings.collect(0, FILE_PAGES_MAX) as Vma[];
+  return areas.filter((vma) => vma.isCow).map(({ mm, start, end }) => ({ mm: mm.id, start, end }));
 }
 
 /** A page of the file with more than its idle reference, or -1. */

@@ -70,6 +70,11 @@ export type MachineEvent =
   | { readonly type: 'hmm-no-area'; readonly mm: number; readonly vpn: number }
   /** whether range->valid (2019) is true now of pages `[start, end)`, which has just been said; `update`: the invalidation that took it away, else null */
   | { readonly type: 'hmm-valid'; readonly mm: number; readonly start: number; readonly end: number; readonly valid: boolean; readonly update: { readonly start: number; readonly end: number } | null }
+  /** the pte table over a page is about to be locked, and its entries worked on */
+  | { readonly type: 'pte-table'; readonly mm: number; readonly vpn: number; readonly by: string }
+  /** the layout of a file is broken: its pages are unmapped, from private areas too; and it has been */
+  | { readonly type: 'layout-break'; readonly file: string; readonly areas: readonly { readonly mm: number; readonly start: number; readonly end: number }[] }
+  | { readonly type: 'layout-broken'; readonly file: string }
   /** a retry loop is back at its head with nothing changed */
   | { readonly type: 'livelock'; readonly mm: number; readonly loop: string; readonly vpn: number; readonly rounds: number }
   /** memory_failure() of a page that this process had there is done */

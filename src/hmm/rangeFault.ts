@@ -15,7 +15,7 @@ import { invariant } from '../errno.ts';
 import type { RangeCall } from '../events/events.ts';
 import {
   FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_ERROR, VM_HUGETLB, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, handleMmFault, hugeLockOf, hugePageOf, quickMmFault, type IntervalSub, type Mm,
-  livelock, type Vma,
+  livelock, tellBreach, type Vma,
 } from '../mm/index.ts';
 import { framePfn, isProtNone, isSwapEntry } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
@@ -230,8 +230,12 @@ function walkArea(state: WalkState, vma: Vma, start: Vpn, end: Vpn): WalkAnswer 
     const wanted = asks(range, stopVpn, stopEnd);
     if (reason === STOP_NONPRESENT && stopLevel === LEVEL_PTE && isSwapEntry(LEVEL_PTE, entryLo, entryHi)) {
       const verdict = judgeSwapEntry(mm.platform, range.devPrivateOwner ?? null, entryLo, entryHi);
-      if (verdict.kind === 'own') range.words[stopVpn - range.start] = verdict.word;
-      else if (!wanted) range.words[stopVpn - range.start] = 0n;
+      if (verdict.kind === 'own') {
+        const lacksWrite = (verdict.word & HMM_PFN_WRITE) === 0n && asksWrite(range, stopVpn, stopEnd);
+        if (lacksWrite && !mm.platform.profile.ownPrivateAsIs) return wantFault(state, vma, stopVpn, stopEnd, chunkEnd(stopVpn, stopEnd, end));
+        if (lacksWrite) tellBreach(mm, 'hmm-answers', 'ownPrivateAsIs', stopVpn, stopEnd);
+        range.words[stopVpn - range.start] = verdict.word;
+      } else if (!wanted) range.words[stopVpn - range.start] = 0n;
       else if (verdict.kind === 'fault') return wantFault(state, vma, stopVpn, stopEnd, chunkEnd(stopVpn, stopEnd, end));
       else {
         state.last = stopVpn;

@@ -13,7 +13,7 @@ import { DEVICE_BASE_PFN } from '../page/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, type Vpn } from '../units.ts';
 import { moveHuge } from './hugetlb/move.ts';
-import { invalidateEnd, invalidateStart } from './mm.ts';
+import { invalidateEnd, invalidateStart, tellBreach, type Mm } from './mm.ts';
 import { VM_HUGETLB, type Vma } from './vma.ts';
 import { splitHuge } from './zap.ts';
 
@@ -85,8 +85,15 @@ function* moveStep(vma: Vma, old: Vpn, dest: Vpn, end: Vpn): Sleepable<number> {
   pt.look(old);
   if (pt.level === LEVEL_PMD && pt.none) return npages;
   if (!pt.slot(dest, LEVEL_PTE)) return 0;
+  tellTable(vma.mm, old);
   movePtes(pt, step);
   return npages;
+}
+
+/** move_ptes() is about to lock the table over `vpn`. */
+function tellTable(mm: Mm, vpn: Vpn): void {
+  const { bus } = mm.platform;
+  if (bus.on) bus.emit({ type: 'pte-table', mm: mm.id, vpn, by: 'move_ptes()' });
 }
 
 /** Pages from both places to the next boundary of `size`, or to the end. */
@@ -105,6 +112,8 @@ function* moveWhole({ vma, old, dest, npages }: Step): Sleepable<boolean> {
   if (!isLeafEntry(level, lo) && !isSwapEntry(level, lo, hi)) return false;
   const { profile, bugs } = vma.mm.platform;
   if ((!profile.mremapKnowsDevmap || bugs.has('mremap-pmd-as-table')) && isLeafEntry(level, lo) && framePfn(lo, hi) >= DEVICE_BASE_PFN) {
+    if (!profile.mremapKnowsDevmap) tellBreach(vma.mm, 'leaf-not-table', 'mremapKnowsDevmap', old, old + npages);
+    tellTable(vma.mm, old);
     throw new KernelCrash('mremap takes a huge device entry for a page table, and locks what is no lock');
   }
   yield* splitHuge(vma, alignDown(old, PMD_PAGES), PMD_PAGES);

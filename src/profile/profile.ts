@@ -97,6 +97,8 @@ export interface KernelProfile {
   readonly removalLeavesMappings: boolean;
   /** pages of a file that nobody maps are not looked through for references before their blocks go (up to 6.14) */
   readonly unmappedLayoutsPass: boolean;
+  /** hmm_range_fault() answers the owner of a device-private page with it as it is, also where write is asked for and the entry lacks it */
+  readonly ownPrivateAsIs: boolean;
   /** a pagemap that goes away waits for references on its pages; else their struct pages go under whoever has them */
   readonly drainWaitsForPages: boolean;
   /** on one CPU a new thread runs before the one that made it goes on (EEVDF) */
@@ -204,6 +206,7 @@ const V6_1: KernelProfile = {
   removalShutsDown: false,
   removalLeavesMappings: true,
   unmappedLayoutsPass: true,
+  ownPrivateAsIs: true,
   drainWaitsForPages: false,
   heapBeginsUsed: false,
   hugetlbUnmapNests: true,
@@ -312,7 +315,7 @@ export const PROFILES = {
   'v6.12': V6_12,
   'v5.2': V5_2,
   /** no recorded kernel: v6.12 whose file systems map 1 GiB extents with PUD leaves; the main job and the benches use it */
-  lab: { ...V6_12, name: 'lab', fsdaxPud: true, removalLeavesMappings: false, unmappedLayoutsPass: false, copiesFlushed: true },
+  lab: { ...V6_12, name: 'lab', fsdaxPud: true, removalLeavesMappings: false, unmappedLayoutsPass: false, ownPrivateAsIs: false, copiesFlushed: true },
 } as const satisfies Record<string, KernelProfile>;
 
 export type ProfileName = keyof typeof PROFILES;

@@ -81,7 +81,7 @@ test.each(shown('test'))('%s, by a test of its own', (bug, { file, rule }) => {
 });
 
 /** They give a wrong answer, or crash, and take nothing from a mirror: no rule of check/ is about that. */
-const ANSWERS: readonly BugSwitch[] = ['worker-skips-retry', 'layout-break-takes-copies', 'mremap-pmd-as-table'];
+const ANSWERS: readonly BugSwitch[] = ['worker-skips-retry'];
 
 test('switches of which only the answer tells are these', () => {
   expect(shown('test').flatMap(([bug, { rule }]) => (rule === 'answer' ? [bug] : []))).toEqual(ANSWERS);
