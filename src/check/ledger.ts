@@ -9,6 +9,7 @@
  * one that is in here. Looked at is what was touched since the last time, as far as it was allocated under our eyes.
  */
 import type { Platform, ReferenceLedger } from '../memremap/index.ts';
+import { PIN_BIAS } from '../mm/index.ts';
 import { DEVICE_BASE_PFN, DEVICE_MEMORY_BASE_PFN, type PageRecords, type PageWatch } from '../page/index.ts';
 import type { Scheduler } from '../sched/index.ts';
 import { hex, type Pfn } from '../units.ts';
@@ -201,7 +202,7 @@ function sumOf(takings: readonly Taking[]): number {
 }
 
 function takingText({ refs, place, task, operation, stack }: Taking): string[] {
-  return [`held: ${refs === 1 ? '1 reference' : `a pin of ${refs} references`} by ${place}, taken in "${operation.name}" (${task})`, ...stack.map((line) => `  ${line}`)];
+  return [`held: ${refs === 1 ? '1 reference' : refs === PIN_BIAS ? `a pin of ${refs} references` : `${refs} references`} by ${place}, taken in "${operation.name}" (${task})`, ...stack.map((line) => `  ${line}`)];
 }
 
 const STACK_LINES_MAX = 12;

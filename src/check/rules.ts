@@ -7,7 +7,7 @@ export const RULES = {
   balanced: 'every invalidation that began has ended, and none that did not begin',
   'blocks-owned': 'no entry, of the CPU or a mirror, and no reference leads to blocks that no file has',
   'pagemap-alive': 'no entry leads to memory of a device that is gone',
-  'pagemap-references': 'HMM leaves the references of a dev_pagemap as they were',
+  'pagemap-references': 'HMM and pins leave the references of a dev_pagemap as they were',
   'page-references': "each reference of a page is a mapping's, a cache's, or one in the ledger of who took it; a page that somebody holds or works on is not free",
   'sync-order': 'a MAP_SYNC area has no writable entry before the metadata that leads to its block is durable',
   'dirty-tracked': 'a page of a DAX file that can be written, or was, is tagged dirty until it is flushed',

@@ -160,6 +160,7 @@ export const BUG_SHOWS: Readonly<Record<BugSwitch, BugShow>> = {
   'hugetlb-fault-in-walk': run('lock-order', ['map a 4M anon private huge2m', 'fault a 4K w']),
   'insert-overwrites': race('huge-faults', 'mirror-coherent'),
   'pagemap-gone-early': run('page-references', ['open d dev:dax4k', 'map a 2M d', 'touch a w', 'pin p a 1', 'async u unbind dax4k', 'wait u 100'], { profile: 'v5.2' }),
+  'gup-huge-keeps-pgmap': run('pagemap-references', [...DAX_2M, 'saturate a', 'pin p a 1'], { atEnd: true }),
   'device-page-uncounted': run('page-references', [...ANON, 'todev 0 a 16K', 'async d devdown 0', 'wait d 100']),
   'private-fault-unheld': race('private-touch', 'page-references'),
   'exclusive-removed-unheld': race('exclusive-touch', 'page-references'),

@@ -194,6 +194,10 @@ const CORE = {
     what: 'the memory of a device goes when its pagemap is killed, and not when the last reference is back',
     fixedIn: 'v5.2', subject: 'mm/devm_memremap_pages: fix final page put race',
   },
+  'gup-huge-keeps-pgmap': {
+    what: 'the fast way of a pin keeps its dev_pagemap reference where a page of a huge entry cannot be had: the device cannot be unbound any more',
+    fixedIn: 'v5.15', subject: 'mm: gup: fix potential pgmap refcnt leak in __gup_device_huge()',
+  },
   'device-page-uncounted': {
     what: 'a page of device memory that is in use holds no reference on its pagemap: the memory goes while processes have pages in it',
     fixedIn: 'v6.1', subject: 'mm/memremap.c: take a pgmap reference on page allocation',

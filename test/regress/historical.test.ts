@@ -59,6 +59,7 @@ const ITEMS: Readonly<Record<number, Item>> = {
   16: { subjects: ['mm/huge_memory.c: fix modifying of page protection by insert_pfn_pmd()'], parts: [['an entry that is there is written over', 'insert-overwrites']] },
   17: { subjects: ['mm: split huge PUD on wp_huge_pud fallback'], parts: [['a store to a 1G page goes round in circles', 'pud-not-split']] },
   18: { subjects: ['mm/devm_memremap_pages: fix final page put race'], parts: [['memory goes before the last reference is back', 'pagemap-gone-early']] },
+  19: { subjects: ['mm: gup: fix potential pgmap refcnt leak in __gup_device_huge()'], parts: [['a reference of the pagemap is kept on the way out', 'gup-huge-keeps-pgmap']] },
   20: {
     subjects: ['dax: Fix missed wakeup in put_unlocked_entry()', 'dax: Wake up all waiters after invalidating dax entry', 'fs/dax: Fix pmd vs pte conflict detection'],
     parts: [

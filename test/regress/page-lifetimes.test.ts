@@ -13,6 +13,7 @@ async function found(lines: readonly string[], { profile = 'v6.1', api = 'modern
   const script = parseScenario('lifetime.scn', lines.join('\n'), operationsFor(api));
   const checkers: Checker[] = [];
   await runScenario(script, { profile, api, bugs, watch: (core) => (checkers[checkers.length] = new Checker(core)) });
+  for (const checker of checkers) checker.end('the end');
   const texts = checkers.flatMap((checker) => checker.findings.map(findingText));
   for (const checker of checkers) checker.close();
   return texts;
@@ -20,6 +21,7 @@ async function found(lines: readonly string[], { profile = 'v6.1', api = 'modern
 
 describe.each([
   ['pagemap-gone-early', /of dax4k is in use, and its memory is gone\n {2}held: 1 reference by pin_user_pages, taken in "pin p a 1" \(main\)/],
+  ['gup-huge-keeps-pgmap', /^pagemap-references: the end [^]* has references that nobody will give back: 1 by __gup_device_huge/],
   ['device-page-uncounted', /of dev0 is in use, and its memory is gone/],
   ['exclusive-takes-hugetlb', /^page-references: excl 0 a 4K [^]* has 1 reference, and 0 that are somebody's/],
   ['unmap-bad-subpage', /^page-references: evict 0 [^]* has 1 reference, and 2 that are somebody's: 2 of mappings/],

@@ -18,7 +18,7 @@ import { handleMmFault } from '../fault.ts';
 import { migrateCoherentToRam } from '../migrate/index.ts';
 import { livelock, type Mm } from '../mm.ts';
 import { FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_OOM, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, type Vma } from '../vma.ts';
-import { countedPage, dropPin, takePage, takePin } from './pins.ts';
+import { countedPage, dropPin, isSaturated, takePage, takePin } from './pins.ts';
 
 export interface PinRequest {
   /** FOLL_WRITE */
@@ -84,7 +84,10 @@ function pinFast(mm: Mm, vpn: Vpn, request: PinRequest, pfns: Pfn[]): boolean {
   const device = pfn >= DEVICE_MEMORY_BASE_PFN;
   if (device ? request.longterm : isSpecial(pt.lo) || mustAskFile(mm, pfn, request)) return false;
   if (request.write ? !isWritable(pt.lo) : mustUnshare(mm, request, null)) return false;
-  if (!take(mm, pfn, request)) return false;
+  if (!take(mm, pfn, request)) {
+    if (device && pt.level > LEVEL_PTE && mm.platform.bugs.has('gup-huge-keeps-pgmap')) mm.platform.pgmaps.get(pfn, '__gup_device_huge');
+    return false;
+  }
   pfns.push(pfn);
   return true;
 }
@@ -142,7 +145,7 @@ function* pinOne(vma: Vma, vpn: Vpn, request: PinRequest): Sleepable<Pfn | Errno
       }
       const unshare = !request.write && mustUnshare(mm, request, vma);
       if (unshare) flags |= FAULT_FLAG_UNSHARE;
-      else if (!request.write || isWritable(pt.lo)) return take(mm, pfn, request) ? pfn : 'EFAULT';
+      else if (!request.write || isWritable(pt.lo)) return take(mm, pfn, request) ? pfn : isSaturated(mm.platform, pfn) ? 'ENOMEM' : 'EFAULT';
     }
     const result = yield* handleMmFault(vma, vpn, flags);
     if ((result & VM_FAULT_OOM) !== 0) return 'ENOMEM';

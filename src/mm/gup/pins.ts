@@ -13,6 +13,8 @@ import { hold, letGo } from '../hold.ts';
 
 /** GUP_PIN_COUNTING_BIAS */
 export const PIN_BIAS = 1024;
+/** what a count can hold: a page that has so many references is given to nobody (try_grab_page) */
+const REFS_MAX = 2 ** 31 - 1;
 
 /** The page that keeps the counts: the first of a compound page. */
 export function countedPage({ ram, pgmaps }: Platform, pfn: Pfn): Pfn {
@@ -25,10 +27,11 @@ export function isCompound({ ram, pgmaps }: Platform, pfn: Pfn): boolean {
   return pfn < DEVICE_BASE_PFN ? ram.order(pfn) > 0 : (pgmaps.find(pfn)?.compoundPages ?? 1) > 1;
 }
 
-/** Takes one pin. False where the pagemap of a device page is dying: nothing is taken. ENOMEM. */
+/** Takes one pin. False where the pagemap of a device page is dying, or the count is full: nothing is taken. ENOMEM. */
 export function takePin(platform: Platform, pfn: Pfn): boolean {
   const { records, ram, pgmaps, profile } = platform;
   if (pfn < DEVICE_BASE_PFN && ram.isZero(pfn)) return true;
+  if (isSaturated(platform, pfn)) return false;
   if (pfn >= DEVICE_BASE_PFN) {
     const map = pgmaps.find(pfn);
     if (map === null || map.state !== 'live') return false;
@@ -67,6 +70,7 @@ function refsOfPin(platform: Platform, pfn: Pfn): number {
 /** One plain reference: FOLL_GET. */
 export function takePage(platform: Platform, pfn: Pfn): boolean {
   const { records, ram, pgmaps } = platform;
+  if (isSaturated(platform, pfn)) return false;
   if (pfn < DEVICE_BASE_PFN) {
     if (!ram.isZero(pfn)) hold(platform, pfn, 'get_user_pages');
     return true;
@@ -93,6 +97,20 @@ export function putUserPage(platform: Platform, pfn: Pfn): void {
   records.addRefs(head, -1);
   platform.ledger?.put(head, 1);
   map.heldPages--;
+}
+
+/** Is there no room for a pin more? */
+export function isSaturated(platform: Platform, pfn: Pfn): boolean {
+  return platform.records.refs(countedPage(platform, pfn)) > REFS_MAX - PIN_BIAS;
+}
+
+/** Somebody takes all the references that the page's count has room for. Nobody gives them back. */
+export function saturate(platform: Platform, pfn: Pfn): void {
+  const head = countedPage(platform, pfn);
+  const refs = REFS_MAX - platform.records.refs(head);
+  platform.records.addRefs(head, refs);
+  platform.ledger?.took(head, refs, 'saturate');
+  platform.ledger?.handed([head]);
 }
 
 /** folio_maybe_dma_pinned(): false is sure, true may be a page with a thousand references. */

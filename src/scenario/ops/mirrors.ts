@@ -1,12 +1,14 @@
 /**
  * Devices with a page table of their own (device, detach, fill, load, store), virtual machines (vm, vmfill, vmload, vmstore), and what is the kernel's
- * to do to a process or a device: exit, reap, unbind. No probe of the recorded guests has these: they are for tasks, whose interleavings are explored.
+ * to do to a process or a device: exit, reap, saturate, unbind. No probe of the recorded guests has these: they are for tasks, whose interleavings are explored.
  */
 import { DeviceMirror, attachLegacy, attachModern } from '../../dmirror/index.ts';
 import { FaultSignal } from '../../errno.ts';
 import { Kvm } from '../../kvm/index.ts';
-import { exitMm, oomReap } from '../../mm/index.ts';
+import { exitMm, oomReap, saturate } from '../../mm/index.ts';
+import { framePfn } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
+import { pagesOfLevel } from '../../units.ts';
 import { byteRuns } from '../bytes.ts';
 import { Skip, type Answer, type OperationList } from '../operation.ts';
 import type { Args } from '../parse.ts';
@@ -97,6 +99,14 @@ export const MIRROR_OPERATIONS: OperationList = {
   reap: function* reap(process) {
     const { refused } = yield* oomReap(process.mm);
     return refused === 0 ? { err: 'ok' } : { err: 'EAGAIN', refused };
+  },
+  // so many hold the page of ADDR that nobody else can
+  'saturate ADDR': function* full(process, args) {
+    const [vpn] = process.split(args.address('ADDR'));
+    const pt = process.mm.pageTable;
+    if (!pt.look(vpn)) return { err: 'EFAULT' };
+    saturate(process.guest.platform, framePfn(pt.lo, pt.hi) + (vpn % pagesOfLevel(pt.level)));
+    return { err: 'ok' };
   },
   'unbind WORD': function* unbind(process, args) {
     yield* process.guest.core.unbind(process.guest.daxDevice(args.word('WORD')));
