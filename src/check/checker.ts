@@ -79,7 +79,7 @@ export class Checker {
   readonly #report = (sighting: Sighting): void => {
     // An answer is wrong by what the kernel has just said of itself; of the rest it may say so later in the step.
     const field = sighting.rule === 'hmm-answers' ? this.#breaches.findLast((one) => explains(one, sighting))?.field : undefined;
-    this.#seen.push({ ...sighting, task: this.#machine.platform.sched.current.name, field: field ?? null });
+    this.#seen.push({ task: this.#machine.platform.sched.current.name, ...sighting, field: field ?? null });
   };
   /** what a mirror has wrong is told once, and not after every step in which it still is */
   readonly #stale = new Set<string>();
@@ -148,7 +148,7 @@ export class Checker {
     const due = this.steps % this.#every === 0;
     if (due) {
       if (this.#spaces.size > mms.length) this.#forget();
-      for (const mm of mms) this.#checkSpace(this.#space(mm.id) as Told);
+      for (const mm of mms) this.#checkSpace(this.#space(mm.id) as Told, operation);
       this.#forEachMirror((mirror) => this.#checkMirror(mirror));
       this.#checkDrivers();
       if (this.#anyMayBeWrong) this.#checkHeld();
@@ -169,7 +169,7 @@ export class Checker {
     const first = this.findings.length;
     this.#anyMayBeWrong = true;
     this.#wroteBack = true;
-    for (const mm of this.#machine.mms) this.#checkSpace(this.#space(mm.id) as Told);
+    for (const mm of this.#machine.mms) this.#checkSpace(this.#space(mm.id) as Told, operation);
     this.#forEachMirror((mirror) => {
       this.#checkMirror(mirror);
       this.#checkCount(mirror);
@@ -310,9 +310,9 @@ export class Checker {
 
   // ── what is looked at ──
 
-  #checkSpace(space: Told): void {
+  #checkSpace(space: Told, operation: string): void {
     const { mm, shadow } = space;
-    space.step();
+    space.step(operation);
     const { changed } = shadow;
     if (!mm.alive) {
       changed.clear();
@@ -366,7 +366,14 @@ export class Checker {
   #checkBalance(mm: Mm): void {
     const { active } = mm.notifiers;
     if (active === 0) return;
-    this.#report({ rule: 'balanced', mm: mm.id, start: 0, end: 0, what: `${active} invalidations of ${mm.name} began and have not ended`, missing: 'mmu_notifier_invalidate_range_end()', details: (this.#spaces.get(mm.id)?.open ?? []).map((line) => `began: ${line}`) });
+    const open = this.#spaces.get(mm.id)?.open ?? [];
+    const { start = 0, end = 0, task, operation } = open[0] ?? {};
+    this.#report({
+      rule: 'balanced', mm: mm.id, start, end, what: `${active} invalidation${active === 1 ? '' : 's'} of ${mm.name} began and ${active === 1 ? 'has' : 'have'} not ended`,
+      missing: 'mmu_notifier_invalidate_range_end()',
+      details: open.map((one) => `began: ${one.event} of ${hex(addrOf(one.start))}..${hex(addrOf(one.end))} by ${one.task}${one.operation === null ? '' : `, ${one.operation}`}`),
+      ...(task === undefined ? {} : { task }), ...(typeof operation === 'string' ? { operation } : {}),
+    });
   }
 
   #checkCount({ mm, name, inProgress = 0 }: WatchedMirror): void {
@@ -410,7 +417,7 @@ export class Checker {
       // What was not told stays wrong in a mirror until it is told again, by the same breach.
       const stays = rule === 'pagemap-alive' || rule === 'mirror-coherent';
       const field = said ?? (rule === 'hmm-answers' ? null : ((stays ? this.#allBreaches : breaches).find((one) => explains(one, sighting))?.field ?? null));
-      this.findings.push({ ...sighting, operation, cpu, device, details, replay, knownBy: field });
+      this.findings.push({ operation, ...sighting, cpu, device, details, replay, knownBy: field });
     }
   }
 

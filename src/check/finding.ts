@@ -32,6 +32,9 @@ export interface Finding {
 /** What was seen when it happened; the operation is named when it is over. */
 export interface Sighting {
   readonly rule: Rule;
+  /** who did it and in which operation, where that was earlier than it is seen */
+  readonly task?: string;
+  readonly operation?: string;
   readonly mm: number;
   readonly start: Vpn;
   readonly end: Vpn;

@@ -5,7 +5,7 @@
  * invalidation in flight are left to its end.
  */
 import { PMD_PAGES } from '../abi.ts';
-import type { SecondaryMmu } from '../mm/index.ts';
+import type { Mm, SecondaryMmu } from '../mm/index.ts';
 import { hex, type Vpn } from '../units.ts';
 import { entryText, type Report } from './finding.ts';
 import { chunkNow, entryAt, forEachChunk, frameOf, frameOfOwn, writableAt, type Chunk } from './rights.ts';
@@ -39,7 +39,7 @@ function firstWrong({ mm, vpnOf }: WatchedMirror, told: Told | null, base: Vpn, 
     const frame = frameOf(chunk, i);
     if (frame < 0) continue;
     const vpn = vpnOf(base + i);
-    if (vpn < 0 || !mm.alive) return i;
+    if (vpn < 0 || !hasTable(mm)) return i;
     const within = vpn % PMD_PAGES;
     if (vpn - within !== cpuBase) {
       cpuBase = vpn - within;
@@ -52,6 +52,11 @@ function firstWrong({ mm, vpnOf }: WatchedMirror, told: Told | null, base: Vpn, 
   return -1;
 }
 
+/** A process that exits has its table until everything is unmapped. */
+function hasTable(mm: Mm): boolean {
+  return mm.alive || mm.mmapLock.held === 'write';
+}
+
 function isSameLeaf(chunk: Chunk, cpu: Chunk | null): boolean {
   if (cpu === null || cpu instanceof Uint32Array || chunk instanceof Uint32Array) return false;
   return chunk.pfn === cpu.pfn && (!writableAt(chunk, 0) || writableAt(cpu, 0));
@@ -60,7 +65,7 @@ function isSameLeaf(chunk: Chunk, cpu: Chunk | null): boolean {
 function sighting({ name, mm, vpnOf }: WatchedMirror, base: Vpn, chunk: Chunk, i: number): Parameters<Report>[0] {
   const { devmapBit } = mm.platform.profile;
   const vpn = vpnOf(base + i);
-  const cpu = vpn < 0 || !mm.alive ? null : chunkNow(mm.pageTable, vpn);
+  const cpu = vpn < 0 || !hasTable(mm) ? null : chunkNow(mm.pageTable, vpn);
   const has = frameOf(cpu, vpn < 0 ? 0 : vpn % PMD_PAGES) < 0 ? 'nothing' : entryText(entryAt(cpu, vpn % PMD_PAGES), devmapBit);
   const device = entryText(entryAt(chunk, i), devmapBit);
   const at = vpn < 0 ? base + i : vpn;

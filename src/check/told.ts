@@ -20,6 +20,10 @@ interface InFlight {
   readonly end: Vpn;
   /** every listener has heard of it: from now on nobody may program anything there */
   told: boolean;
+  /** who began it */
+  readonly task: string;
+  /** the operation in which it began, once that is over */
+  operation: string | null;
 }
 
 /** Of one kind of event: invalidations, pages in their ranges, those that had an entry, those that lost something. */
@@ -54,7 +58,7 @@ export class Told {
   start(event: NotifierEvent, start: Vpn, end: Vpn): void {
     this.#looked.balanced++;
     this.shadow.refreshRange(start, end, this.#lost);
-    this.#inFlight.push({ event, start, end, told: false });
+    this.#inFlight.push({ event, start, end, told: false, task: this.mm.platform.sched.current.name, operation: null });
     const count = this.#count(event);
     count.times++;
     count.pages += end - start;
@@ -97,8 +101,9 @@ export class Told {
     });
   }
 
-  /** After an operation. */
-  step(): void {
+  /** After `operation`. */
+  step(operation: string): void {
+    for (const one of this.#inFlight) one.operation ??= operation;
     this.#looked['told-before-taken'] += this.shadow.refresh(this.#lost);
     if (this.#over.length > 0) this.#over.length = 0;
   }
@@ -118,9 +123,9 @@ export class Told {
     return this.#inFlight.length > 0 && this.#inFlight.some((range) => range.told && range.start < end && start < range.end);
   }
 
-  /** What began and has not ended, in words. */
-  get open(): readonly string[] {
-    return this.#inFlight.map(({ event, start, end }) => `${event} of ${hex(addrOf(start))}..${hex(addrOf(end))}`);
+  /** What began and has not ended, oldest first. */
+  get open(): readonly Readonly<InFlight>[] {
+    return this.#inFlight;
   }
 
   #count(event: NotifierEvent): ToldCount {

@@ -4,6 +4,7 @@
  * A model must repeat itself: nothing in it may depend on anything but its bug switches. `build` sets the world up and spawns the tasks;
  * what it returns is called when all have ended and says in a line what it came to, the same for equal ends.
  */
+import type { Finding } from '../check/index.ts';
 import type { BugSwitch, ProfileName } from '../profile/index.ts';
 import type { World } from './world.ts';
 
@@ -31,9 +32,12 @@ export interface Model {
 /** A rule was broken. */
 export class Violation extends Error {
   readonly rule: string;
-  constructor(rule: string, what: string) {
+  /** what the checks say of it; null: it was seen without them */
+  readonly finding: Finding | null;
+  constructor(rule: string, what: string, finding: Finding | null = null) {
     super(`${rule}: ${what}`);
     this.name = 'Violation';
     this.rule = rule;
+    this.finding = finding;
   }
 }

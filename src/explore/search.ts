@@ -5,8 +5,10 @@
  */
 import type { BugSwitch } from '../profile/index.ts';
 import { Exploration, ScheduleError, estimateSchedules, pctPolicy, randomPolicy, replayPolicy, type Policy } from '../sched/index.ts';
+import { findingText } from '../check/index.ts';
+import { Violation } from './model.ts';
 import { encodeReplay, ruleOf } from './replay.ts';
-import type { Coverage, Played, Session } from './session.ts';
+import type { Coverage, Known, Played, Session } from './session.ts';
 import { shrink } from './shrink.ts';
 
 /** Where every schedule is to be run and nobody asked for it: after so many it is left at what was done, and said. */
@@ -33,6 +35,8 @@ export interface Phase {
 export interface ExploreFinding {
   readonly rule: string;
   readonly message: string;
+  /** all that is known of it, in lines; of a check's finding who did it, where, and what both tables say */
+  readonly text: string;
   readonly preemptions: number;
   /** nothing with fewer preemptions fails alike */
   readonly least: boolean;
@@ -60,6 +64,8 @@ export interface SearchReport {
   readonly bug: BugSwitch | null;
   readonly phases: readonly Phase[];
   readonly finding: ExploreFinding | null;
+  /** found, and this kernel's own: no failure */
+  readonly known: readonly (Omit<Known, 'schedule'> & { readonly replay: string })[];
   /** with `brute`: ends that only schedules without reduction came to; none: the reduction is right */
   readonly missed: readonly string[] | null;
   /** where every schedule was not run: about how many there are, up to equivalence */
@@ -85,7 +91,8 @@ export class Search {
 
   get report(): SearchReport {
     const { session, phases, finding } = this;
-    return { model: session.model.name, bug: session.bug, phases, finding, missed: this.#missed, estimate: this.#estimate, coverage: session.coverage, ends: [...session.ends.keys()].sort() };
+    const known = Array.from(session.known.values(), ({ schedule, ...one }) => ({ ...one, replay: replayOf(session, schedule) }));
+    return { known, model: session.model.name, bug: session.bug, phases, finding, missed: this.#missed, estimate: this.#estimate, coverage: session.coverage, ends: [...session.ends.keys()].sort() };
   }
 
   /** What takes it up again where it stands, as arguments of the command. */
@@ -208,7 +215,14 @@ export function replaySchedule(session: Session, schedule: readonly number[]): {
   }
 }
 
-function findingOf({ model, bug }: Session, { schedule, preemptions, cause, least }: Played & { readonly cause: unknown; readonly least: boolean }): ExploreFinding {
+function findingOf(session: Session, { schedule, preemptions, cause, least }: Played & { readonly cause: unknown; readonly least: boolean }): ExploreFinding {
   const message = cause instanceof Error ? cause.message : String(cause);
-  return { rule: ruleOf(cause), message, preemptions, least, replay: encodeReplay('x1', [model.name, bug ?? '-'], schedule) };
+  const replay = replayOf(session, schedule);
+  const seen = cause instanceof Violation ? (session.retold(replayPolicy(schedule), cause.rule) ?? cause.finding) : null;
+  const text = seen === null ? `${message}\n  replay: ${replay}` : findingText({ ...seen, replay });
+  return { rule: ruleOf(cause), message, text, preemptions, least, replay };
+}
+
+function replayOf({ model, bug }: Session, schedule: readonly number[]): string {
+  return encodeReplay('x1', [model.name, bug ?? '-'], schedule);
 }

@@ -1,4 +1,5 @@
 /** A model on its machine: plays schedules, counts steps, and keeps what was covered. */
+import type { Finding } from '../check/index.ts';
 import { MachineCore } from '../machine.ts';
 import { profileOf, type BugSwitch } from '../profile/index.ts';
 import type { Policy, Task } from '../sched/index.ts';
@@ -19,6 +20,16 @@ export interface Played {
   readonly preemptions: number;
 }
 
+/** A finding that a field of the profile does: what real kernels of it do. */
+export interface Known {
+  readonly rule: string;
+  readonly field: string;
+  readonly what: string;
+  schedules: number;
+  /** the first */
+  readonly schedule: readonly number[];
+}
+
 /** What was reached so far: a point is where a task can be stopped, a switch the point at which it was and who came in its place. */
 export interface Coverage {
   readonly points: number;
@@ -33,7 +44,11 @@ export class Session {
   readonly #core: MachineCore;
   /** what the model came to, and how often */
   readonly ends = new Map<string, number>();
+  /** what was found and is this kernel's own, by rule and field */
+  readonly known = new Map<string, Known>();
   steps = 0;
+  /** what findings name as what was done */
+  readonly #operation: string;
   readonly #points = new Map<string, Set<number>>();
   /** who ran how far, where `tracing` */
   readonly #stretches: { readonly task: string; readonly at: string; steps: number }[] = [];
@@ -42,11 +57,13 @@ export class Session {
   #needed = 0;
   #preemptions = 0;
   #turn = 0;
+  #careful = false;
 
   private constructor(model: Model, bug: BugSwitch | null, core: MachineCore) {
     this.model = model;
     this.bug = bug;
     this.#core = core;
+    this.#operation = (model.argument ?? model.name).split(' ')[0] as string;
   }
 
   static async create(model: Model, bug: BugSwitch | null): Promise<Session> {
@@ -65,7 +82,7 @@ export class Session {
     this.#preemptions = 0;
     this.#turn = 0;
     this.#stretches.length = 0;
-    const world = new World(this.#core);
+    const world = new World(this.#core, this.#operation, this.#careful);
     const stackLines = Error.stackTraceLimit;
     if (!this.tracing) Error.stackTraceLimit = 0; // an errno is an answer here: nobody reads where it came from
     try {
@@ -76,14 +93,31 @@ export class Session {
     } finally {
       Error.stackTraceLimit = stackLines;
       world.close();
+      for (const finding of world.known) this.#know(finding);
     }
   }
 
   /** Runs one schedule that counts for nothing. */
   probe(policy: Policy): void {
     const { steps } = this;
-    this.play(policy);
-    this.steps = steps;
+    try {
+      this.play(policy);
+    } finally {
+      this.steps = steps;
+    }
+  }
+
+  /** What the checks say of a schedule that breaks `rule`, asked after each of its steps: then who did it is known. Null: no more than before. */
+  retold(policy: Policy, rule: string): Finding | null {
+    this.#careful = true;
+    try {
+      this.probe(policy);
+    } catch (error) {
+      if (error instanceof Violation && error.rule === rule) return error.finding;
+    } finally {
+      this.#careful = false;
+    }
+    return null;
   }
 
   /** The schedule that was run last, if `tracing`: who ran, for how many steps, and where it took up again. */
@@ -100,6 +134,13 @@ export class Session {
     let switches = 0;
     for (const others of this.#points.values()) switches += others.size;
     return { points: this.#points.size, switches, labels: [...this.#points.keys()].map((label) => label || 'start').sort() };
+  }
+
+  #know({ rule, knownBy, what }: Finding): void {
+    const field = knownBy ?? '';
+    const known = this.known.get(`${rule} ${field}`);
+    if (known === undefined) this.known.set(`${rule} ${field}`, { rule, field, what, schedules: 1, schedule: this.played.schedule });
+    else known.schedules++;
   }
 
   #pick(policy: Policy, ready: readonly Task[], current: Task | null): number {

@@ -50,12 +50,23 @@ export class World {
   readonly answers: Record<string, string> = {};
   readonly #watched: Watched[] = [];
   readonly #systems: FileSystem[] = [];
+  /** found, and this kernel's own: a field of its profile does it */
+  readonly known: Finding[] = [];
   readonly #checker: Checker;
+  readonly #name: string;
+  /** everything is checked after each step, so that who did it is known */
+  readonly #careful: boolean;
+  /** who made the last step */
+  #last: Task | null = null;
+  /** devices whose stale entries are such */
+  readonly #stale = new Set<DeviceMirror>();
 
   /** A machine as just created. */
-  constructor(core: MachineCore) {
+  constructor(core: MachineCore, name = 'model', careful = false) {
     core.reset();
     this.core = core;
+    this.#careful = careful;
+    this.#name = name;
     this.#checker = new Checker(core);
   }
 
@@ -155,16 +166,19 @@ export class World {
       this.platform.sched.run({
         choose: (ready, current) => {
           this.look();
-          return policy.choose(ready, current);
+          if (this.#careful && this.#last !== null) this.#judge(this.#checker.step(this.#name));
+          const index = policy.choose(ready, current);
+          this.#last = ready[index] ?? null;
+          return index;
         },
       });
     } catch (error) {
       // What it died of was seen before. A schedule that is cut short died of nothing.
-      if (error instanceof Error && !(error instanceof Violation)) throwFound(this.#checker.step('the schedule'));
+      if (error instanceof Error && !(error instanceof Violation)) this.#judge([...this.#checker.step(this.#name), ...(HmmError.is(error, 'EDEADLK') ? this.#checker.end(this.#name) : [])]);
       throw error;
     }
     this.look();
-    throwFound([...this.#checker.step('the schedule'), ...this.#checker.end('the end')]);
+    this.#judge([...this.#checker.step(this.#name), ...this.#checker.end(this.#name)]);
     const answers = Object.entries(this.answers).map(([task, answer]) => `${task} ${answer}`);
     return [...answers, ending()].filter((one) => one !== '').join(', ');
   }
@@ -176,18 +190,34 @@ export class World {
   /** What is watched against the CPU's tables. Throws Violation. */
   look(): void {
     for (const { device, vpn } of this.#watched) {
-      if (!device.attached || device.closed) continue;
+      if (!device.attached || device.closed || (this.#stale.size > 0 && this.#stale.has(device))) continue;
       const pfn = device.translate(vpn, false);
       if (pfn < 0) continue;
       const { mm } = device;
       for (const fs of this.#systems) {
-        if (fs.pgmap.covers(pfn) && fs.allocator.isFree(pfn)) throw new Violation('blocks-owned', `${device.name} reaches frame ${hex(pfn)}, a freed block, at page ${hex(vpn)}`);
+        if (fs.pgmap.covers(pfn) && fs.allocator.isFree(pfn)) return this.#broken(device, 'blocks-owned', `${device.name} reaches frame ${hex(pfn)}, a freed block, at page ${hex(vpn)}`);
       }
       if (mm.notifiers.active > 0) continue;
       const hasTable = mm.alive || mm.mmapLock.held === 'write'; // exit keeps it until all is unmapped
       const cpu = hasTable ? mm.pageTable.translate(vpn, 0) : -1;
-      if (cpu !== pfn) throw new Violation('mirror-coherent', `${device.name} has frame ${hex(pfn)} at page ${hex(vpn)}, where ${mm.name} has ${cpu < 0 ? 'nothing' : `frame ${hex(cpu)}`}`);
-      if (device.translate(vpn, true) >= 0 && mm.pageTable.translate(vpn, 1) !== pfn) throw new Violation('mirror-coherent', `${device.name} may write page ${hex(vpn)}, and ${mm.name} may not`);
+      if (cpu !== pfn) return this.#broken(device, 'mirror-coherent', `${device.name} has frame ${hex(pfn)} at page ${hex(vpn)}, where ${mm.name} has ${cpu < 0 ? 'nothing' : `frame ${hex(cpu)}`}`);
+      if (device.translate(vpn, true) >= 0 && mm.pageTable.translate(vpn, 1) !== pfn) return this.#broken(device, 'mirror-coherent', `${device.name} may write page ${hex(vpn)}, and ${mm.name} may not`);
+    }
+  }
+
+  /** The checks say more of it: both entries, whose fault it is. */
+  #broken(device: DeviceMirror, rule: string, what: string): void {
+    this.#judge(this.#checker.step(this.#name));
+    if (!this.known.some((one) => one.mm === device.mm.id && (one.rule === 'mirror-coherent' || one.rule === 'blocks-owned'))) throw new Violation(rule, what);
+    this.#stale.add(device);
+  }
+
+  /** Throws the first that is no kernel's own. */
+  #judge(findings: readonly Finding[]): void {
+    for (const finding of findings) {
+      const { knownBy, rule, what, missing } = finding;
+      if (knownBy === null) throw new Violation(rule, `${what}; missing: ${missing}`, { ...finding, task: finding.task === 'main' ? (this.#last?.name ?? 'main') : finding.task });
+      this.known.push(finding);
     }
   }
 
@@ -199,9 +229,4 @@ export class World {
       this.answers[name] = error.code;
     }
   }
-}
-
-/** Throws the first that no profile is known for. */
-function throwFound(findings: readonly Finding[]): void {
-  for (const { knownBy, rule, what, missing } of findings) if (knownBy === null) throw new Violation(rule, `${what}; missing: ${missing}`);
 }

@@ -196,7 +196,7 @@ export class Hmm2019 {
     for (;;) {
       if (!this.mirrorsSem.tryWrite(sched)) yield* this.mirrorsSem.write(sched, this.#mirrorsTouch());
       const mirror = this.mirrors[0];
-      if (window) this.mirrors = this.mirrors.slice(1);
+      if (window) this.#missesNow();
       this.mirrorsSem.writeUnlock(sched);
       if (mirror === undefined) return;
       if (mirror.ops.release !== undefined) yield* mirror.ops.release();
@@ -224,6 +224,14 @@ export class Hmm2019 {
       if (this.#inFlight.length > 0 && !this.#inFlight.some((update) => update.start < end && start < update.end)) tellEra(this.mm, 'valid-per-mm', start, end);
     }
     bus.emit({ type: 'hmm-valid', mm: this.mm.id, start, end, valid, update: null });
+  }
+
+  /** The era's window: a mirror off the list that has not been told. Until it has, it keeps what others take away. */
+  #missesNow(): void {
+    const { mm } = this;
+    this.mirrors = this.mirrors.slice(1);
+    if (!mm.platform.profile.bugs.includes('release-window')) return;
+    for (const rule of ['mirror-coherent', 'blocks-owned']) tellBreach(mm, rule, 'release-window', 0, mm.pageTable.endVpn);
   }
 
   /** What the list of mirrors is changed and walked with: each is called, and in its turn taken off the list, under its device's lock. */

@@ -111,6 +111,23 @@ test.each([{ random: 40 }, { random: 40, pct: 3 }])('a search by random schedule
   expect(search.resume).toBe(`interval-remove --random 25 --seed 22${'pct' in way ? ' --pct 3' : ''}`);
 });
 
+test.each([
+  ['truncate-fault', 'stale-pfn', /^mirror-coherent: truncate-fault \(device\) at 0x/],
+  ['munmap-read', 'munmap-untold', /^told-before-taken: munmap-read \(munmap\) at 0x/],
+  ['munmap-read', 'munmap-never-ends', /^balanced: munmap-read \(munmap\) at 0x\w+\.\.0x\w+\n {2}1 invalidation of p began and has not ended\n {2}began: UNMAP of /],
+] as const)('%s with %s: what is found names who did it, and what plays it again', async (name, bug, text) => {
+  const { finding } = searched(await Session.create(MODELS.find((one) => one.name === name)!, bug), { preemptions: 1 });
+  expect(finding!.text).toMatch(text);
+  expect(finding!.text).toContain(`\n  replay: ${finding!.replay}`);
+}, 60_000);
+
+test('what a kernel of that profile does itself is told with its field, and is no failure', async () => {
+  const model = MODELS.find((one) => one.name === 'release-window')!;
+  const report = searched(await Session.create({ ...model, profile: 'v5.2' }, null), { preemptions: 1, all: false });
+  expect(report).toMatchObject({ finding: null, known: [{ rule: 'mirror-coherent', field: 'release-window' }] });
+  expect(report.phases.every((phase) => phase.complete)).toBe(true);
+}, 60_000);
+
 test('of more schedules than can be run it is said about how many there are', async () => {
   const session = await Session.create(MODELS.find((one) => one.name === 'interval-remove')!, null);
   const report = searched(session, { all: false });

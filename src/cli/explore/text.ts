@@ -1,6 +1,6 @@
 /** What `daxmirror explore` prints for people. */
 import type { ExploreFinding, Model, Phase, SearchOptions, SearchReport } from '../../explore/index.ts';
-import type { BugSwitch } from '../../profile/index.ts';
+import { fieldInWords, type BugSwitch } from '../../profile/index.ts';
 import type { Paint } from '../paint.ts';
 import { grouped } from '../words.ts';
 
@@ -21,7 +21,7 @@ export function headText(model: Model, bug: BugSwitch | null, paint: Paint): str
 }
 
 export function reportText(report: SearchReport, model: Model, seconds: number, paint: Paint): string {
-  const { phases, finding, missed, estimate, coverage, ends } = report;
+  const { phases, finding, known, missed, estimate, coverage, ends } = report;
   const schedules = phases.reduce((sum, phase) => sum + phase.schedules + phase.pruned, 0);
   const steps = phases.reduce((sum, phase) => sum + phase.steps, 0);
   const lines = phases.map((phase) => phaseText(phase, finding !== null && phase === phases.at(-1)));
@@ -32,7 +32,8 @@ export function reportText(report: SearchReport, model: Model, seconds: number, 
   lines.push(`reached ${coverage.points} points, ${coverage.switches} switches at them; ${grouped(Math.round(schedules / seconds))} schedules/s, ${grouped(Math.round(steps / seconds))} steps/s`);
   for (const end of ends.slice(0, ENDS_MAX)) lines.push(`end: ${end}`);
   if (ends.length > ENDS_MAX) lines.push(`and ${ends.length - ENDS_MAX} other ends`);
-  lines.push(...(finding === null ? [paint.good('nothing found')] : findingLines(finding, model, paint)));
+  lines.push(...known.map(knownLine));
+  lines.push(...(finding === null ? [paint.good(known.length === 0 ? 'nothing found' : 'nothing else found')] : findingLines(finding, model, paint)));
   return lines.map((line) => `  ${line}\n`).join('');
 }
 
@@ -41,9 +42,14 @@ export function replayText(model: Model, bug: BugSwitch | null, outcome: { reado
   return headText(model, bug, paint) + lines.map((line) => `  ${line}\n`).join('');
 }
 
-function findingLines({ message, preemptions, least, replay }: ExploreFinding, { argument }: Model, paint: Paint): string[] {
+function knownLine({ rule, field, what, schedules, replay }: SearchReport['known'][number]): string {
+  return `known ${rule}: ${what}; this kernel does so (profile field ${fieldInWords(field)}), in ${grouped(schedules)} ${schedules === 1 ? 'schedule' : 'schedules'}: --replay ${replay}`;
+}
+
+function findingLines({ text, preemptions, least, replay }: ExploreFinding, { argument }: Model, paint: Paint): string[] {
   const fewest = least ? ' (the fewest that do it)' : '';
-  return [paint.bad(`FOUND ${message}`), `with ${preemptions} preemption${preemptions === 1 ? '' : 's'}${fewest}; again: daxmirror explore ${argument === undefined ? '' : `${argument} `}--replay ${replay}`];
+  const [first = '', ...more] = text.split('\n');
+  return [paint.bad(`FOUND ${first}`), ...more, `with ${preemptions} preemption${preemptions === 1 ? '' : 's'}${fewest}; again: daxmirror explore ${argument === undefined ? '' : `${argument} `}--replay ${replay}`];
 }
 
 /** The command that explores these models so. */
