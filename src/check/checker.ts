@@ -113,6 +113,7 @@ export class Checker {
     platform.records.watch = this.#ledger;
     platform.uncommitted = this.#uncommitted;
     platform.sched.watch = this.#locks;
+    platform.pageLocks.watch = this.#locks;
     for (const mm of machine.mms) this.#space(mm.id);
   }
 
@@ -195,6 +196,7 @@ export class Checker {
     if (platform.records.watch === this.#ledger) platform.records.watch = null;
     if (platform.uncommitted === this.#uncommitted) platform.uncommitted = null;
     if (platform.sched.watch === this.#locks) platform.sched.watch = null;
+    if (platform.pageLocks.watch === this.#locks) platform.pageLocks.watch = null;
   }
 
   // ── what is heard ──

@@ -4,9 +4,12 @@
  *
  * Orders that were seen at any time count together: two chains that take two classes in opposite orders are a finding though they never
  * met. Locks of one class are told apart by name: parent and child, a file and the one that it is cloned to. What a task only
- * tries to take cannot make it wait, but what it then holds can make others.
+ * tries to take cannot make it wait, but what it then holds can make others. Page locks and those of DAX entries, which lockdep
+ * does not see, count too; pages of one task are not told apart, as a migration holds hundreds.
  */
+import type { PageLockWatch } from '../page/index.ts';
 import type { LockWatch, Scheduler } from '../sched/index.ts';
+import { hex, type Pfn } from '../units.ts';
 import type { Report } from './finding.ts';
 import type { Looked } from './rules.ts';
 
@@ -18,13 +21,16 @@ interface Edge {
   readonly taken: string;
 }
 
-export class LockRules implements LockWatch {
+export class LockRules implements LockWatch, PageLockWatch {
   readonly #sched: Scheduler;
   readonly #report: Report;
   readonly #looked: Looked;
   readonly #held = new Map<number, string[]>();
   readonly #orders = new Map<string, Map<string, Edge>>();
   readonly #classes = new Map<string, string>();
+  /** locked pages, by who has them; and how many each has */
+  readonly #pages = new Map<Pfn, number>();
+  readonly #pageCounts = new Map<number, number>();
 
   constructor(sched: Scheduler, report: Report, looked: Looked) {
     this.#sched = sched;
@@ -47,7 +53,10 @@ export class LockRules implements LockWatch {
   }
 
   gives(name: string): void {
-    const { id } = this.#sched.current;
+    this.#drop(this.#sched.current.id, name);
+  }
+
+  #drop(id: number, name: string): void {
     const held = this.#held.get(id);
     const at = held?.lastIndexOf(name) ?? -1;
     if (at < 0) this.#report({ rule: 'lock-balance', mm: 0, start: 0, end: 0, what: `${this.#sched.current.name} gives back ${name}, which it does not hold`, missing: 'a look at whether the call that was given the lock has dropped it', details: [`held: ${held?.join(', ') || 'nothing'}`] });
@@ -66,6 +75,36 @@ export class LockRules implements LockWatch {
       if (held.length === 0) continue;
       const kept = held.splice(0);
       this.#report({ rule: 'lock-balance', mm: 0, start: 0, end: 0, what: `${kept.join(', ')} ${kept.length === 1 ? 'is' : 'are'} held still, by ${id === 0 ? 'who called' : `task ${id}, which has ended`}`, missing: 'the lock is given back on every way out' });
+    }
+    this.#pages.clear();
+    this.#pageCounts.clear();
+  }
+
+  asksPage(pfn: Pfn): void {
+    const { current } = this.#sched;
+    const held = this.#held.get(current.id);
+    if (held === undefined || held.length === 0) return;
+    if (this.#pages.get(pfn) === current.id) this.#found(PAGE_LOCK, `${PAGE_LOCK} of ${hex(pfn)}`, { to: PAGE_LOCK, task: current.name, held: [...held], taken: PAGE_LOCK }, []);
+    for (const before of held) if (before !== PAGE_LOCK) this.#order(before, PAGE_LOCK, held);
+  }
+
+  hasPage(pfn: Pfn): void {
+    const { id } = this.#sched.current;
+    this.#pages.set(pfn, id);
+    const count = (this.#pageCounts.get(id) ?? 0) + 1;
+    this.#pageCounts.set(id, count);
+    if (count === 1) this.has(PAGE_LOCK);
+  }
+
+  givesPage(pfn: Pfn): void {
+    const id = this.#pages.get(pfn);
+    if (id === undefined) return;
+    this.#pages.delete(pfn);
+    const count = (this.#pageCounts.get(id) as number) - 1;
+    if (count > 0) this.#pageCounts.set(id, count);
+    else {
+      this.#pageCounts.delete(id);
+      this.#drop(id, PAGE_LOCK);
     }
   }
 
@@ -129,6 +168,7 @@ export class LockRules implements LockWatch {
   }
 }
 
+const PAGE_LOCK = 'page_lock';
 /** names remembered, so that a long run of short-lived processes does not fill memory */
 const CLASSES_MAX = 4096;
 /** as many orders from one lock: a parent has one to each of its children */

@@ -114,7 +114,7 @@ function* pteFault(inode: Inode, vmf: Vmf): Sleepable<number> {
     if (tableIsNew && (result & (VM_FAULT_SIGBUS | VM_FAULT_OOM)) !== 0) pt.freeTables(alignDown(vmf.vpn, PMD_PAGES), PMD_PAGES);
     return result;
   } finally {
-    releaseEntry(entries, pgoff);
+    releaseEntry(inode, entries, pgoff);
   }
 }
 
@@ -163,7 +163,7 @@ function* tryHugeFault(inode: Inode, vmf: Vmf, level: number): Sleepable<number>
     if ((map.pfn + (first - map.start)) % npages !== 0) return giveUp(inode, map, first, npages);
     return (map.fresh ? VM_FAULT_MAJOR : 0) | (yield* mapBlocks(inode, entries, vmf, level, map, write));
   } finally {
-    releaseEntry(entries, first);
+    releaseEntry(inode, entries, first);
   }
 }
 

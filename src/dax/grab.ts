@@ -31,6 +31,7 @@ export function* grabEntry(inode: Inode, entries: DaxEntries, index: number, mm:
   }
   if (entry === 0) entries.set(index, LEVEL_PTE, daxEntry(0, DAX_EMPTY | DAX_LOCKED));
   else entries.set(entries.base, entries.level, entry + DAX_LOCKED);
+  inode.fs.platform.sched.watch?.has(lockName(inode));
 }
 
 /** The same for a huge one; false when smaller entries are in the way. */
@@ -42,6 +43,7 @@ export function* grabHugeEntry(inode: Inode, entries: DaxEntries, first: number,
   if (entry === 0) entries.set(first, level, daxEntry(0, DAX_EMPTY | DAX_LOCKED));
   else if (entries.level < level) return false;
   else entries.set(entries.base, entries.level, entry + DAX_LOCKED);
+  inode.fs.platform.sched.watch?.has(lockName(inode));
   return true;
 }
 
@@ -53,6 +55,7 @@ export function hasSmaller(inode: Inode, entries: DaxEntries, first: number, lev
 /** Waits until nobody works on the entry of page `index`; a fault of `mm` goes on from there. */
 export function* waitUnlocked(inode: Inode, entries: DaxEntries, index: number, mm: Mm): Sleepable<void> {
   const { sched } = inode.fs.platform;
+  sched.watch?.asks(lockName(inode));
   if (sched.concurrent) yield sched.point('DAX entry', faultTouches(inode, mm));
   if (!hasFlag(entries.find(index), DAX_LOCKED)) return;
   yield* awaitFree(inode, entries, index);
@@ -64,6 +67,7 @@ export function* waitUnlocked(inode: Inode, entries: DaxEntries, index: number, 
  */
 export function* awaitFree(inode: Inode, entries: DaxEntries, index: number): Sleepable<void> {
   const { sched, bugs } = inode.fs.platform;
+  sched.watch?.asks(lockName(inode));
   const free = (): boolean => !hasFlag(entries.find(index), DAX_LOCKED);
   if (!bugs.has('dax-wakeup-missed')) {
     yield* entries.changed.wait(sched, free);
@@ -77,13 +81,19 @@ export function* awaitFree(inode: Inode, entries: DaxEntries, index: number): Sl
 }
 
 /** The fault that locked the entry is done with it. */
-export function releaseEntry(entries: DaxEntries, index: number): void {
+export function releaseEntry(inode: Inode, entries: DaxEntries, index: number): void {
   const entry = entries.find(index);
+  inode.fs.platform.sched.watch?.gives(lockName(inode));
   if (!hasFlag(entry, DAX_LOCKED)) return;
   entries.set(entries.base, entries.level, entry - DAX_LOCKED);
   const { base, level } = entries;
   const at = entries.sleepers.length === 0 ? -1 : entries.sleepers.findIndex((one) => one.index >= base && one.index < base + pagesOfLevel(level));
   for (const sleeper of at < 0 ? [] : entries.sleepers.splice(at, 1)) sleeper.woken = true;
+}
+
+/** The locks of a file's entries, for who watches the order of locks. */
+export function lockName({ name }: Inode): string {
+  return `dax_entry ${name}`;
 }
 
 /**

@@ -39,6 +39,7 @@ export function* holdPages(mm: Mm, start: Vpn, end: Vpn): Sleepable<readonly Hel
       const page = pageAt(mm, vpn);
       if (page !== null) {
         yield* holdPage(mm.platform, page);
+        mm.platform.pageLocks.leave(page.pfn);
         held.push(page);
       }
       vpn = page?.huge === true ? alignDown(vpn, PMD_PAGES) + PMD_PAGES : vpn + 1;
