@@ -12,7 +12,7 @@ import { bugNamed } from './bugs.ts';
 import { goOn, upTo } from './fsx/again.ts';
 import { addClassicOptions, classicMix, withoutOf, type ClassicFlags } from './fsx/classic.ts';
 import { logInReplay } from './fsx/replay.ts';
-import { reportJson, reportText, type RunInfo } from './fsx/report.ts';
+import { AS_LOGGED, reportJson, reportText, type RunInfo } from './fsx/report.ts';
 import { paintFor } from './paint.ts';
 import { readText } from './run/files.ts';
 import { bytesInWords, grouped } from './words.ts';
@@ -162,7 +162,7 @@ async function fsx(flags: FsxFlags, without: readonly OperationName[]): Promise<
   }
   const { failure } = result;
   const again = failure === null ? '' : upTo(process.argv.slice(2), { seed: Number(mix.seed), at: failure.at, cutEvery: mix.cutEvery });
-  const info: RunInfo = { layout, seed: Number(mix.seed), accessor: log === null ? mix.accessor : (accessor ?? 'as in the log'), bug: bug ?? null, check: flags.check === true, elapsedMs: performance.now() - startMs, rssBytes: process.resourceUsage().maxRSS * 1024, again, replayed: flags.replayOps ?? (flags.replay === undefined ? null : 'of --replay') };
+  const info: RunInfo = { layout, seed: Number(mix.seed), accessor: log === null ? mix.accessor : (accessor ?? AS_LOGGED), bug: bug ?? null, check: flags.check === true, elapsedMs: performance.now() - startMs, rssBytes: process.resourceUsage().maxRSS * 1024, again, replayed: flags.replayOps ?? (flags.replay === undefined ? null : 'of --replay') };
   const stopped = interrupt.signalled;
   if (flags.json === true) process.stdout.write(reportJson(result, info));
   else if (flags.quiet !== true || !result.passed || stopped) process.stdout.write(reportText(result, info, paintFor(process.stdout)));

@@ -6,7 +6,7 @@
  */
 import { HmmError } from '../errno.ts';
 import { forgetSharing, type Inode } from '../fs/index.ts';
-import { unmapMappingRange } from '../mm/index.ts';
+import { unmapMappingNow, unmapMappingRange } from '../mm/index.ts';
 import type { UntoldBug } from '../profile/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, alignUp, pagesFor } from '../units.ts';
@@ -174,7 +174,7 @@ export function* forgetRange(inode: Inode, offset: number, end: number, untold: 
   const last = inside ? Math.floor(end / 4096) : pagesFor(end);
   if (first >= last) return;
   if (inode.fs.profile.punchFlushes === 'unmapped') yield* cleanRange(inode, first, last);
-  yield* unmapMappingRange(inode, first, last, false, untold);
+  if (!unmapMappingNow(inode, first, last, false, untold)) yield* unmapMappingRange(inode, first, last, false, untold);
   entriesOf(inode).removeRange(first, last);
 }
 

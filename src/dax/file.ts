@@ -9,7 +9,7 @@
  */
 import { HmmError } from '../errno.ts';
 import { FILE_PAGES_MAX, cancelCopies, lookAtHole, type Inode, type Iomap } from '../fs/index.ts';
-import { unmapMappingRange, type Vma } from '../mm/index.ts';
+import { unmapMappingNow, unmapMappingRange, type Vma } from '../mm/index.ts';
 import type { UntoldBug } from '../profile/index.ts';
 import { WaitQueue, type Sleepable } from '../sched/index.ts';
 import { alignUp, pagesFor, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
@@ -173,9 +173,9 @@ function* flushEnd(inode: Inode, size: number): Sleepable<void> {
 
 /** truncate_pagecache(): what maps pages from `keep` on goes, private copies too, before and after the entries do. */
 export function* dropPageCache(inode: Inode, keep: number, untold: UntoldBug | null = null): Sleepable<void> {
-  yield* unmapMappingRange(inode, keep, FILE_PAGES_MAX, true, untold);
+  if (!unmapMappingNow(inode, keep, FILE_PAGES_MAX, true, untold)) yield* unmapMappingRange(inode, keep, FILE_PAGES_MAX, true, untold);
   entriesOf(inode).removeRange(keep, FILE_PAGES_MAX);
-  yield* unmapMappingRange(inode, keep, FILE_PAGES_MAX, true, untold);
+  if (!unmapMappingNow(inode, keep, FILE_PAGES_MAX, true, untold)) yield* unmapMappingRange(inode, keep, FILE_PAGES_MAX, true, untold);
 }
 
 /** fsync(2), msync(2): data and metadata of pages `[index, end)` are durable; mirrors lose the right to write there. */
@@ -208,10 +208,11 @@ export function* breakLayouts(inode: Inode, untold: UntoldBug | null = null): Sl
 
 /** dax_layout_busy_page(): nothing maps the file any more. Returns a page of it that is still referenced, or -1. */
 export function* unmapAll(inode: Inode, untold: UntoldBug | null = null): Sleepable<Pfn> {
-  const { bus, profile } = inode.fs.platform;
+  const { bugs, bus, profile } = inode.fs.platform;
   const passes = inode.mappings.size === 0 && profile.unmappedLayoutsPass;
+  const evenCows = bugs.has('layout-break-takes-copies');
   if (bus.on) bus.emit({ type: 'layout-break', file: inode.name, areas: privateAreas(inode) });
-  yield* unmapMappingRange(inode, 0, FILE_PAGES_MAX, inode.fs.platform.bugs.has('layout-break-takes-copies'), untold);
+  if (!unmapMappingNow(inode, 0, FILE_PAGES_MAX, evenCows, untold)) yield* unmapMappingRange(inode, 0, FILE_PAGES_MAX, evenCows, untold);
   if (bus.on) bus.emit({ type: 'layout-broken', file: inode.name });
   if (!passes) return busyPage(inode);
   if (bus.on && busyPage(inode) >= 0) bus.emit({ type: 'breach', field: 'unmappedLayoutsPass', rule: 'blocks-owned', mm: 0, start: 0, end: 0 });
@@ -245,7 +246,7 @@ function* invalidateAll(inode: Inode, first: number, last: number): Sleepable<vo
   if (entries.empty) return;
   yield* awaitRangeFree(inode, entries, first, last);
   entries.removeRange(first, last);
-  yield* unmapMappingRange(inode, first, last, false);
+  if (!unmapMappingNow(inode, first, last, false)) yield* unmapMappingRange(inode, first, last, false);
 }
 
 /** Waits for those entries of a range on which a fault works now. */
@@ -270,7 +271,7 @@ export function* invalidateClean(inode: Inode, first: number, last: number): Sle
     if ((entryFlags(entry) & DAX_DIRTY) === 0) clean.push({ base, level });
   });
   for (const { base, level } of clean) entries.remove(base, level);
-  yield* unmapMappingRange(inode, first, last, false);
+  if (!unmapMappingNow(inode, first, last, false)) yield* unmapMappingRange(inode, first, last, false);
 }
 
 /** Zeroes the bytes `[from, to)` of the file, within blocks that are written; those that others share are copied first. ENOSPC. */

@@ -7,7 +7,7 @@
  */
 import { LEVEL_PTE } from '../abi.ts';
 import type { Inode } from '../fs/index.ts';
-import { unmapMappingRange, type Mm } from '../mm/index.ts';
+import { unmapMappingNow, unmapMappingRange, type Mm } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Pfn } from '../units.ts';
 import { DAX_DIRTY, DAX_EMPTY, DAX_LOCKED, DAX_ZERO, daxEntry, entryFlags, entryPfn, type DaxEntries } from './entries.ts';
@@ -124,7 +124,7 @@ function tieEntry(inode: Inode, { old, oldLevel, replaced }: { old: number; oldL
 /** Unmaps the locked entry's pages everywhere; the fault of `mm` goes on after it. */
 function* unmapOthers(inode: Inode, base: number, level: number, mm: Mm): Sleepable<void> {
   const { sched } = inode.fs.platform;
-  yield* unmapMappingRange(inode, base, base + pagesOfLevel(level), false, 'entry-change-untold');
+  if (!unmapMappingNow(inode, base, base + pagesOfLevel(level), false, 'entry-change-untold')) yield* unmapMappingRange(inode, base, base + pagesOfLevel(level), false, 'entry-change-untold');
   if (sched.concurrent) yield sched.point('DAX entry: unmapped', faultTouches(inode, mm));
 }
 

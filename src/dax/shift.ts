@@ -7,7 +7,7 @@
  */
 import { HmmError } from '../errno.ts';
 import { FILE_PAGES_MAX, cancelCopies, dirtyBlocks, forgetHoles, sizePages, type Inode } from '../fs/index.ts';
-import { unmapMappingRange } from '../mm/index.ts';
+import { unmapMappingNow, unmapMappingRange } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { entriesOf } from './entries.ts';
 import { checkRange, forgetRange, freeSpace, growTo, lockBlocks, tryLockBlocks, unlockBlocks } from './falloc.ts';
@@ -86,7 +86,7 @@ function* prepareShift(inode: Inode, first: number): Sleepable<void> {
   const from = Math.max(0, first - 1);
   const end = from + sizePages(inode);
   yield* cleanRange(inode, from, end);
-  yield* unmapMappingRange(inode, from, end, false);
+  if (!unmapMappingNow(inode, from, end, false)) yield* unmapMappingRange(inode, from, end, false);
   entriesOf(inode).removeRange(from, end);
   if (inode.reflinked) cancelCopies(inode, from);
 }

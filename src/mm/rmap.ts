@@ -13,7 +13,7 @@ import { alignDown, pagesOfLevel, type Vpn } from '../units.ts';
 import { holdAnonLinks, restoreAnonLinks } from './anonVma.ts';
 import { invalidateEnd, invalidateStart, invalidateStartNow } from './mm.ts';
 import type { MappedFile, Vma } from './vma.ts';
-import { zapPageRangeNow, zapPageRangeSingle, zapTouches, type ZapOptions } from './zap.ts';
+import { zapPageRangeNow, zapPageRangeSingle, zapTouches, zapsNow, type ZapOptions } from './zap.ts';
 
 /** Takes the lock over who maps the file of an area that is to be changed, if it has one. */
 export function* lockMappings(file: MappedFile | null): Sleepable<void> {
@@ -71,13 +71,29 @@ export function* unmapMappingRange(inode: Mappable, index: number, end: number, 
     const options: ZapOptions = { keepCows: !evenCows, untold };
     for (let i = 0; i < vmas.length; i++) {
       const vma = vmas[i] as Vma;
-      const from = firstMapped(vma, index);
-      const upTo = endMapped(vma, end);
-      if (!zapPageRangeNow(vma, from, upTo, options)) yield* zapPageRangeSingle(vma, from, upTo, options);
+      yield* zapPageRangeSingle(vma, firstMapped(vma, index), endMapped(vma, end), options);
     }
   } finally {
     lock.readUnlock(sched);
   }
+}
+
+/** The same by plain functions, where nobody else can run and nothing has to wait; false: nothing was done. */
+export function unmapMappingNow(inode: Mappable, index: number, end: number, evenCows: boolean, untold: UntoldBug | null = null): boolean {
+  const { mappings } = inode;
+  const { lock, sched } = mappings;
+  if (sched.concurrent) return false;
+  if (mappings.size === 0) return true;
+  const vmas = mappings.collect(index, end) as Vma[];
+  for (let i = 0; i < vmas.length; i++) if (!zapsNow(vmas[i] as Vma, firstMapped(vmas[i] as Vma, index), endMapped(vmas[i] as Vma, end))) return false;
+  if (!lock.tryRead(sched)) return false;
+  try {
+    const options: ZapOptions = { keepCows: !evenCows, untold };
+    for (let i = 0; i < vmas.length; i++) zapPageRangeNow(vmas[i] as Vma, firstMapped(vmas[i] as Vma, index), endMapped(vmas[i] as Vma, end), options);
+  } finally {
+    lock.readUnlock(sched);
+  }
+  return true;
 }
 
 /**

@@ -60,15 +60,18 @@ export function* zapPageRangeSingle(vma: Vma, start: Vpn, end: Vpn, options: Zap
   if (!endsFirst) invalidateEnd(vma.mm, range);
 }
 
-/** The same by plain functions, where nobody else can run and nothing has to wait; false: nothing was done. */
-export function zapPageRangeNow(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions): boolean {
+/** Nobody else can run and nothing has to wait: `zapPageRangeNow` may take its place. */
+export function zapsNow(vma: Vma, start: Vpn, end: Vpn): boolean {
+  const { notifiers, platform } = vma.mm;
+  return notifiers.startsNow && !vma.has(VM_HUGETLB) && !platform.bugs.has('zap-ends-first') && cutHugeLeaf(vma, start) + cutHugeLeaf(vma, end) === 0;
+}
+
+/** The same by plain functions, where `zapsNow`. */
+export function zapPageRangeNow(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions): void {
   const { mm } = vma;
-  const { notifiers } = mm;
-  if (!notifiers.startsNow || vma.has(VM_HUGETLB) || mm.platform.bugs.has('zap-ends-first') || cutHugeLeaf(vma, start) + cutHugeLeaf(vma, end) > 0) return false;
   const range = invalidateStartNow(mm, 'CLEAR', start, end, null, options.untold ?? null);
   zapLeaves(vma, start, end, options);
   invalidateEnd(mm, range);
-  return true;
 }
 
 /** Splits huge leaves that `start` or `end` cuts (zap_pmd_range, zap_pud_range). True when there was one. */

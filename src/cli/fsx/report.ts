@@ -9,6 +9,9 @@ const REPLAY_CHARACTERS_MAX = 600;
 /** a longer log is not for reading */
 const LOG_LINES_MAX = 500;
 
+/** who carries out the accesses of a log where nobody said */
+export const AS_LOGGED = 'as in the log';
+
 export interface RunInfo {
   readonly layout: Layout;
   readonly seed: number;
@@ -28,7 +31,7 @@ export function reportText(result: FsxResult, info: RunInfo, paint: Paint): stri
   const { layout, seed, accessor, bug, check, replayed, elapsedMs } = info;
   const { fs, profile, page, fileBytes, files, processes } = layout;
   const head = [
-    `${fs} of ${profile}`, `${counted(files, 'file')} up to ${bytesInWords(fileBytes)}`, counted(processes, 'process'), `mapped accesses by ${accessor}`,
+    `${fs} of ${profile}`, `${counted(files, 'file')} up to ${bytesInWords(fileBytes)}`, counted(processes, 'process'), accessor === AS_LOGGED ? `mapped accesses ${accessor}` : `mapped accesses by ${accessor}`,
     ...(page === 'any' ? [] : [`pages of ${page}`]), replayed === null ? `seed ${seed}` : `log ${replayed}`, ...(bug === null ? [] : [`bug ${bug}`]), ...(check ? ['rules checked'] : []),
     ...(layout.power === 'off' ? [] : [layout.power === 'adr' ? 'caches volatile' : 'caches durable']),
   ];
