@@ -17,7 +17,7 @@ import type { Finding, Sighting } from './finding.ts';
 import { Frames } from './frames.ts';
 import { Ledger } from './ledger.ts';
 import { LockRules } from './lockRules.ts';
-import { checkMirror, type WatchedMirror } from './mirrors.ts';
+import { checkMirror, checkTaken, type WatchedMirror } from './mirrors.ts';
 import { checkDriver, type OwnDriver } from './ownDriver.ts';
 import { checkDirty, checkSync } from './persistence.ts';
 import { RangeCalls } from './rangeCalls.ts';
@@ -260,6 +260,9 @@ export class Checker {
         break;
       case 'layout-broken':
         this.#copies.ends(event);
+        break;
+      case 'worker-took':
+        this.#withSpace(event.mm, ({ mm }) => checkTaken(mm, event, this.#report, this.looked));
         break;
       case 'livelock':
         this.#livelock(event);

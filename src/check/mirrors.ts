@@ -5,10 +5,12 @@
  * invalidation in flight are left to its end.
  */
 import { PMD_PAGES } from '../abi.ts';
+import type { MachineEvent } from '../events/events.ts';
 import type { Mm, SecondaryMmu } from '../mm/index.ts';
-import { hex, type Vpn } from '../units.ts';
+import { addrOf, hex, type Vpn } from '../units.ts';
 import { entryText, type Report } from './finding.ts';
 import { chunkNow, entryAt, forEachChunk, frameOf, frameOfOwn, writableAt, type Chunk } from './rights.ts';
+import type { Looked } from './rules.ts';
 import type { Told } from './told.ts';
 
 /** A mirror whose own table is compared: a device's or a virtual machine's. */
@@ -73,4 +75,16 @@ function sighting({ name, mm, vpnOf }: WatchedMirror, base: Vpn, chunk: Chunk, i
     rule: 'mirror-coherent', mm: mm.id, start: at, end: at + 1, missing: MISSING, cpu: has, device,
     what: `${name} has ${device} at page ${hex(base + i)}, where ${mm.name} has ${has}`,
   };
+}
+
+/** A Worker takes for good what it has read of a page: the CPU has it there, and nobody is taking it away. */
+export function checkTaken(mm: Mm, { worker, vpn, pfn }: Extract<MachineEvent, { type: 'worker-took' }>, report: Report, looked: Looked): void {
+  looked['mirror-coherent']++;
+  if (pfn < 0 || !mm.alive) return;
+  const chunk = chunkNow(mm.pageTable, vpn);
+  if (frameOf(chunk, vpn % PMD_PAGES) === pfn) return;
+  report({
+    rule: 'mirror-coherent', mm: mm.id, start: vpn, end: vpn + 1, what: `${worker} takes frame ${hex(pfn)} for the one at ${hex(addrOf(vpn))} of ${mm.name}, which it is no longer`,
+    missing: 'retry(), asked after the read and before it is believed', cpu: entryText(entryAt(chunk, vpn % PMD_PAGES), mm.platform.profile.devmapBit),
+  });
 }

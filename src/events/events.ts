@@ -75,6 +75,8 @@ export type MachineEvent =
   /** the layout of a file is broken: its pages are unmapped, from private areas too; and it has been */
   | { readonly type: 'layout-break'; readonly file: string; readonly areas: readonly { readonly mm: number; readonly start: number; readonly end: number }[] }
   | { readonly type: 'layout-broken'; readonly file: string }
+  /** a Worker takes what it has read of a page for good: its frame, or -STOP_* */
+  | { readonly type: 'worker-took'; readonly worker: string; readonly mm: number; readonly vpn: number; readonly pfn: number }
   /** a retry loop is back at its head with nothing changed */
   | { readonly type: 'livelock'; readonly mm: number; readonly loop: string; readonly vpn: number; readonly rounds: number }
   /** memory_failure() of a page that this process had there is done */

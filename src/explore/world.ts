@@ -15,6 +15,7 @@ import type { Platform } from '../memremap/index.ts';
 import { VM_READ, VM_WRITE, cpuLoad, cpuStore, mmap, type Mm } from '../mm/index.ts';
 import type { PageTable } from '../pgtable/index.ts';
 import type { Policy, Sleepable, Task } from '../sched/index.ts';
+import { SteppedReader } from '../share/index.ts';
 import { hex, type Vpn } from '../units.ts';
 import { Violation } from './model.ts';
 
@@ -123,6 +124,11 @@ export class World {
     const guest = new Kvm(name, mm);
     guest.slots.add(0, 0, npages, at);
     return guest;
+  }
+
+  /** A Worker that reads the table of `mm`, stopped wherever the owner could get ahead of it. One a machine. */
+  worker(mm: Mm, name = 'worker'): SteppedReader {
+    return new SteppedReader(name, mm);
   }
 
   watch(device: DeviceMirror, start: Vpn, end: Vpn): void {

@@ -41,15 +41,7 @@ export interface ShownByFsx {
   readonly lines: readonly string[];
 }
 
-/** What no scenario can do: a regress test has the machine do it. `answer`: a wrong one, by which no mirror keeps anything. */
-export interface ShownByTest {
-  readonly by: 'test';
-  readonly rule: string;
-  /** in test/regress */
-  readonly file: string;
-}
-
-export type BugShow = ShownByRun | ShownByExplore | ShownByMirror | ShownByFsx | ShownByTest;
+export type BugShow = ShownByRun | ShownByExplore | ShownByMirror | ShownByFsx;
 
 const DAX = ['fs ext4', 'open f ext4:f', 'pwrite f 0 64K 1', 'map a 64K f'];
 const DAX_2M = ['fs ext4', 'open f ext4:f', 'pwrite f 0 4M 1', 'map a 4M f', 'touch a w', 'touch a+2M r'];
@@ -65,8 +57,6 @@ const answers = (lines: readonly string[], more: Partial<ShownByRun> = {}): Show
 const told = (...lines: readonly string[]): ShownByRun => run('told-before-taken', lines);
 const stale = (...lines: readonly string[]): ShownByRun => run('mirror-coherent', lines);
 const race = (model: string, rule: string): ShownByExplore => ({ by: 'explore', model, rule });
-const byHand = (file: string, rule: string): ShownByTest => ({ by: 'test', rule, file });
-const answer = (file: string): ShownByTest => byHand(file, 'answer');
 const cut = (head: string, ...lines: readonly string[]): ShownByFsx => ({ by: 'fsx', rule: 'power cut', head, lines });
 
 export const BUG_SHOWS: Readonly<Record<BugSwitch, BugShow>> = {
@@ -114,7 +104,7 @@ export const BUG_SHOWS: Readonly<Record<BugSwitch, BugShow>> = {
   'lock-kept-on-ebusy': race('fault-invalid', 'lock-order'),
   'gone-mm-faulted': run('use-after-free', [...ANON, 'device gpu', 'exit', 'fill gpu a 4K r']),
   'close-keeps-pages': run('use-after-free', [...ANON, 'device gpu mem=0', 'todev 0 a 4K', 'detach gpu', 'touch a r']),
-  'worker-skips-retry': answer('worker-skips-retry'),
+  'worker-skips-retry': race('worker-unmap', 'mirror-coherent'),
   // operations that tell nobody
   'munmap-untold': told(...DAX_2M, 'unmap a 4M'),
   'mremap-untold': told(...ANON, 'remap b a 64K 64K dontunmap'),
@@ -202,7 +192,5 @@ export function showCommand(bug: BugSwitch): string {
       return `daxmirror mirror --bug ${bug}`;
     case 'fsx':
       return `daxmirror fsx --replay-ops ${bug}.ops --bug ${bug}`;
-    case 'test':
-      return `test/regress/${show.file}.test.ts, in the sources`;
   }
 }

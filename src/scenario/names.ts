@@ -7,7 +7,7 @@
 
 export const NAMES_MAX = 32;
 
-export type NameKind = 'area' | 'file' | 'mirror' | 'pins' | 'child' | 'thread' | 'device' | 'machine';
+export type NameKind = 'area' | 'file' | 'mirror' | 'pins' | 'child' | 'thread' | 'device' | 'machine' | 'worker';
 
 interface Slot {
   readonly kind: NameKind;

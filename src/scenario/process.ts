@@ -9,6 +9,7 @@ import type { Kvm } from '../kvm/index.ts';
 import { VM_MAYSHARE, protString, type FileCalls, type IntervalSub, type MappedFile, type Mm, type NotifierRange, type Vma } from '../mm/index.ts';
 import type { Pfn, Vpn } from '../units.ts';
 import type { Sleepable, Task } from '../sched/index.ts';
+import type { SteppedReader } from '../share/index.ts';
 import { DAX_PLACES, hex, signedHex, type Guest } from './guest.ts';
 import { specialArea } from './layout.ts';
 import { Names, type NamesOf } from './names.ts';
@@ -79,6 +80,7 @@ export class Process {
   readonly threads: NamesOf<Thread>;
   readonly devices: NamesOf<DeviceMirror>;
   readonly machines: NamesOf<Kvm>;
+  readonly workers: NamesOf<SteppedReader>;
   /** signals that came without an access, not yet told */
   readonly signals: Answer[] = [];
   readonly names: Names;
@@ -101,6 +103,7 @@ export class Process {
     this.threads = names.of('thread');
     this.devices = names.of('device');
     this.machines = names.of('machine');
+    this.workers = names.of('worker');
   }
 
   /** The process that has `mm`, a copy of this one's: it starts with this one's names, and with what was last told of its areas. */

@@ -4,3 +4,4 @@ export * from './tables.ts';
 export * from './places.ts';
 export * from './reader.ts';
 export * from './place.ts';
+export * from './stepped.ts';

@@ -29,8 +29,8 @@ export class WorkerPlace {
   readonly #serial: number;
   #open = true;
 
-  /** Throws ENOEXEC for an arena of another ABI version, ENXIO for a machine that was reset or disposed, EAGAIN where every place is taken. */
-  constructor(handle: ShareHandle, thread: number, patienceMs: number) {
+  /** `walker`: one of this thread's over the memory; null: a new one. Throws ENOEXEC for an arena of another ABI version, ENXIO for a machine that was reset or disposed, EAGAIN where every place is taken. */
+  constructor(handle: ShareHandle, thread: number, patienceMs: number, walker: Walker | null = null) {
     if (handle.abiVersion !== ABI_VERSION) throw new HmmError('ENOEXEC', 'attach', `the arena has ABI version ${handle.abiVersion}, this library ${ABI_VERSION}`);
     const { buffer } = handle.memory;
     this.handle = handle;
@@ -44,7 +44,7 @@ export class WorkerPlace {
     const version = this.u32[HDR_ABI_VERSION >>> 2] as number;
     if (version !== ABI_VERSION) throw new HmmError('ENOEXEC', 'attach', `the arena has ABI version ${version}, this library ${ABI_VERSION}`);
     this.#checkGeneration('attach');
-    this.walker = instantiateNow(handle.module, handle.memory);
+    this.walker = walker ?? instantiateNow(handle.module, handle.memory);
     this.#serial = (Atomics.add(this.i32, HDR_CLAIMS >>> 2, 1) + 1) | 0;
     this.block = this.#take(thread);
     this.window = this.u32[(this.block + CALL_WINDOW) >>> 2] as number;

@@ -1,8 +1,7 @@
 /**
  * Every bug switch, as `daxmirror bugs NAME` says that it is seen: off nothing is found, on the rule is broken that it names, by the
- * operation that it names. A switch without an entry does not compile, and one that is caught by no check has its own test.
+ * operation that it names. A switch without an entry does not compile.
  */
-import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { Checker, RULE_NAMES, findingText, type Finding } from '../../dist/check/index.js';
 import { MODELS, Session } from '../../dist/explore/index.js';
@@ -75,14 +74,7 @@ test.each(shown('fsx'))('%s, by a power cut', async (bug, show) => {
   expect(await cutFails(show, [bug])).toMatch(/^power cut: .*operation \d+: [^]*missing: /);
 });
 
-test.each(shown('test'))('%s, by a test of its own', (bug, { file, rule }) => {
-  if (rule !== 'answer') expect(RULE_NAMES).toContain(rule);
-  expect(readFileSync(new URL(`${file}.test.ts`, import.meta.url), 'utf8')).toContain(bug);
-});
-
-/** They give a wrong answer, or crash, and take nothing from a mirror: no rule of check/ is about that. */
-const ANSWERS: readonly BugSwitch[] = ['worker-skips-retry'];
-
-test('switches of which only the answer tells are these', () => {
-  expect(shown('test').flatMap(([bug, { rule }]) => (rule === 'answer' ? [bug] : []))).toEqual(ANSWERS);
+test('none is seen by its answer alone, or by a test: each has a command that shows it', () => {
+  expect(new Set(BUG_SWITCHES.map((bug) => BUG_SHOWS[bug].by))).toEqual(new Set(['run', 'explore', 'mirror', 'fsx']));
+  for (const bug of BUG_SWITCHES) expect([...RULE_NAMES, 'bytes', 'power cut', 'use-after-free'], bug).toContain(BUG_SHOWS[bug].rule);
 });

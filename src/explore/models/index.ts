@@ -22,9 +22,10 @@ import { truncateFault } from './truncateFault.ts';
 import { twoDevices } from './twoDevices.ts';
 import { unbindFault } from './unbindFault.ts';
 import { validAba } from './validAba.ts';
+import { workerUnmap } from './workerUnmap.ts';
 import { writeFaults } from './writeFaults.ts';
 
 export const MODELS: readonly Model[] = [
   truncateFault, punchWrite, munmapRead, reflinkWrite, fsyncWrite, pinTruncate, unbindFault, forkWrite, migrateTouch, twoDevices, exitAll, oomRegister, intervalRemove,
-  validAba, releaseWindow, leakUnbind, guestMunmap, guestReap, hugeFaults, faultInvalid, writeFaults, privateTouch, exclusiveTouch,
+  validAba, releaseWindow, leakUnbind, guestMunmap, guestReap, hugeFaults, faultInvalid, writeFaults, privateTouch, exclusiveTouch, workerUnmap,
 ];

@@ -1,6 +1,6 @@
 /**
- * Devices with a page table of their own (device, detach, fill, load, store), virtual machines (vm, vmfill, vmload, vmstore), and what is the kernel's
- * to do to a process or a device: exit, reap, saturate, unbind. No probe of the recorded guests has these: they are for tasks, whose interleavings are explored.
+ * Devices with a page table of their own (device, detach, fill, load, store), virtual machines (vm, vmfill, vmload, vmstore), a Worker that reads
+ * the process's table (worker, wread), and what is the kernel's to do to a process or a device: exit, reap, saturate, unbind. No probe of the recorded guests has these: they are for tasks, whose interleavings are explored.
  */
 import { DeviceMirror, attachLegacy, attachModern } from '../../dmirror/index.ts';
 import { FaultSignal } from '../../errno.ts';
@@ -8,6 +8,7 @@ import { Kvm } from '../../kvm/index.ts';
 import { exitMm, oomReap, saturate } from '../../mm/index.ts';
 import { framePfn } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
+import { SteppedReader } from '../../share/index.ts';
 import { pagesOfLevel } from '../../units.ts';
 import { byteRuns } from '../bytes.ts';
 import { Skip, type Answer, type OperationList } from '../operation.ts';
@@ -91,6 +92,19 @@ export const MIRROR_OPERATIONS: OperationList = {
   },
   'vmstore ID OFF LEN [BYTE]': function* vmstore(process, args) {
     return yield* entered(machineOf(process, args).write(...guestPlace(args), new Uint8Array(args.size('LEN')).fill(args.number('BYTE', 1))));
+  },
+  // a Worker that reads the table: one a scenario
+  'worker ID': function* worker(process, args) {
+    if (process.guest.platform.arena.build !== 'shared') throw new Skip('no shared memory for Workers here');
+    for (const { name } of process.workers.values()) throw new Skip(`one Worker a scenario, and there is ${name}`);
+    process.workers.set(args.word('ID'), new SteppedReader(args.word('ID'), process.mm));
+    return { err: 'ok' };
+  },
+  'wread ID ADDR': function* wread(process, args) {
+    const worker = process.workers.get(args.word('ID'));
+    if (worker === undefined) throw new Skip(`no Worker ${args.word('ID')}`);
+    const [vpn] = process.split(args.address('ADDR'));
+    return { err: (yield* worker.read(vpn)) >= 0 ? 'ok' : 'ENODATA' };
   },
   exit: function* exit(process) {
     yield* exitMm(process.mm);
