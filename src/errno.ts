@@ -4,6 +4,7 @@
  * Match `code`, not the class: two copies of the package still understand each other (`HmmError.is`).
  * Inside the rooms hot functions return numbers; the facade throws.
  */
+import { nearest } from './nearest.ts';
 
 /** Linux error numbers that can leave this library. */
 export const ERRNO = {
@@ -126,9 +127,10 @@ export function invariant(condition: unknown, message: string): asserts conditio
   if (!condition) throw new InvariantError(message);
 }
 
-/** Throws TypeError naming the first key of `options` that is not in `known`. */
+/** Throws TypeError naming the first key of `options` that is not in `known`, with the nearest that is. */
 export function checkOptions(what: string, options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null) throw new TypeError(`${what}: options must be an object, not ${String(options)}`);
   for (const key of Object.keys(options)) {
-    if (!known.includes(key)) throw new TypeError(`${what}: unknown option '${key}' (known: ${known.join(', ')})`);
+    if (!known.includes(key)) throw new TypeError(`${what}: unknown option ${nearest(key, known)}; known: ${known.join(', ')}`);
   }
 }

@@ -1,5 +1,6 @@
 /** Arguments of the facade: each bad one is a TypeError or RangeError that names it and its value, before anything has changed. */
 import { HmmError } from '../errno.ts';
+import { nearest } from '../nearest.ts';
 import { hex, vpnOf, type Vpn } from '../units.ts';
 
 const ADDRESS_END = 1n << 64n;
@@ -59,9 +60,23 @@ export function checkVpns(op: string, vpns: unknown, end: Vpn, table: string): F
 /** One of a few words. */
 export function checkOneOf<T extends string>(op: string, name: string, value: unknown, allowed: readonly T[]): T {
   if (typeof value !== 'string' || !(allowed as readonly string[]).includes(value)) {
-    throw new TypeError(`${op}: ${name} must be one of ${allowed.join(', ')}, not ${describe(value)}`);
+    throw new TypeError(`${op}: ${name} must be one of ${allowed.join(', ')}, not ${typeof value === 'string' ? nearest(value, allowed) : describe(value)}`);
   }
   return value as T;
+}
+
+export function checkName(op: string, value: unknown): string {
+  if (typeof value !== 'string') throw new TypeError(`${op}: name must be a string, not ${describe(value)}`);
+  return value;
+}
+
+export function checkFunction(op: string, name: string, value: unknown): void {
+  if (typeof value !== 'function') throw new TypeError(`${op}: ${name} must be a function, not ${describe(value)}`);
+}
+
+/** An object of the facade, by its class. */
+export function checkIs(op: string, name: string, value: unknown, kind: abstract new (...args: never[]) => object): void {
+  if (!(value instanceof kind)) throw new TypeError(`${op}: ${name} must be of class ${kind.name}, not ${describe(value)}`);
 }
 
 export function checkBoolean(op: string, name: string, value: unknown): boolean {

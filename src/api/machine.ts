@@ -5,12 +5,13 @@ import type { Observer } from '../events/events.ts';
 import { FS_NAMES, mountImage, type FsName } from '../fs/index.ts';
 import { MachineCore } from '../machine.ts';
 import type { Counts } from '../memremap/index.ts';
+import { nearest } from '../nearest.ts';
 import { BUG_SWITCHES, profileOf, type BugSwitch, type KernelProfile, type ProfileName } from '../profile/index.ts';
 import { randomPolicy, type Policy, type Sleepable, type Task } from '../sched/index.ts';
 import { GiB, PAGE_SIZES, type PageSize } from '../units.ts';
 import { AddressSpace } from './addressSpace.ts';
 import { DeviceMemory } from './deviceMemory.ts';
-import { checkBytes, checkOneOf, describe } from './checks.ts';
+import { checkBytes, checkName, checkOneOf, describe } from './checks.ts';
 import { Driver } from './driver.ts';
 import { loadNativeState, type NativeState } from './native.ts';
 import { DaxDevice, Pmem } from './pmem.ts';
@@ -85,7 +86,7 @@ export async function createMachine(options: MachineOptions = {}): Promise<Machi
   const { arena, memory, build, wasm, bugs = [], seed = 1n, ram = GiB, la57 = false, native = 'auto' } = options;
   if (arena !== undefined && memory !== undefined) throw new TypeError('createMachine: arena and memory exclude each other');
   if (typeof seed !== 'bigint') throw new TypeError(`createMachine: seed must be a bigint, not ${describe(seed)}`);
-  for (const bug of bugs) checkOneOf('createMachine', 'bugs', bug, BUG_SWITCHES);
+  checkBugs(bugs);
   checkOneOf('createMachine', 'native', native, ['auto', 'off']);
   const { profile = 'v6.1' } = options;
   const ramPages = checkBytes('createMachine', 'ram', ram) / 4096;
@@ -104,6 +105,13 @@ export async function createMachine(options: MachineOptions = {}): Promise<Machi
     levels: la57 ? 5 : 4,
   });
   return new Machine(core, await loadNativeState(native));
+}
+
+function checkBugs(bugs: unknown): void {
+  if (!Array.isArray(bugs)) throw new TypeError(`createMachine: bugs must be an array of names, not ${describe(bugs)}`);
+  for (const bug of bugs) {
+    if (!(BUG_SWITCHES as readonly unknown[]).includes(bug)) throw new TypeError(`createMachine: bugs: no switch ${nearest(String(bug), BUG_SWITCHES)}`);
+  }
 }
 
 export class Machine implements Disposable {
@@ -144,6 +152,7 @@ export class Machine implements Disposable {
   pmem(options: PmemOptions): Pmem {
     checkOptions('pmem', options, ['size', 'name', 'fs']);
     const npages = wholePages('pmem', options.size, 4096);
+    if (options.name !== undefined) checkName('pmem', options.name);
     const fs = checkOneOf('pmem', 'fs', options.fs ?? 'ext4', FS_NAMES);
     this.#driver.check('pmem');
     return new Pmem(this.#driver, this.#core.newFileSystem(options.name ?? `pmem${this.#devices++}`, npages, fs), this.#native.native);
@@ -182,6 +191,7 @@ export class Machine implements Disposable {
   mm(options: { name?: string } = {}): AddressSpace {
     checkOptions('mm', options, ['name']);
     this.#driver.check('mm');
+    if (options.name !== undefined) checkName('mm', options.name);
     return new AddressSpace(this.#driver, this.#core.newMm(options.name ?? `mm${this.#spaces++}`));
   }
 

@@ -5,8 +5,8 @@ import { HmmError, checkOptions } from '../errno.ts';
 import type { NotifierEvent } from '../events/events.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { LEVEL_SIZES, addrOf, type PageSize, type Vpn } from '../units.ts';
-import type { AddressSpace, Translator } from './addressSpace.ts';
-import { checkAddress, checkBoolean, checkBytes, checkData, checkOneOf, checkPage, checkPages, checkVpns } from './checks.ts';
+import { AddressSpace, type Translator } from './addressSpace.ts';
+import { checkAddress, checkBoolean, checkBytes, checkData, checkFunction, checkIs, checkName, checkOneOf, checkPage, checkPages, checkVpns } from './checks.ts';
 import type { DeviceMemory } from './deviceMemory.ts';
 import type { Driver } from './driver.ts';
 import { MirrorRange, type RangeOptions } from './range.ts';
@@ -206,6 +206,10 @@ export class Mirror implements Disposable {
 export function createMirror(space: AddressSpace, options: MirrorOptions = {}): Mirror {
   checkOptions('createMirror', options, ['name', 'api', 'memory', 'onInvalidate', 'onFill']);
   const { name = 'device', onInvalidate, onFill } = options;
+  checkIs('createMirror', 'space', space, AddressSpace);
+  checkName('createMirror', name);
+  if (onInvalidate !== undefined) checkFunction('createMirror', 'onInvalidate', onInvalidate);
+  if (onFill !== undefined) checkFunction('createMirror', 'onFill', onFill);
   const api = checkOneOf('createMirror', 'api', options.api ?? 'modern', ['modern', '2019']);
   const device = new DeviceMirror(name, space.mm, {
     ...(onInvalidate === undefined ? {} : { onInvalidate: ({ event, start, end, blockable }) => onInvalidate({ event, start: addrOf(start), end: addrOf(end), blockable }) }),

@@ -6,7 +6,7 @@ import type { PgMap, PgMapState } from '../memremap/index.ts';
 import type { MappedFile } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { PAGE_SIZES, alignUp, type PageSize } from '../units.ts';
-import { checkBytes, checkData, checkOneOf } from './checks.ts';
+import { checkBytes, checkData, checkName, checkOneOf } from './checks.ts';
 import type { Driver } from './driver.ts';
 import { DaxFile } from './file.ts';
 import { keepBacking, mapHost } from './hostBacking.ts';
@@ -109,6 +109,7 @@ export class Pmem {
 
   /** Creates and opens a file. Throws EEXIST, ENOSPC, ENOMEM; then there is no such file. */
   file(name: string, options: FileOptions = {}): DaxFile {
+    checkName('file', name);
     checkOptions('file', options, ['size', 'extent', 'sparse', 'bytes']);
     const bytes = options.bytes === undefined ? null : checkData('file', 'bytes', options.bytes);
     const size = checkBytes('file', 'size', options.size ?? bytes?.length ?? 0);

@@ -2,6 +2,7 @@
 import { ACCESS_READ } from '../abi.ts';
 import { HmmError, checkOptions } from '../errno.ts';
 import { cutPower, readImage, type DeviceImage } from '../fs/index.ts';
+import { MachineCore } from '../machine.ts';
 import { LINE_BYTES, type Persistence } from '../persistence/index.ts';
 import { Random } from '../sched/index.ts';
 import { addrOf } from '../units.ts';
@@ -114,6 +115,7 @@ export class PowerCuts {
 /** From now on, and through resets, it is kept what a power cut would leave; what is on the machine's devices now is durable. */
 export function createPowerCuts(machine: Machine, options: PowerCutsOptions = {}): PowerCuts {
   checkOptions('createPowerCuts', options, ['eadr']);
+  if (!(machine?.core instanceof MachineCore)) throw new TypeError(`createPowerCuts: machine must be of class Machine, not ${describe(machine)}`);
   const { eadr = false } = options;
   if (typeof eadr !== 'boolean') throw new TypeError(`createPowerCuts: eadr must be true or false, not ${describe(eadr)}`);
   return new PowerCuts(machine, machine.core.trackPersistence({ eadr }));

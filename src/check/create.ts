@@ -1,5 +1,6 @@
 /** A checker for machines of the public facade. */
-import type { AddressSpace, Guest, Machine, Mirror, Pmem } from '../api/index.ts';
+import { Machine, type AddressSpace, type Guest, type Mirror, type Pmem } from '../api/index.ts';
+import { describe } from '../api/checks.ts';
 import { checkOptions } from '../errno.ts';
 import { Checker, type CheckerOptions } from './checker.ts';
 
@@ -27,6 +28,7 @@ export interface CheckOptions extends CheckerOptions {
  */
 export function createChecker(machine: Machine, options: CheckOptions = {}): Checker {
   checkOptions('createChecker', options, ['mirrors', 'guests', 'drivers', 'pmems', 'without', 'findingsMax']);
+  if (!(machine instanceof Machine)) throw new TypeError(`createChecker: machine must be of class Machine, not ${describe(machine)}`);
   const { mirrors = [], guests = [], drivers = [], pmems = [], ...rest } = options;
   const checker = new Checker(machine.core, rest);
   for (const { device } of mirrors) {

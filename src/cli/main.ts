@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { HmmError } from '../errno.ts';
-import { nearest } from '../scenario/nearest.ts';
+import { nearest } from '../nearest.ts';
 import { BadInput, hostWords } from './badInput.ts';
 
 const EXIT_FAILED = 1;

@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { CPUS, CPU_NAMES, DEFAULT_CPU, cpuNamed } from '../costs/index.ts';
 import { HmmError } from '../errno.ts';
 import { Replay, TRACE_FORMATS, TraceError, type ReplayOptions, type TraceFormat } from '../memtrace/index.ts';
-import { nearest } from '../scenario/nearest.ts';
+import { nearest } from '../nearest.ts';
 import { LEVEL_SIZES, type PageSize } from '../units.ts';
 import { BadInput, MisplacedInput } from './badInput.ts';
 import { progressOn, type Progress } from './mirror/progress.ts';

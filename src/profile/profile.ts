@@ -4,6 +4,7 @@
  * v6.1 and v6.12 are held against recorded kernels, v5.2 against a recorded v5.2.1, which has the seed's API.
  */
 import { DEVMAP_BIT_NONE } from '../abi.ts';
+import { nearest } from '../nearest.ts';
 import { SEED_BUGS, type BugSwitch } from './bugs.ts';
 
 export interface KernelProfile {
@@ -329,10 +330,14 @@ export function fieldInWords(field: string): string {
   return BY_SOURCE.includes(field) ? `${field}, which is read in the source and not recorded` : field;
 }
 
-/** A profile by name, with some fields changed. Unknown names and fields throw TypeError naming them. */
+/** A profile by name, with some fields changed. Unknown names and fields, and values of another type, throw TypeError naming them. */
 export function profileOf(name: string, changes: Partial<KernelProfile> = {}): KernelProfile {
   const base = Object.hasOwn(PROFILES, name) ? PROFILES[name as ProfileName] : undefined;
-  if (base === undefined) throw new TypeError(`profile: unknown '${name}' (known: ${Object.keys(PROFILES).join(', ')})`);
-  for (const key of Object.keys(changes)) if (!(key in base)) throw new TypeError(`profile: unknown field '${key}'`);
+  if (base === undefined) throw new TypeError(`profile: unknown ${nearest(name, Object.keys(PROFILES))}; known: ${Object.keys(PROFILES).join(', ')}`);
+  for (const [key, value] of Object.entries(changes)) {
+    if (!Object.hasOwn(base, key)) throw new TypeError(`profile: unknown field ${nearest(key, Object.keys(base))}`);
+    const meant = base[key as keyof KernelProfile];
+    if (typeof value !== typeof meant) throw new TypeError(`profile: ${key} is a ${typeof meant}, not ${typeof value}`);
+  }
   return { ...base, ...changes };
 }

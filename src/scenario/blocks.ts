@@ -10,7 +10,7 @@
  */
 import { ScenarioError } from './error.ts';
 import { TASKS_MAX } from './limits.ts';
-import { nearest } from './nearest.ts';
+import { nearest } from '../nearest.ts';
 import { Args, type Line, type Word } from './parse.ts';
 
 /** What a task cannot do: ask others, or make places anew under them. */

@@ -11,4 +11,4 @@ export { performTask } from './tasks.ts';
 export { RecordError, checkRecordIsOf, readRecord, recordText, type ScenarioRecord } from './record.ts';
 export { groupsOf, probeOf, runNext, runScenario, type RunOptions } from './run.ts';
 export { addressOf, sizeOf } from './words.ts';
-export { nearest } from './nearest.ts';
+export { nearest } from '../nearest.ts';

@@ -8,7 +8,7 @@ import { ScenarioError } from './error.ts';
 import { LINES_MAX, LINE_BYTES_MAX, SCENARIO_MS_MAX, WORDS_MAX, excess } from './limits.ts';
 import { Scope } from './naming.ts';
 import type { Operations } from './operation.ts';
-import { nearest } from './nearest.ts';
+import { nearest } from '../nearest.ts';
 import { misfit, misfitOfKind, type Place, type Usage } from './usage.ts';
 import { addressOf, numberOf, protOf, sizeOf, type AddressWord } from './words.ts';
 

@@ -8,7 +8,7 @@
  * touches different things (`Point.touches`). Sound: at least one schedule of every class of equivalent ones runs to
  * its end. `reduce: false` runs all of them.
  */
-import { invariant } from '../errno.ts';
+import { checkOptions, invariant } from '../errno.ts';
 import type { Policy, Scheduler } from './scheduler.ts';
 import type { Task } from './task.ts';
 
@@ -174,7 +174,10 @@ export class Exploration {
  * scheduler and call `run` with the policy it is given, then check; what it throws ends the exploration as ScheduleError.
  */
 export function exploreSchedules(attempt: (policy: Policy) => Scheduler | void, options: ExploreOptions = {}): ExploreResult {
-  const { maxSchedules = 10_000_000 } = options;
+  if (typeof attempt !== 'function') throw new TypeError(`exploreSchedules: attempt must be a function, not ${typeof attempt}`);
+  checkOptions('exploreSchedules', options, ['maxPreemptions', 'maxSchedules', 'reduce']);
+  const { maxSchedules = 10_000_000, maxPreemptions = 0 } = options;
+  if (!(maxPreemptions >= 0)) throw new RangeError(`exploreSchedules: maxPreemptions ${maxPreemptions} is less than none`);
   const exploration = new Exploration(options);
   while (exploration.next(attempt) && exploration.schedules + exploration.pruned < maxSchedules);
   const { schedules, pruned, complete } = exploration;

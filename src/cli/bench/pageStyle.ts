@@ -15,6 +15,7 @@ p { margin: .25rem 0 1rem; max-width: 60rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 34rem), 1fr)); gap: 1.5rem; }
 figure { margin: 0; min-width: 0; padding: .75rem; background: var(--shade); border-radius: 6px; } figcaption { font-weight: 600; margin-bottom: .5rem; }
 .u-legend { color: var(--ink); font-size: .78rem; text-align: left; } .u-legend th, .u-legend td { border: 0; padding: .05rem .35rem; } .u-legend tr { background: none; }
+.u-legend .u-marker { width: 26px; height: 3px; }
 .uplot { font-family: inherit; } .u-legend.u-inline.u-live th::after { content: ""; }
 .scroll { overflow-x: auto; margin-bottom: 1rem; }
 table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }

@@ -53,6 +53,14 @@ export function drawPlots(page: Page, uPlot: UPlot, plots: readonly Plot[]): voi
   /** all of the marks have a label, not only powers of the base */
   const kept = (_: unknown, splits: readonly number[]): readonly number[] => splits;
 
+  /** a piece of the line, as CSS has it: its colour, its dashes */
+  function swatch(line: Plot['lines'][number] | undefined): string {
+    if (line === undefined) return 'none';
+    const [on = 0, off = 0] = line.dash;
+    const ink = color(`--c${line.color}`);
+    return on === 0 ? ink : `repeating-linear-gradient(90deg, ${ink} 0 ${on}px, transparent ${on}px ${on + off}px)`;
+  }
+
   function draw(plot: Plot): unknown {
     const target = page.document.getElementById(plot.id);
     if (target === null) return null;
@@ -65,7 +73,7 @@ export function drawPlots(page: Page, uPlot: UPlot, plots: readonly Plot[]): voi
     const options = {
       width: target.clientWidth,
       height: 260,
-      legend: { live: true },
+      legend: { live: true, markers: { width: 0, fill: (_: unknown, i: number) => swatch(plot.lines[i - 1]) } },
       cursor: { drag: { x: false, y: false } },
       scales: { x: { time: false, distr: 3, log: plot.of === 'bytes' ? 2 : 10 }, y: { distr: 3, log: 10, range: [low, high] } },
       axes: [

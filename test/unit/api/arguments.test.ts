@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { HmmError, MiB, createMachine, createMirror, type AddressSpace, type DaxFile, type Machine, type Mirror } from '../../../dist/index.js';
+import { HmmError, MiB, createChecker, createMachine, createMirror, createPowerCuts, exploreSchedules, type AddressSpace, type DaxFile, type Machine, type Mirror } from '../../../dist/index.js';
 
 /** Everything a wrong call must leave as it was. */
 function picture(machine: Machine, mm: AddressSpace, file: DaxFile, mirror: Mirror): string {
@@ -39,6 +39,13 @@ describe('wrong arguments', () => {
     ['leave to move that is none', () => mm.mremap(start, 4096, 8192, { mayMove: 1 as unknown as boolean }), /mremap: mayMove must be true or false, not 1/],
     ['an unknown way to fork', () => mm.fork({ vm: true } as unknown as { name: string }), /fork: unknown option 'vm'/],
     ['an unknown extent size', () => machine.pmem({ size: MiB }).file('g', { extent: '8K' as '4K' }), /file: extent must be one of 4K, 2M, 1G, not '8K'/],
+    ['an option misspelt', () => mm.mmap(file, { lenght: 4096 } as unknown as { length: number }), /mmap: unknown option 'lenght' \(did you mean length\?\); known: /],
+    ['a name that is no string', () => machine.mm({ name: 3 as unknown as string }), /mm: name must be a string, not 3/],
+    ['a listener that is no function', () => createMirror(mm, { onInvalidate: 3 as never }), /createMirror: onInvalidate must be a function, not 3/],
+    ['a mirror of nothing', () => createMirror(null as never), /createMirror: space must be of class AddressSpace, not null/],
+    ['a checker of what is no machine', () => createChecker({} as never), /createChecker: machine must be of class Machine, not an object/],
+    ['power cuts of what is no machine', () => createPowerCuts(7 as never), /createPowerCuts: machine must be of class Machine, not 7/],
+    ['options of exploreSchedules', () => exploreSchedules(() => {}, { maxPreemption: 1 } as never), /exploreSchedules: unknown option 'maxPreemption' \(did you mean maxPreemptions\?\)/],
     ['an atomic of a number', () => mirror.atomicAdd(start, 1 as unknown as bigint), /device atomic: value must be a bigint/],
   ];
   it.each(typed)('is a TypeError naming it: %s', (name, call, message) => {

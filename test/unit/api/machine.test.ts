@@ -4,7 +4,7 @@ import { GiB, MiB, createMachine, createMirror, type Machine, type MachineEvent 
 /** A little of everything; what it does depends on the machine's own random numbers too. */
 function session(machine: Machine): string[] {
   const log: string[] = [];
-  const stop = machine.observe((event: MachineEvent) => log.push(JSON.stringify(event)));
+  const stop = machine.observe((event: MachineEvent) => log.push(JSON.stringify(event, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value))));
   const pmem = machine.pmem({ size: 64 * MiB });
   const file = pmem.file('f', { size: 8 * MiB });
   const mm = machine.mm();
@@ -75,8 +75,11 @@ describe('createMachine', () => {
     await expect(createMachine({ arena: 15 * MiB })).rejects.toThrow(RangeError);
     await expect(createMachine({ arena: 5 * GiB })).rejects.toThrow(RangeError);
     await expect(createMachine({ arena: 32 * MiB + 1 })).rejects.toThrow(RangeError);
-    await expect(createMachine({ profile: 'v7.0' as 'v6.1' })).rejects.toThrow(/profile: unknown 'v7.0' \(known: v6.1/);
-    await expect(createMachine({ bugs: ['skip-everything' as 'stale-pfn'] })).rejects.toThrow(/bugs must be one of/);
+    await expect(createMachine({ profile: 'v7.0' as 'v6.1' })).rejects.toThrow(/profile: unknown 'v7.0'.*; known: v6.1/);
+    await expect(createMachine({ bugs: ['skip-everything' as 'stale-pfn'] })).rejects.toThrow(/bugs: no switch 'skip-everything'/);
+    await expect(createMachine({ bugs: ['stale-pfm' as 'stale-pfn'] })).rejects.toThrow(/bugs: no switch 'stale-pfm' \(did you mean stale-pfn\?\)/);
+    await expect(createMachine({ bugs: 'stale-pfn' as never })).rejects.toThrow(/bugs must be an array of names, not 'stale-pfn'/);
+    await expect(createMachine({ profile: { base: 'v6.1', changes: { copiesFlushed: 'yes' as never } } })).rejects.toThrow(/profile: copiesFlushed is a boolean, not string/);
     await expect(createMachine({ seed: 1 as unknown as bigint })).rejects.toThrow(/seed must be a bigint/);
     await expect(createMachine({ ram: 100 })).rejects.toThrow(RangeError);
   });

@@ -14,7 +14,7 @@ export interface Source {
 
 /** Lowest first; a room imports only from lines above its own, and from itself. */
 export const TIERS: readonly (readonly string[])[] = [
-  ['abi'],
+  ['abi', 'nearest'],
   ['errno'],
   ['units', 'beside'],
   ['interval'],

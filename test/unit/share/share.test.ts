@@ -214,7 +214,7 @@ describe('refusals', () => {
   test('options that are none', async () => {
     const { machine, handle } = await scene();
     expect(codeOf(() => machine.share({ workers: 64 }))).toBe('RangeError: share: workers 64 is not a whole number from 1 to 63');
-    expect(codeOf(() => machine.share({ worker: 1 } as object))).toBe("TypeError: share: unknown option 'worker' (known: workers, mirrors)");
+    expect(codeOf(() => machine.share({ worker: 1 } as object))).toBe("TypeError: share: unknown option 'worker' (did you mean workers?); known: workers, mirrors");
     expect(codeOf(() => attach({} as ShareHandle))).toBe('TypeError: attach: handle must come from machine.share(), not an object');
     expect(codeOf(() => attach(handle, { patienceMs: -1 }))).toBe('RangeError: attach: patienceMs -1 is not more than 0');
     expect(codeOf(() => machine.tend({ threadId: -1, once: () => {} }))).toBe('EINVAL: tend: the Worker has ended already (EINVAL)');
