@@ -96,7 +96,7 @@ export const BUG_SHOWS: Readonly<Record<BugSwitch, BugShow>> = {
   'drops-first-page': stale(...ANON, ...FILLED, 'unmap a 64K'),
   'write-assumed': stale('fs ext4', 'open f ext4:f', 'pwrite f 0 64K 1', 'map a 64K f prot=r', 'device gpu', 'fill gpu a 16K'),
   'nonblock-skipped': race('oom-register', 'mirror-coherent'),
-  'removed-in-callback': run('balanced', [...ANON, ...FILLED, 'unmap a 64K'], { atEnd: true }),
+  'removed-in-callback': run('balanced', [...ANON, ...FILLED, 'unmap a 64K']),
   'kvm-retry-skipped': race('guest-munmap', 'mirror-coherent'),
   'eagain-ignored': race('fault-invalid', 'mirror-coherent'),
   'ebusy-forever': run('bounded-retries', ['map a 64K anon', 'touch a w', 'map b 64K anon', 'device gpu legacy', 'unmap b 64K', 'fill gpu a 4K r'], { era: ['munmap-never-ends', 'valid-per-mm'] }),
@@ -132,7 +132,7 @@ export const BUG_SHOWS: Readonly<Record<BugSwitch, BugShow>> = {
   // the core's own steps
   'begin-does-not-wait': race('punch-write', 'refault-before-end'),
   'zap-ends-first': told(...ANON, 'advise a 32K dontneed'),
-  'munmap-never-ends': run('balanced', [...ANON, 'unmap a 64K'], { atEnd: true }),
+  'munmap-never-ends': run('balanced', [...ANON, 'unmap a 64K']),
   'range-end-unpaired': race('guest-reap', 'balanced'),
   'interval-remove-race': race('interval-remove', 'use-after-free'),
   'truncate-frees-first': race('truncate-fault', 'blocks-owned'),
