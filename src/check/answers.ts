@@ -4,7 +4,7 @@
  */
 import { PMD_PAGES } from '../abi.ts';
 import type { MachineEvent } from '../events/events.ts';
-import { VM_IO, VM_MIXEDMAP, VM_PFNMAP, VM_READ, type Mm } from '../mm/index.ts';
+import { VM_IO, VM_PFNMAP, VM_READ, type Mm } from '../mm/index.ts';
 import { DEVICE_BASE_PFN } from '../page/index.ts';
 import { hex, addrOf } from '../units.ts';
 import { entryText, type Report } from './finding.ts';
@@ -15,7 +15,7 @@ import type { Looked } from './rules.ts';
 export function checkRefusal(mm: Mm, { vpn, write }: Extract<MachineEvent, { type: 'hmm-refused' }>, report: Report, looked: Looked): void {
   looked['hmm-answers']++;
   const vma = mm.vmas.at(vpn);
-  if (vma === null || !vma.has(VM_READ) || vma.has(VM_IO | VM_PFNMAP | VM_MIXEDMAP)) return;
+  if (vma === null || !vma.has(VM_READ) || vma.has(VM_IO | VM_PFNMAP)) return;
   const chunk = chunkNow(mm.pageTable, vpn);
   const i = vpn % PMD_PAGES;
   const frame = frameOf(chunk, i);

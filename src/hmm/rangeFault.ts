@@ -14,7 +14,7 @@ import {
 import { invariant } from '../errno.ts';
 import type { RangeCall } from '../events/events.ts';
 import {
-  FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_ERROR, VM_HUGETLB, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, handleMmFault, hugeLockOf, hugePageOf, quickMmFault, type IntervalSub, type Mm,
+  FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_ERROR, VM_HUGETLB, VM_IO, VM_MIXEDMAP, VM_PFNMAP, VM_READ, VM_WRITE, handleMmFault, hugeLockOf, hugePageOf, quickMmFault, type IntervalSub, type Mm,
   livelock, tellBreach, type Vma,
 } from '../mm/index.ts';
 import { framePfn, isProtNone, isSwapEntry } from '../pgtable/index.ts';
@@ -22,7 +22,7 @@ import type { Sleepable } from '../sched/index.ts';
 import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../units.ts';
 import { HMM_PFN_ERROR, HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, HMM_PFN_VALID, HMM_PFN_WRITE } from './pfnWord.ts';
 import { judgeSwapEntry } from './swapEntry.ts';
-import { tellCalled, tellReturned } from './toldCalls.ts';
+import { tellCalled, tellReturned, tellEra } from './toldCalls.ts';
 import { hugeChunk } from './hugeChunk.ts';
 import { RangeWalk, type WalkEncoding } from './walker.ts';
 
@@ -195,12 +195,19 @@ function walkRange(state: WalkState): WalkAnswer {
     const vma = mm.vmas.find(at);
     const inside = vma !== null && vma.start <= at;
     const upTo = Math.min(end, vma === null ? end : inside ? vma.end : vma.start);
-    const readable = inside && vma.has(VM_READ) && !vma.has(VM_IO | VM_PFNMAP);
+    const readable = inside && vma.has(VM_READ) && !vma.has(VM_IO | VM_PFNMAP) && !refusesMixed(vma);
     const answer = readable ? walkArea(state, vma, at, upTo) : refuseArea(state, at, upTo);
     if (answer !== null) return answer;
     at = upTo;
   }
   return null;
+}
+
+/** Bug switch mixedmap-refused: pages of a driver's own are no pages to HMM. */
+function refusesMixed(vma: Vma): boolean {
+  if (!vma.has(VM_MIXEDMAP) || !vma.mm.platform.bugs.has('mixedmap-refused')) return false;
+  tellEra(vma.mm, 'mixedmap-refused', vma.start, vma.end);
+  return true;
 }
 
 /** Where there is nothing to mirror: an error for who asks, HMM_PFN_ERROR for who only looks. */

@@ -121,7 +121,8 @@ function areaFor(hmm: Hmm2019, range: Range2019, start: Vpn): Vma | RangeErrno {
   if (hmm.dead) return 'EFAULT';
   if (!range.valid) return mm.platform.bugs.has('invalid-range-eagain') ? 'EAGAIN' : 'EBUSY';
   const vma = mm.vmas.find(start);
-  if (vma === null || vma.has(VM_IO | VM_PFNMAP | VM_MIXEDMAP)) return 'EFAULT';
+  const refused = VM_IO | VM_PFNMAP | (mm.platform.bugs.has('mixedmap-refused') ? VM_MIXEDMAP : 0);
+  if (vma === null || vma.has(refused)) return 'EFAULT';
   if (vma.isDax && mm.platform.profile.daxMirror === 'refused') {
     range.words.fill(range.values[PFN_VALUE_SPECIAL], 0, range.end - range.start);
     return 'EINVAL';

@@ -13,17 +13,19 @@ import { RAM_BASE_PFN } from '../page/index.ts';
 import { HI_NX } from '../pgtable/index.ts';
 import type { Pfn } from '../units.ts';
 import { installCow } from './fault.ts';
-import { newSharedAnon } from './filemap/shmem.ts';
+import { ShmemFile, newSharedAnon, openShmem } from './filemap/shmem.ts';
 import { vmaFlagsLo } from './insert.ts';
 import { addPage } from './thp/index.ts';
 import {
-  FAULT_FLAG_WRITE, VM_DONTEXPAND, VM_EXEC, VM_FAULT_FALLBACK, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_IO, VM_MAYEXEC, VM_MAYWRITE, VM_PFNMAP, VM_WRITE,
+  FAULT_FLAG_WRITE, VM_DONTEXPAND, VM_EXEC, VM_FAULT_FALLBACK, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_IO, VM_MAYEXEC, VM_MAYWRITE, VM_MIXEDMAP, VM_PFNMAP, VM_WRITE,
   type MappedFile, type Vma, type VmOps, type Vmf,
 } from './vma.ts';
 
 /** The first MiB of memory, which /dev/mem shows: frames that belong to nobody else. */
 const LOW_PAGES = 256;
 const LOW_PFN: Pfn = RAM_BASE_PFN + LOW_PAGES;
+/** 64 MiB */
+const DEV_PAGES_BYTES = 2 ** 26;
 /** what the video BIOS begins with */
 const ROM_PAGE = 0xc0;
 /** what a program begins with, the one that the kernel maps too */
@@ -66,6 +68,14 @@ export function devMem(platform: Platform): MappedFile {
       }
     },
   };
+}
+
+/** A driver that maps pages of its own (VM_MIXEDMAP), kept in memory as drivers of graphics cards keep theirs. No kernel has it by that name. */
+export function devPages(platform: Platform): MappedFile {
+  const pages = new ShmemFile(platform, { name: 'pages', size: DEV_PAGES_BYTES, huge: false });
+  pages.holders++;
+  const file = openShmem(pages, true);
+  return { ...file, vmFlags: file.vmFlags | VM_MIXEDMAP };
 }
 
 /** /dev/zero */

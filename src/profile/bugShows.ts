@@ -71,6 +71,7 @@ export const BUG_SHOWS: Readonly<Record<BugSwitch, BugShow>> = {
   'page-shift-mixed': answers(['map a 160M anon huge2m noreserve', 'fault a 160M shift=21']),
   'chunk-faulting': answers([...ANON, 'hmm a+32K 32K mask=fw req=3:fw']),
   'block-may-drop-lock': answers(['fs ext4 nodax', 'open f ext4:f', 'pwrite f 0 4K 1', 'map a 4K f', 'touch a r', 'map b 4K f', 'migrate a 4K', 'async q fault b 4K once', 'sleep 300', 'unmigrate', 'wait q 5000']),
+  'mixedmap-refused': run('hmm-answers', ['open d /dev/pages', 'map a 16K d', 'touch a r', 'fault a 4K']),
   'invalid-range-eagain': answers([...ANON, 'mirror m a 16K', 'inv_start a 16K', 'fault a 16K once'], { after: ['inv_end'] }),
   'fault-ignores-vm-write': run('bounded-retries', ['map a 12K anon', 'touch a r', 'protect a 12K r', 'fault a 8K w'], { api: '2019' }),
   'fault-under-pud-lock': run('atomic-sleep', ['open d dev:dax1g', 'map a 1G d prot=r', 'touch a r', 'fault a 4K w'], { api: '2019', era: ['fault-ignores-vm-write'] }),

@@ -47,6 +47,10 @@ const SEED = {
     what: 'block = true still allows the handler to drop mmap_sem',
     fixedIn: 'v5.3', subject: 'mm/hmm: Only set FAULT_FLAG_ALLOW_RETRY for non-blocking',
   },
+  'mixedmap-refused': {
+    what: "pages that a driver maps of its own (VM_MIXEDMAP) are refused, by both APIs",
+    fixedIn: 'v5.16', subject: 'mm/hmm.c: allow VM_MIXEDMAP to work with hmm_range_fault',
+  },
   'invalid-range-eagain': {
     what: 'an invalid range answers EAGAIN, with mmap_sem dropped by a fault and held by a snapshot',
     fixedIn: 'v5.3', subject: 'mm/hmm: always return EBUSY for invalid ranges in hmm_range_{fault,snapshot}',

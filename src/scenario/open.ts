@@ -4,7 +4,7 @@
 import { openDaxDevice, openDaxFile } from '../dax/index.ts';
 import { HmmError } from '../errno.ts';
 import type { ExtentPages, Inode } from '../fs/index.ts';
-import { HugeFile, ShmemFile, devMem, devZero, evictCached, openCachedFile, openHugeFile, openShmem, type MappedFile } from '../mm/index.ts';
+import { HugeFile, ShmemFile, devMem, devPages, devZero, evictCached, openCachedFile, openHugeFile, openShmem, type MappedFile } from '../mm/index.ts';
 import type { HugePool } from '../page/index.ts';
 import type { Sleepable } from '../sched/index.ts';
 import { Skip } from './operation.ts';
@@ -59,9 +59,11 @@ function closeInode(inode: Inode): void {
   else evictCached(inode);
 }
 
+const SPECIAL = { zero: devZero, mem: devMem, pages: devPages } as const;
+
 function openDevice(process: Process, name: string): OpenFile {
   const { platform } = process.guest;
-  if (name === 'zero' || name === 'mem') return { place: '', name, file: name === 'zero' ? devZero(platform) : devMem(platform), close: () => undefined, unlink: () => nameless(name) };
+  if (name === 'zero' || name === 'mem' || name === 'pages') return { place: '', name, file: SPECIAL[name](platform), close: () => undefined, unlink: () => nameless(name) };
   return { place: name, name, file: openDaxDevice(process.guest.daxDevice(name)), close: () => undefined, unlink: () => nameless(name) };
 }
 

@@ -53,6 +53,7 @@ const ITEMS: Readonly<Record<number, Item>> = {
     ],
   },
   11: { subjects: ['mm/hmm: fault non-owner device private entries'], parts: [["EFAULT for a page in another device's memory", 'private-of-other-refused']] },
+  12: { subjects: ['mm/hmm.c: allow VM_MIXEDMAP to work with hmm_range_fault'], parts: [["a driver's own pages are EFAULT", 'mixedmap-refused']] },
   13: { subjects: ['mm/mmu_notifiers: ensure range_end() is paired with range_start()'], parts: [['one listener refuses, another never hears the end', 'range-end-unpaired']] },
   14: { subjects: ['mm/mmu_notifier.c: fix race in mmu_interval_notifier_remove()'], parts: [['a subscription is freed that is still in the tree', 'interval-remove-race']] },
   15: { subjects: ['mm: Fix mremap not considering huge pmd devmap'], parts: [['a 2M entry of a DAX file is taken for a table', 'mremap-pmd-as-table']] },

@@ -12,7 +12,7 @@ import { framePfn } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { alignDown, pagesOfLevel, type Pfn, type Vpn } from '../../units.ts';
 import { countedPage } from '../gup/index.ts';
-import type { Mm } from '../mm.ts';
+import { tellBreach, type Mm } from '../mm.ts';
 import { unmapMappingRange } from '../rmap.ts';
 import type { Vma } from '../vma.ts';
 import type { Failed } from './inject.ts';
@@ -28,6 +28,8 @@ export function* failDevicePage(mm: Mm, vpn: Vpn, pfn: Pfn): Sleepable<Failed> {
   const owner = vma.ops?.pageOwner?.(failed) ?? { inode: file.inode, index: vma.pgoffOf(vpn) - (pfn - failed) };
   if (owner === 'nobody') return { err: 'EBUSY', signals: [] };
   const { inode, index } = owner;
+  // Reads of shared blocks tie a page to the file that was read last: the others keep it.
+  if (inode !== file.inode) tellBreach(mm, 'poison-unmapped', 'sharedReadUnmaps', vpn, vpn + 1);
   platform.records.setFlags(failed, platform.records.flags(failed) | PAGE_POISONED);
 
   const signals: PoisonSignal[] = [];
