@@ -1,7 +1,7 @@
 /**
  * How many schedules there are where they are too many to be run (D. E. Knuth, Estimating the efficiency of backtrack programs, 1975):
  * a random way down the tree that `Exploration` goes through, reduced as there, weighs the product of the branches that it passed by; the
- * mean of the weights is the number. A few large weights make most of it: good for the order of magnitude, no more.
+ * mean of the weights is the number. A few large weights make most of it, and few ways down find them: mostly it is too low.
  */
 import { awakeAfter, touchesOf } from './explore.ts';
 import { Random } from './random.ts';

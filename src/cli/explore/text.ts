@@ -26,8 +26,8 @@ export function reportText(report: SearchReport, model: Model, seconds: number, 
   const steps = phases.reduce((sum, phase) => sum + phase.steps, 0);
   const lines = phases.map((phase) => phaseText(phase, finding !== null && phase === phases.at(-1)));
   const all = phases.find(({ phase }) => phase === 'all');
-  if (estimate !== null && all === undefined) lines.push(`every schedule: about ${roughly(estimate)} up to equivalence (guessed from random ones); not run`);
-  else if (estimate !== null) lines.push(`about ${roughly(estimate)} there are, up to equivalence (guessed from random ones)`);
+  if (estimate !== null && all === undefined) lines.push(`every schedule: ${orMore(estimate)} up to equivalence (guessed from random ones, mostly too low); not run`);
+  else if (estimate !== null) lines.push(`there are ${orMore(Math.max(estimate, all?.schedules ?? 0))}, up to equivalence (guessed from random ones, mostly too low)`);
   if (missed !== null) lines.push(missed.length === 0 ? paint.good('the reduction comes to the same ends') : paint.bad(`the reduction misses ${missed.length} of the ends`));
   lines.push(`reached ${coverage.points} points, ${coverage.switches} switches at them; ${grouped(Math.round(schedules / seconds))} schedules/s, ${grouped(Math.round(steps / seconds))} steps/s`);
   for (const end of ends.slice(0, ENDS_MAX)) lines.push(`end: ${end}`);
@@ -80,11 +80,9 @@ function saidOf({ phase, complete }: Phase, found: boolean): string {
   return phase === 'all' ? '; all, up to equivalence' : '; bounded: all of these';
 }
 
-/** One digit and a power of ten, as the number is a guess. */
-function roughly(count: number): string {
-  if (count < 1000) return String(Math.round(count));
-  const [digit, power] = count.toExponential(0).split('e+');
-  return Number(power) < 6 ? grouped(Number(digit) * 10 ** Number(power)) : `${digit}·10^${power}`;
+/** The power of ten below it: a few ways down weigh most, and random ones miss them. */
+function orMore(count: number): string {
+  return count < 1000 ? `${Math.round(count)} or more` : `10^${Math.floor(Math.log10(count))} or more`;
 }
 
 /** One line for a terminal while a phase goes on. */
