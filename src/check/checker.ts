@@ -286,7 +286,7 @@ export class Checker {
 
   #livelock({ mm, loop, vpn, rounds }: Extract<MachineEvent, { type: 'livelock' }>): void {
     this.#report({
-      rule: 'bounded-retries', mm, start: vpn, end: vpn + 1, what: `${loop} has gone round ${rounds} times at ${hex(addrOf(vpn))} with nothing changed, and nobody else will change anything`,
+      rule: 'bounded-retries', mm, start: vpn, end: vpn + 1, what: `${loop} has gone round ${rounds === 1 ? 'once' : `${rounds} times`} at ${hex(addrOf(vpn))} with nothing changed, and nobody else will change anything`,
       missing: 'each round makes progress, or the loop gives up with an error',
     });
   }

@@ -1,5 +1,6 @@
 /** What a check found: which rule was broken, by which operation, where, and what both tables say there. */
-import { describeEntry } from '../pgtable/index.ts';
+import { swapPfn } from '../mm/index.ts';
+import { SWP_HWPOISON, SWP_PTE_MARKER, describeEntry, isDeviceExclusiveType, isDevicePrivateType, isMigrationType, isSwapEntry, isWritableType, swapOffset, swapType } from '../pgtable/index.ts';
 import { fieldInWords } from '../profile/index.ts';
 import { addrOf, hex, type Vpn } from '../units.ts';
 import type { Rule } from './rules.ts';
@@ -56,9 +57,20 @@ export interface Entry {
 
 const LEVELS = ['pte', 'pmd', 'pud', 'p4d', 'pgd'];
 
-/** `pmd pfn 0x10000200 P|RW|U|A|D|PSE`, decoded bit by bit. */
+/** `pmd pfn 0x10000200 P|RW|U|A|D|PSE`, decoded bit by bit; one that is not present for what it stands for: `pte swap type 27 device-private pfn 0xc000000 W`. */
 export function entryText({ level, lo, hi }: Entry, devmapBit: number): string {
-  return `${LEVELS[level] ?? `level ${level}`} ${describeEntry(level, lo, hi, devmapBit)}`;
+  const bits = isSwapEntry(level, lo, hi) ? swapText(lo, hi) : describeEntry(level, lo, hi, devmapBit);
+  return `${LEVELS[level] ?? `level ${level}`} ${bits}`;
+}
+
+/** An entry without P: its type, what that stands for, and where the page is. */
+function swapText(lo: number, hi: number): string {
+  const type = swapType(hi);
+  const head = `swap type ${type}`;
+  if (type === SWP_PTE_MARKER) return `${head} marker ${hex(swapOffset(lo, hi))}`;
+  if (type < SWP_HWPOISON) return `${head} offset ${hex(swapOffset(lo, hi))}`;
+  const kind = isMigrationType(type) ? 'migration' : isDevicePrivateType(type) ? 'device-private' : isDeviceExclusiveType(type) ? 'device-exclusive' : 'hwpoison';
+  return `${head} ${kind} pfn ${hex(swapPfn(lo, hi))}${isWritableType(type) ? ' W' : ''}`;
 }
 
 /** A finding as a line and what explains it. */

@@ -20,7 +20,7 @@ export function checkValid(space: Told, { start, end, valid, update }: Extract<M
     if (space.isTold(start, end)) found('is valid while an invalidation of it is in flight', 'range->valid stays false until the last one has ended');
   } else if (!space.touches(start, end)) {
     const { open } = space;
-    if (open.length > 0) found(`is not valid, and no invalidation of it is in flight, only ${open.join(', ')}`, 'range->valid for every range that nothing in flight touches');
+    if (open.length > 0) found(`is not valid, and no invalidation of it is in flight, only ${open.map((one) => `${one.event} of ${textOf(one.start, one.end)}`).join(', ')}`, 'range->valid for every range that nothing in flight touches');
     else found('is not valid, and no invalidation is in flight: one is counted that has ended, or was refused', 'the count that a start raised goes back with its end, or where it fails', 'balanced');
   }
 }

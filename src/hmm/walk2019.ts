@@ -221,7 +221,7 @@ function faultNoArea(mm: Mm, vpn: Vpn): never {
  */
 function faultUnderPudLock(w: Walk2019): never {
   const { sched } = w.mm.platform;
-  const lock = `${w.mm.touches} ${LEVEL_PUD}`;
+  const lock = `pud_lock ${w.mm.name}`;
   const { start, end } = w.range;
   if (w.mm.platform.profile.bugs.includes('fault-under-pud-lock')) for (const rule of ['atomic-sleep', 'lock-order']) tellBreach(w.mm, rule, 'fault-under-pud-lock', start, end);
   sched.spinLock(lock);
