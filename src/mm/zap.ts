@@ -42,7 +42,7 @@ export function* zapRange(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions = 
 function zapLeaves(vma: Vma, start: Vpn, end: Vpn, options: ZapOptions): void {
   const { mm } = vma;
   const { bus } = mm.platform;
-  const leaves = vma.countsPages ? zapCounted(mm, start, end, options.keepCows === true && vma.isCow) : mm.pageTable.zap(start, end - start);
+  const leaves = vma.countsPages ? zapCounted(mm, start, end, options.keepCows === true, options.keepCows === true && vma.isCow) : mm.pageTable.zap(start, end - start);
   if (bus.on) bus.emit({ type: 'zap', mm: mm.id, start, end, leaves });
 }
 
@@ -121,8 +121,8 @@ export function* splitHuge(vma: Vma, base: Vpn, npages: number): Sleepable<void>
   invalidateEnd(mm, range);
 }
 
-/** Leaf by leaf, where pages behind them are counted. `keepCopies`: only what maps the file itself. */
-function zapCounted(mm: Mm, start: Vpn, end: Vpn, keepCopies: boolean): number {
+/** Leaf by leaf, where pages behind them are counted. `keepMarks`: poison and what went to swap stay; `keepCopies`: private copies do. */
+function zapCounted(mm: Mm, start: Vpn, end: Vpn, keepMarks: boolean, keepCopies: boolean): number {
   const { ram } = mm.platform;
   const pt = mm.pageTable;
   let leaves = 0;
@@ -132,7 +132,7 @@ function zapCounted(mm: Mm, start: Vpn, end: Vpn, keepCopies: boolean): number {
     const next = alignDown(vpn, pagesOfLevel(level)) + pagesOfLevel(level);
     const counted = isCounted(mm, level, lo, hi);
     if (isSwapEntry(level, lo, hi)) {
-      if (zapSwapEntry(mm, keepCopies)) leaves++;
+      if (zapSwapEntry(mm, keepMarks)) leaves++;
     } else if (!counted || !keepCopies || (ram.flags(framePfn(lo, hi)) & PAGE_ANON) === 0) {
       pt.setRaw(0, 0);
       leaves++;

@@ -53,10 +53,10 @@ export class Names {
     };
   }
 
-  /** What a child starts with. */
+  /** What a child starts with: all but its brothers, whose slots are free. */
   copy(): Names {
     const copy = new Names();
-    copy.#slots.push(...this.#slots);
+    copy.#slots.push(...this.#slots.map((slot) => (slot?.kind === 'child' ? null : slot)));
     return copy;
   }
 }

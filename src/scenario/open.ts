@@ -21,7 +21,7 @@ export interface OpenFlags {
 /** open(2). ENOENT; what truncating it refuses with. */
 export function* openPath(process: Process, path: string, flags: OpenFlags): Sleepable<OpenFile> {
   const [place = '', name = ''] = path.startsWith('/dev/') ? ['dev', path.slice('/dev/'.length)] : path.split(':');
-  if (place === 'dev') return openDevice(process, name);
+  if (place === 'dev') return openDevice(process, name, flags);
   if (place === 'tmp') return yield* openTmpfs(process, name, flags);
   const fs = process.guest.fileSystem(place);
   const made = !fs.inodes.has(name);
@@ -61,10 +61,10 @@ function closeInode(inode: Inode): void {
 
 const SPECIAL = { zero: devZero, mem: devMem, pages: devPages } as const;
 
-function openDevice(process: Process, name: string): OpenFile {
-  const { platform } = process.guest;
-  if (name === 'zero' || name === 'mem' || name === 'pages') return { place: '', name, file: SPECIAL[name](platform), close: () => undefined, unlink: () => nameless(name) };
-  return { place: name, name, file: openDaxDevice(process.guest.daxDevice(name)), close: () => undefined, unlink: () => nameless(name) };
+function openDevice(process: Process, name: string, { readOnly }: OpenFlags): OpenFile {
+  const special = name === 'zero' || name === 'mem' || name === 'pages';
+  const file = special ? SPECIAL[name](process.guest.platform) : openDaxDevice(process.guest.daxDevice(name));
+  return { place: special ? '' : name, name, file: readOnly ? { ...file, writable: false } : file, close: () => undefined, unlink: () => nameless(name) };
 }
 
 function* openTmpfs(process: Process, name: string, flags: OpenFlags): Sleepable<OpenFile> {

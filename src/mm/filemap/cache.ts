@@ -33,12 +33,15 @@ export class PageCache {
   readonly inode: Mappable;
   /** what page records call it */
   readonly id: number;
+  /** of tmpfs: there is no file on a device behind it */
+  readonly swapBacked: boolean;
   /** a written page was lost before it was written back (AS_EIO): who next syncs is told */
   lostWrites = false;
   readonly #folios = new Map<number, Folio>();
 
-  constructor(platform: Platform, inode: Mappable) {
+  constructor(platform: Platform, inode: Mappable, swapBacked = false) {
     this.platform = platform;
+    this.swapBacked = swapBacked;
     this.inode = inode;
     this.id = platform.caches.add(this);
   }

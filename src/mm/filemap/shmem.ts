@@ -45,7 +45,7 @@ export class ShmemFile implements CachedFile {
 
   constructor(platform: Platform, { name, size, huge }: ShmemOptions) {
     this.inode = { name, mappings: new Mappings(platform.sched, `shmem ${name}`, '*') };
-    this.cache = new PageCache(platform, this.inode);
+    this.cache = new PageCache(platform, this.inode, true);
     this.size = size;
     this.huge = huge;
     this.vmOps = shmemVmOps(this);

@@ -15,6 +15,7 @@ import { framePfn, isSpecial, isWritable, type PageTable } from '../../pgtable/i
 import type { Sleepable } from '../../sched/index.ts';
 import { pagesOfLevel, type Pfn, type Vpn } from '../../units.ts';
 import { handleMmFault } from '../fault.ts';
+import { cacheOf } from '../migrate/mappers.ts';
 import { migrateCoherentToRam } from '../migrate/index.ts';
 import { livelock, type Mm } from '../mm.ts';
 import { FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_OOM, VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, type Vma } from '../vma.ts';
@@ -92,9 +93,11 @@ function pinFast(mm: Mm, vpn: Vpn, request: PinRequest, pfns: Pfn[]): boolean {
   return true;
 }
 
-/** gup_fast_folio_allowed(): a long pin for writing of a file's page, where only the area can tell whether that may be. */
+/** gup_fast_folio_allowed(): a long pin for writing of a file's page, where only the area can tell whether that may be. Not of tmpfs, and hugetlb. */
 function mustAskFile({ platform }: Mm, pfn: Pfn, { write, longterm }: PinRequest): boolean {
-  return longterm && write && platform.profile.longtermFileWrite === 'refused' && (platform.ram.flags(pfn) & PAGE_ANON) === 0;
+  if (!longterm || !write || platform.profile.longtermFileWrite !== 'refused') return false;
+  const cache = cacheOf(platform, platform.ram.head(pfn));
+  return cache !== undefined && !cache.swapBacked;
 }
 
 /** Adds the rest to `pfns`; the errno of the first that cannot be had, or null. */

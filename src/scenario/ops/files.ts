@@ -45,7 +45,9 @@ export const FILE_OPERATIONS: OperationList = {
     return { err: 'ok' };
   },
   'clone DST SRC [SRCOFF] [LEN] [DSTOFF]': function* clone(process, args) {
-    const [dest, { file: source }] = [process.calls(args.word('DST')), process.file(args.word('SRC'))];
+    const [dest, { file: source, place }] = [process.calls(args.word('DST')), process.file(args.word('SRC'))];
+    const to = process.file(args.word('DST'));
+    if (!to.file.writable && to.place === place) throw new HmmError('EBADF', 'clone', `${args.word('DST')} is open for reading alone`);
     if (dest.clone === undefined) throw new HmmError('EOPNOTSUPP', 'clone', 'its file system shares no blocks');
     const range = args.has('DSTOFF') ? [args.size('SRCOFF'), args.size('LEN'), args.size('DSTOFF')] : [0, 0, 0];
     yield* dest.clone(source.inode, ...(range as [number, number, number]));
