@@ -1,4 +1,4 @@
 /** Debian 6.12, the same scenarios. */
 import { holdAgainstRecords } from '../support/records.ts';
 
-holdAgainstRecords('v6.12', 'v6.12', ['removalLeavesMappings', 'unmappedLayoutsPass']);
+holdAgainstRecords('v6.12', 'v6.12', ['drainWaitsForPages', 'removalLeavesMappings', 'unmappedLayoutsPass']);
