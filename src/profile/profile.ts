@@ -81,6 +81,8 @@ export interface KernelProfile {
   readonly longtermFileWrite: 'allowed' | 'refused';
   /** a long term pin for reading in a private area copies what is not anonymous yet */
   readonly longtermReadCopies: boolean;
+  /** where a huge page of a file's cache is to be copied for such a pin, its 2M leaf goes, and the fault maps it again: for ever */
+  readonly unshareMapsHuge: boolean;
   /** pages of device DAX are compound, as large as its alignment */
   readonly deviceCompoundPages: boolean;
   /** MADV_HWPOISON kills who asks at once, not only who touches the page later */
@@ -198,6 +200,7 @@ const V6_1: KernelProfile = {
   longtermPinRefused: 'before',
   longtermFileWrite: 'allowed',
   longtermReadCopies: false,
+  unshareMapsHuge: false,
   deviceCompoundPages: true,
   adviceKills: false,
   unsplitAnswers: 'EBUSY',
@@ -263,6 +266,7 @@ const V6_12: KernelProfile = {
   sharersLag: false,
   removalShutsDown: true,
   longtermReadCopies: true,
+  unshareMapsHuge: true,
   heapBeginsUsed: true,
   hugetlbUnmapNests: false,
   hugetlbRestoresReserve: true,
@@ -316,7 +320,7 @@ export const PROFILES = {
   'v6.12': V6_12,
   'v5.2': V5_2,
   /** no recorded kernel: v6.12 whose file systems map 1 GiB extents with PUD leaves, without what its file systems do wrong; the main job and the benches use it */
-  lab: { ...V6_12, name: 'lab', fsdaxPud: true, removalLeavesMappings: false, unmappedLayoutsPass: false, ownPrivateAsIs: false, copiedWriteRaces: false, copiesFlushed: true },
+  lab: { ...V6_12, name: 'lab', fsdaxPud: true, removalLeavesMappings: false, unmappedLayoutsPass: false, unshareMapsHuge: false, ownPrivateAsIs: false, copiedWriteRaces: false, copiesFlushed: true },
 } as const satisfies Record<string, KernelProfile>;
 
 export type ProfileName = keyof typeof PROFILES;

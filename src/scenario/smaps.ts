@@ -4,7 +4,7 @@
  * Reading it walks every area of the process, and what such a walk does to 1G leaves it does here too.
  */
 import { LEVEL_PMD, LEVEL_PTE } from '../abi.ts';
-import { VM_HUGETLB, VM_LOCKED, VM_PFNMAP, swapPfn, visitNothing, walkPmds, type Mm, type Vma } from '../mm/index.ts';
+import { VM_HUGETLB, VM_LOCKED, VM_PFNMAP, cacheOf, swapPfn, visitNothing, walkPmds, type Mm, type Vma } from '../mm/index.ts';
 import { DEVICE_BASE_PFN, PAGE_ANON, PAGE_DIRTY, PAGE_LAZYFREE } from '../page/index.ts';
 import { framePfn, isDeviceExclusiveType, isDevicePrivateType, isDirty, isLeafEntry, isMigrationType, isSpecial, isSwapEntry, swapType } from '../pgtable/index.ts';
 import type { Sleepable } from '../sched/index.ts';
@@ -81,9 +81,11 @@ function countLeaf(vma: Vma, c: Counters, level: number, lo: number, hi: number)
     c[mappings > 1 ? 'Shared_Hugetlb' : 'Private_Hugetlb'] += npages;
     return;
   }
-  const flags = records.flags(ram.head(pfn));
+  const head = ram.head(pfn);
+  const flags = records.flags(head);
   const anon = (flags & PAGE_ANON) !== 0;
-  add(c, npages, mappings, isDirty(lo) || (anon && (flags & PAGE_LAZYFREE) === 0));
+  const dirty = anon ? (flags & PAGE_LAZYFREE) === 0 : cacheOf(vma.mm.platform, head)?.get(records.index(head))?.dirty === true;
+  add(c, npages, mappings, isDirty(lo) || dirty);
   if (anon) c.Anonymous += npages;
   if (level === LEVEL_PMD) c[anon ? 'AnonHugePages' : 'FilePmdMapped'] += npages;
 }

@@ -10,8 +10,9 @@ import { PAGE_POISONED } from '../../page/index.ts';
 import { HI_NX } from '../../pgtable/index.ts';
 import { alignDown, type Pfn, type Vpn } from '../../units.ts';
 import { vmaFlagsLo } from '../insert.ts';
+import { tellBreach } from '../mm.ts';
 import { addPage } from '../thp/index.ts';
-import { FAULT_FLAG_WRITE, VM_EXEC, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_WRITE, type Vma, type Vmf } from '../vma.ts';
+import { FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, VM_EXEC, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_WRITE, type Vma, type Vmf } from '../vma.ts';
 import type { Folio, PageCache } from './cache.ts';
 
 /** fault_around_bytes */
@@ -60,13 +61,21 @@ export function mapFound(vmf: Vmf, folio: Folio, notifies: boolean): number {
 
 /** do_set_pmd(): a 2 MiB folio by one leaf, where nothing is mapped in its 2 MiB and the area covers them. */
 function mapWhole(vmf: Vmf, folio: Folio, write: boolean, notifies: boolean): boolean {
-  const { vma, vpn } = vmf;
+  const { vma, vpn, flags } = vmf;
   const base = alignDown(vpn, PMD_PAGES);
   if (folio.order !== 9 || base < vma.start || base + PMD_PAGES > vma.end || vma.pgoffOf(base) !== folio.index) return false;
+  if ((flags & FAULT_FLAG_UNSHARE) !== 0 && !unshareMapsHuge(vma, vpn)) return false;
   const pt = vma.mm.pageTable;
   if (!pt.slot(vpn, LEVEL_PMD) || pt.level !== LEVEL_PMD || !pt.none) return false;
   addPage(vma.mm, LEVEL_PMD, folio.pfn);
   setEntry(vma, base, LEVEL_PMD, folio.pfn, write, notifies);
+  return true;
+}
+
+/** The leaf was split for this fault, to copy one page of it: mapped whole again, there is nothing but to split it again. */
+function unshareMapsHuge({ mm }: Vma, vpn: Vpn): boolean {
+  if (!mm.platform.profile.unshareMapsHuge) return false;
+  tellBreach(mm, 'bounded-retries', 'unshareMapsHuge', vpn, vpn + 1);
   return true;
 }
 

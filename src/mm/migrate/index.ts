@@ -7,3 +7,4 @@ export * from './deviceRange.ts';
 export * from './exclusive.ts';
 export * from './swapFault.ts';
 export { swapPfn } from './entries.ts';
+export { cacheOf } from './mappers.ts';
