@@ -157,7 +157,7 @@ describe('the notifiers', () => {
     const checker = new Checker(rig.core);
     rig.run(munmap(rig.mm, a, 2));
     checker.step('munmap');
-    expect(rules(checker.end('end'))).toEqual(on ? ['balanced end'] : []);
+    expect(rules(checker.end('end')), 'the operation that began it').toEqual(on ? ['balanced munmap'] : []);
   });
 
   test.each(switched('range-end-unpaired'))('bug %s: two listeners, of which one refuses', async (bug, on) => {

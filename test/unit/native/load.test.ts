@@ -100,7 +100,7 @@ describe('without it', () => {
     const dist = path.join(folder, 'dist');
     mkdirSync(path.join(dist, 'native'), { recursive: true });
     writeFileSync(path.join(folder, 'package.json'), '{ "type": "module" }');
-    for (const file of ['abi.js', 'errno.js', 'native/load.js', 'native/elf.js']) copyFileSync(path.join(ROOT, 'dist', file), path.join(dist, file));
+    for (const file of ['abi.js', 'errno.js', 'nearest.js', 'native/load.js', 'native/elf.js']) copyFileSync(path.join(ROOT, 'dist', file), path.join(dist, file));
     const reason = (): string => execFileSync(process.execPath, ['--input-type=module', '-e', `
       const { loadNative } = await import(process.argv[1]); const { native, reason } = loadNative({ env: {} }); console.log(native, reason);`, path.join(dist, 'native/load.js')], { encoding: 'utf8' });
     expect(reason()).toBe('null not built: npm run build:native\n');
