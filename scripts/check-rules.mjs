@@ -12,11 +12,14 @@ import { Checker, RULES, findingText } from '../dist/check/index.js';
 import { DeviceMirror, attachLegacy, attachModern } from '../dist/dmirror/index.js';
 import { HmmError, Livelock } from '../dist/errno.js';
 import { Kvm } from '../dist/kvm/index.js';
-import { pinUserPages, unpinUserPages } from '../dist/mm/index.js';
+import { PoisonSignal, madviseInject, pinUserPages, unpinUserPages } from '../dist/mm/index.js';
 import { BUG_SWITCHES, PROFILES } from '../dist/profile/index.js';
 import { operationsFor, parseScenario, probeOf, runScenario } from '../dist/scenario/index.js';
 import { Random } from '../dist/sched/index.js';
 import { FAMILY_NAMES, scenario } from '../test/oracle/random.mjs';
+
+/** One in so many touches a page fails. */
+const POISON_ONE_IN = 100;
 
 /** Mirrors of every kind of one process. */
 class Mirrors {
@@ -43,6 +46,7 @@ class Mirrors {
     const write = random.below(2) === 0;
     for (const device of this.devices) this.#try(device.fill(vpn, Math.min(vpn + 1 + random.below(16), area.end), write));
     this.#try(this.kvm.fault(vpn, write));
+    if (random.below(POISON_ONE_IN) === 0) this.#try(madviseInject(mm, vpn, 1, 'hwpoison'));
     if (this.pinned.length > 0 && random.below(2) === 0) unpinUserPages(mm, this.pinned.splice(0));
     else if (this.pinned.length === 0) this.#try(this.#pin(vpn, 1 + random.below(3), { write, longterm: random.below(4) === 0 }));
     return this.devices.length + 2;
@@ -61,7 +65,7 @@ class Mirrors {
     try {
       this.mm.platform.sched.runToEnd('access', body);
     } catch (error) {
-      if (!HmmError.is(error) && !(error instanceof Livelock)) throw error;
+      if (!HmmError.is(error) && !(error instanceof Livelock) && !(error instanceof PoisonSignal)) throw error;
     }
   }
 }

@@ -68,8 +68,9 @@ export class LockRules implements LockWatch, PageLockWatch {
     this.#report({ rule: 'woken', mm: 0, start: 0, end: 0, what: `${task} sleeps for ever, waiting for ${what}, which is to be had`, missing: 'who was woken, and does not take it, wakes the next' });
   }
 
-  /** Nobody runs: what is held now was kept. Told once. */
+  /** Nobody runs, and nobody is left asleep: what is held now was kept. Told once. */
   atRest(): void {
+    this.#looked.woken++;
     this.#looked['lock-balance']++;
     for (const [id, held] of this.#held) {
       if (held.length === 0) continue;

@@ -35,6 +35,7 @@ export function* failPage(mm: Mm, pfn: Pfn): Sleepable<Failed> {
   const whole = ram.isZero(pfn) || (ram.order(pfn) > 0 && !(yield* splitFor(platform, pfn)));
   if (whole) return refuse(platform, pfn, profile.unsplitAnswers, adviceKills ? signalsOf(mm, pfn) : []);
   const cache = cacheOf(platform, pfn);
+  if (cache === undefined && (records.flags(pfn) & PAGE_ANON) === 0) return refuse(platform, pfn, 'EBUSY'); // the kernel's own, as [vdso] has: me_kernel()
   if (cache !== undefined && (yield* dropIfClean(cache, pfn))) return { err: null, signals: [] };
   const signals = adviceKills ? signalsOf(mm, pfn) : [];
   yield* takeOut(platform, pfn, true);

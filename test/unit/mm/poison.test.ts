@@ -1,7 +1,7 @@
 /** Memory that fails: who is told, who is unmapped, what the next touch finds. */
 import { afterEach, describe, expect, test } from 'vitest';
 import { FaultSignal } from '../../../dist/errno.js';
-import { madvise, madviseInject, newHugeAnon, openCachedFile, pinUserPages, unpinUserPages, type Injected } from '../../../dist/mm/index.js';
+import { madvise, madviseInject, mmap, newHugeAnon, openCachedFile, pinUserPages, specialMapping, unpinUserPages, type Injected } from '../../../dist/mm/index.js';
 import { checkPgmaps, makeMachine, type Rig } from '../../support/rig.ts';
 
 afterEach(checkPgmaps);
@@ -182,4 +182,14 @@ describe('hugetlb', () => {
     expect(rig.touch(at, 'r')).toBe(6);
     expect(rig.platform.hugePools.huge2m.free).toBe(free - 1);
   });
+});
+
+test("the kernel's own page, as [vdso] has, cannot be taken out of use: it stays mapped, and is known to have failed", async () => {
+  const rig = await makeMachine();
+  const { mm, platform } = rig;
+  const file = specialMapping(platform, '[vdso]', 2);
+  const at = rig.run(mmap(mm, { npages: 2, prot: 5, shared: false, file, pgoff: 0, start: 2 ** 20, fixed: 'noreplace', sync: false, vmFlags: 0 }));
+  expect(fail(rig, at)).toEqual({ err: 'EBUSY', signal: null });
+  expect(fail(rig, at).err).toBe('EHWPOISON');
+  expect(rig.touch(at, 'r'), 'the E of ELF is at 1, and 0x7f before it').toBe(0x7f);
 });
