@@ -195,7 +195,7 @@ describe('an address space', () => {
         expect(rig.platform.ram.freePages, 'pages of RAM are all back').toBe(rig.platform.ram.npages);
         expect(rig.mm.pageTable.frames, 'and so are the tables').toBe(1);
       }),
-      { numRuns: 150 },
+      { numRuns: 80 },
     );
   });
 });
