@@ -1,4 +1,7 @@
-/** Every workload, in the order in which it runs. Memory is weighed first, while the process is small. */
+/**
+ * Every workload, in the order in which it runs. Memory is weighed first, while the process is small; then what users call a page at a
+ * time, before walkers of every build have been through the same code, which no program of theirs does.
+ */
 import { translatorWorkloads } from './api/translators.ts';
 import { faultWorkloads } from './dax/faults.ts';
 import { deviceWorkloads } from './dmirror/device.ts';
@@ -23,10 +26,10 @@ import type { Workload } from './workload.ts';
 export const WORKLOADS: readonly Workload[] = [
   ...machineWorkloads,
   ...firstTouchWorkloads,
+  ...translatorWorkloads,
   ...walkWorkloads,
   ...translateWorkloads,
   ...pagemapWorkloads,
-  ...translatorWorkloads,
   ...faultWorkloads,
   ...cpuFaultWorkloads,
   ...vmaWorkloads,
