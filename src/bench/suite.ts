@@ -1,6 +1,6 @@
 /**
- * Every workload, in the order in which it runs. Memory is weighed first, while the process is small; then what users call a page at a
- * time, before walkers of every build have been through the same code, which no program of theirs does.
+ * Every workload, in the order in which it runs. Memory is weighed first, while the process is small; then what users
+ * run in a process of its own, before walkers of every build have been through the same code.
  */
 import { translatorWorkloads } from './api/translators.ts';
 import { faultWorkloads } from './dax/faults.ts';
@@ -27,6 +27,8 @@ export const WORKLOADS: readonly Workload[] = [
   ...machineWorkloads,
   ...firstTouchWorkloads,
   ...translatorWorkloads,
+  ...exploreWorkloads,
+  ...fsxWorkloads,
   ...walkWorkloads,
   ...translateWorkloads,
   ...pagemapWorkloads,
@@ -38,8 +40,6 @@ export const WORKLOADS: readonly Workload[] = [
   ...writeWorkloads,
   ...chainWorkloads,
   ...scenarioWorkloads,
-  ...exploreWorkloads,
-  ...fsxWorkloads,
   ...replayWorkloads,
   ...workerWorkloads,
   ...changeWorkloads,

@@ -206,12 +206,14 @@ function takingText({ refs, place, task, operation, stack }: Taking): string[] {
 }
 
 const STACK_LINES_MAX = 12;
+const ROOM_URL = new URL('.', import.meta.url).href;
+const HOUSE_URL = new URL('..', import.meta.url).href;
 
 /** Function names and places of who called, without this room's own and the turns of generators. */
 function stackNow(): string[] {
   const lines = new Error('taken').stack?.split('\n').slice(1) ?? [];
   return lines
-    .filter((line) => !line.includes('/check/') && !line.includes('node:') && !line.includes('<anonymous>'))
+    .filter((line) => !line.includes(ROOM_URL) && !line.includes('node:') && !line.includes('<anonymous>'))
     .slice(0, STACK_LINES_MAX)
-    .map((line) => line.trim().replace(/file:\/\/.*\/dist\//, ''));
+    .map((line) => line.trim().replace(HOUSE_URL, ''));
 }

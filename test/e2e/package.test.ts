@@ -31,7 +31,7 @@ interface Outcome {
 }
 
 const manifest = JSON.parse(readFileSync(path.join(CHECKOUT, 'package.json'), 'utf8')) as Manifest;
-/** the empty folder, in a path with a space */
+/** the empty folder, in a path with a space and with names of folders of ours */
 let consumer: string;
 let folder: string;
 let packed: Packed;
@@ -72,8 +72,8 @@ function runtimeFolders(): string[] {
 
 beforeAll(() => {
   folder = mkdtempSync(path.join(os.tmpdir(), 'daxmirror package '));
-  consumer = path.join(folder, 'empty folder');
-  mkdirSync(consumer);
+  consumer = path.join(folder, 'check', 'dist', 'empty folder');
+  mkdirSync(consumer, { recursive: true });
   [packed] = pack(['.']) as [Packed];
   const dependencies = pack(runtimeFolders());
   const overrides = Object.fromEntries(dependencies.map(({ name, filename }) => [name, `file:${path.join(folder, filename)}`]));
@@ -138,6 +138,13 @@ describe('installed in an empty folder', () => {
   it('answers --version and --help through npx', () => {
     expect(npm(['exec', '--offline', '--no', '--', 'daxmirror', '--version'], consumer).stdout.trim()).toBe(manifest.version);
     expect(npm(['exec', '--offline', '--no', '--', 'daxmirror', '--help'], consumer).stdout).toMatch(/^usage: daxmirror/im);
+  });
+
+  it('names places of its own the same wherever it is installed', () => {
+    writeFileSync(path.join(consumer, 'pinned.scn'), ['open d dev:dax4k', 'map a 2M d', 'touch a w', 'pin p a 1', ''].join('\n'));
+    const outcome = npm(['exec', '--offline', '--no', '--', 'daxmirror', 'run', '--stacks', 'pinned.scn'], consumer);
+    expect(outcome.stdout).toMatch(/held: a pin of 1024 references by pin_user_pages, taken in "pin p a 1" \(main\)\n(?: +at .*\n)* +at pinUserPages \(mm\/gup\//);
+    expect(outcome.stdout).not.toContain(folder);
   });
 
   it('type-checks under strict options, libraries too, without the DOM', () => {
