@@ -1,6 +1,9 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
+/** The checkout's root as a pattern: it may itself lie in a folder `dist`. */
+const ROOT = import.meta.dirname.replaceAll(/[\\^$.*+?()[\]{}|]/g, String.raw`\$&`);
+
 /**
  * Tests run against the built package: dist/ is imported by Node itself, not transformed, so that what is measured and
  * checked is what users run. `npm test` builds first; a bare `npx vitest` uses the dist that is there.
@@ -14,6 +17,6 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     allowOnly: process.env['CI'] === undefined,
-    server: { deps: { external: [/\/dist\//, /\/scripts\/.*\.mjs$/] } },
+    server: { deps: { external: [new RegExp(`${ROOT}/dist/`), new RegExp(`${ROOT}/scripts/.*\\.mjs$`)] } },
   },
 });
