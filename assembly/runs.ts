@@ -10,6 +10,8 @@ import { ACCESS_BITS, isNone } from './entry';
 const S_MASK = REQUEST_STRIDE - 24;
 const S_MASK_2 = REQUEST_STRIDE - 16;
 const S_MASK_3 = REQUEST_STRIDE - 8;
+const S_MASK_4 = REQUEST_STRIDE - 48;
+const S_MASK_5 = REQUEST_STRIDE - 56;
 
 const A_ABOVE_P: i32 = 5;
 const D_ABOVE_P: i32 = 6;
@@ -72,16 +74,24 @@ export function rewriteRun(req: u32, at: u32, count: u32, and: u64, or: u64, orI
 
 /**
  * rewriteRun over blocks of eight entries: `(entry & and) | or` differs from the entry in the bits of `(entry ^ or) & (or | ~and)`.
- * Where a block has an entry that is not present, or `orIfDirty` counts, each lane is looked at.
+ * A block in which every entry is present and changes in one same bit is the common one, and needs no count. In any other each lane
+ * is looked at, as everywhere where `orIfDirty` counts.
  */
 @inline
 function rewriteBlocks(req: u32, at: u32, end: u32, byDirty: bool): u32 {
   let changed: u32 = 0;
+  const asked = load<u64>(req, REQ_OR);
+  const or = asked & ~(<u64>PTE_PRESENT); // who changes has P
+  const bits = (asked | ~load<u64>(req, REQ_AND)) & ~(asked & PTE_PRESENT);
+  if (!byDirty && bits == 0) return 0;
   store<u64>(req, PTE_PRESENT, S_MASK);
   store<u64>(req, PTE_DIRTY, S_MASK_2);
-  store<u64>(req, load<u64>(req, REQ_OR) | ~load<u64>(req, REQ_AND), S_MASK_3);
-  const ors = v128.load_splat<u64>(req, REQ_OR);
+  store<u64>(req, bits, S_MASK_3);
+  store<u64>(req, PTE_PRESENT | (bits & (0 - bits)), S_MASK_4);
+  store<u64>(req, or, S_MASK_5);
+  const ors = v128.load_splat<u64>(req, S_MASK_5);
   const mask = v128.load_splat<u64>(req, S_MASK_3);
+  const alike = v128.load_splat<u64>(req, S_MASK_4);
   const present = v128.load_splat<u64>(req, S_MASK);
   const dirty = v128.load_splat<u64>(req, S_MASK_2);
   const dirties = v128.load_splat<u64>(req, REQ_OR_IF_DIRTY);
@@ -91,28 +101,32 @@ function rewriteBlocks(req: u32, at: u32, end: u32, byDirty: bool): u32 {
     const b = v128.load(at, 16);
     const c = v128.load(at, 32);
     const d = v128.load(at, 48);
-    let flipA = v128.and(v128.xor(a, ors), mask);
-    let flipB = v128.and(v128.xor(b, ors), mask);
-    let flipC = v128.and(v128.xor(c, ors), mask);
-    let flipD = v128.and(v128.xor(d, ors), mask);
-    if (byDirty) {
-      flipA = alsoDirty(a, flipA, dirty, dirties);
-      flipB = alsoDirty(b, flipB, dirty, dirties);
-      flipC = alsoDirty(c, flipC, dirty, dirties);
-      flipD = alsoDirty(d, flipD, dirty, dirties);
-    }
-    if (v128.any_true(v128.andnot(present, v128.and(v128.and(a, b), v128.and(c, d))))) {
+    const flippedA = v128.xor(a, ors);
+    const flippedB = v128.xor(b, ors);
+    const flippedC = v128.xor(c, ors);
+    const flippedD = v128.xor(d, ors);
+    let flipA = v128.and(flippedA, mask);
+    let flipB = v128.and(flippedB, mask);
+    let flipC = v128.and(flippedC, mask);
+    let flipD = v128.and(flippedD, mask);
+    if (byDirty || v128.any_true(v128.andnot(alike, v128.and(v128.and(flippedA, flippedB), v128.and(flippedC, flippedD))))) {
+      if (byDirty) {
+        flipA = alsoDirty(a, flipA, dirty, dirties);
+        flipB = alsoDirty(b, flipB, dirty, dirties);
+        flipC = alsoDirty(c, flipC, dirty, dirties);
+        flipD = alsoDirty(d, flipD, dirty, dirties);
+      }
       flipA = v128.and(flipA, i64x2.eq(v128.and(a, present), present));
       flipB = v128.and(flipB, i64x2.eq(v128.and(b, present), present));
       flipC = v128.and(flipC, i64x2.eq(v128.and(c, present), present));
       flipD = v128.and(flipD, i64x2.eq(v128.and(d, present), present));
+      if (!v128.any_true(v128.or(v128.or(flipA, flipB), v128.or(flipC, flipD)))) continue;
+      counts = i64x2.add(counts, i64x2.add(i64x2.add(zeroLanes(flipA), zeroLanes(flipB)), i64x2.add(zeroLanes(flipC), zeroLanes(flipD))));
     }
-    if (!v128.any_true(v128.or(v128.or(flipA, flipB), v128.or(flipC, flipD)))) continue;
     v128.store(at, v128.xor(a, flipA));
     v128.store(at, v128.xor(b, flipB), 16);
     v128.store(at, v128.xor(c, flipC), 32);
     v128.store(at, v128.xor(d, flipD), 48);
-    counts = i64x2.add(counts, i64x2.add(i64x2.add(zeroLanes(flipA), zeroLanes(flipB)), i64x2.add(zeroLanes(flipC), zeroLanes(flipD))));
     changed += 8;
   }
   return changed + <u32>(i64x2.extract_lane(counts, 0) + i64x2.extract_lane(counts, 1));

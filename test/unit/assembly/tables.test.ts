@@ -145,6 +145,7 @@ function protectOne(s: Sequence): void {
   const npages = s.count(vpn);
   const [and, or, orIfDirty] = s.c.pick([
     [ALL & ~RW, 0n, 0n], [ALL, RW, 0n], [ALL & ~(RW | D), 0n, 1n << 11n], [ALL & ~P, PROTNONE, 0n], [ALL, 0n, RW], [ALL, 1n << 63n, 1n << 58n],
+    [ALL, P, 0n], [ALL & ~P, P | RW, 0n], [ALL & ~(P | RW), A | D, 0n], [0n, P | A, 0n],
   ] as const);
   s.both(`protect ${vpn} ${npages}`, (m) => m.protect(vpn, npages, and, or, orIfDirty), (side) => side.protect(vpn, npages, and, or, orIfDirty));
 }
