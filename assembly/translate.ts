@@ -29,18 +29,10 @@ function pageNumber(vpn: f64): u64 {
 export function translate(root: u32, levels: u32, vpn: f64, access: u32): f64 {
   const page = pageNumber(vpn);
   if (page >> PAGE_BITS != 0) return -(<f64>STOP_BAD);
-  return resolve(page, access, seekWithin(root, levels, page, LEVEL_PTE, tableLimit()));
-}
-
-/** What the entry at `slot`, where the way down to `vpn` ended, answers. */
-@inline
-function resolve(vpn: u64, access: u32, slot: u32): f64 {
-  const level = slotLevel(slot);
-  const offset = slotOffset(slot);
-  const entry = load<u64>(offset);
-  if (level == LEVEL_PTE) return frameOf(offset, entry, LEVEL_PTE, vpn, access);
-  if (level == LEVEL_PMD) return frameOf(offset, entry, LEVEL_PMD, vpn, access);
-  return level == LEVEL_PUD ? frameOf(offset, entry, LEVEL_PUD, vpn, access) : failure(entry, level);
+  const limit = tableLimit();
+  const slot = seekWithin(root, levels, page, LEVEL_PUD, limit);
+  if (slotLevel(slot) != LEVEL_PUD) return failure(load<u64>(slotOffset(slot)), slotLevel(slot));
+  return below(slotOffset(slot), page, access, limit);
 }
 
 /** The frame of `vpn` under `entry`, a leaf or nothing of that kind. For constant levels. */
@@ -102,7 +94,7 @@ export function translateBatch(req: u32): u32 {
       top = vpn >> P4D_SHIFT;
       table = slot & ~(PAGE_SIZE - 1);
     }
-    const frame = below(table, vpn, access, limit);
+    const frame = below(table + (indexAt(vpn, LEVEL_PUD) << 3), vpn, access, limit);
     store<f64>(to, frame);
     to += 8;
     found += <u32>(frame >= 0);
@@ -110,10 +102,9 @@ export function translateBatch(req: u32): u32 {
   return found;
 }
 
-/** The same from a pud table on. */
+/** translate() from the pud entry at `pud` on. */
 @inline
-function below(puds: u32, vpn: u64, access: u32, limit: u64): f64 {
-  const pud = puds + (indexAt(vpn, LEVEL_PUD) << 3);
+function below(pud: u32, vpn: u64, access: u32, limit: u64): f64 {
   const pudEntry = load<u64>(pud);
   const pmds = tableWithin(pudEntry, limit);
   if (pmds == 0) return frameOf(pud, pudEntry, LEVEL_PUD, vpn, access);
