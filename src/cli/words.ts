@@ -15,6 +15,11 @@ export function grouped(value: number): string {
   return value.toLocaleString('en-US');
 }
 
+/** `1 schedule`, `2 schedules`: so many of `one`, a word as it stands for one. */
+export function counted(n: number, one: string, many = `${one}${one.endsWith('s') ? 'es' : 's'}`): string {
+  return `${grouped(n)} ${n === 1 ? one : many}`;
+}
+
 /** `head` and the words, with commas between them, in lines no longer than a terminal's; those after the first are indented by two more. */
 export function listLines(head: string, words: readonly string[], columns = process.stdout.columns ?? COLUMNS): string[] {
   const indent = `${/^ */.exec(head)?.[0]}  `;

@@ -22,6 +22,7 @@ export type PhaseName = `p${number}` | 'all' | 'brute' | 'random' | 'pct';
 
 export interface Phase {
   readonly phase: PhaseName;
+  /** carried out: to their end, and the one in which something was found */
   schedules: number;
   /** schedules cut short because they are equal to one already run */
   pruned: number;
@@ -151,7 +152,7 @@ export class Search {
     while (!exploration.over) {
       if (exploration.schedules >= most) return this.#guess();
       const failure = this.#attempt(() => exploration.next((policy) => this.session.play(policy)));
-      this.#count(phase, exploration.schedules, exploration.pruned);
+      this.#count(phase, exploration.schedules + (failure === null ? 0 : 1), exploration.pruned); // what was broken in is one, too
       if (failure !== null) return this.#found(failure.cause, name.startsWith('p'));
       if (!exploration.over) yield; // else there is nothing of this phase to go on with
     }

@@ -2,7 +2,7 @@
 import type { ExploreFinding, Model, Phase, SearchOptions, SearchReport } from '../../explore/index.ts';
 import { fieldInWords, type BugSwitch } from '../../profile/index.ts';
 import type { Paint } from '../paint.ts';
-import { grouped } from '../words.ts';
+import { counted, grouped } from '../words.ts';
 
 /** A shipped model's name, or the file. */
 function nameOf({ name, argument }: Model): string {
@@ -43,7 +43,7 @@ export function replayText(model: Model, bug: BugSwitch | null, outcome: { reado
 }
 
 function knownLine({ rule, field, what, schedules, replay }: SearchReport['known'][number]): string {
-  return `known ${rule}: ${what}; this kernel does so (profile field ${fieldInWords(field)}), in ${grouped(schedules)} ${schedules === 1 ? 'schedule' : 'schedules'}: --replay ${replay}`;
+  return `known ${rule}: ${what}; this kernel does so (profile field ${fieldInWords(field)}), in ${counted(schedules, 'schedule')}: --replay ${replay}`;
 }
 
 function findingLines({ text, preemptions, least, replay }: ExploreFinding, { argument }: Model, paint: Paint): string[] {
@@ -60,7 +60,7 @@ export function beginText(models: readonly Model[], bug: BugSwitch | null, { pre
 
 function phaseText(phase: Phase, found: boolean): string {
   const { schedules, pruned, ends } = phase;
-  const came = `${grouped(schedules)} schedules${pruned === 0 ? '' : ` and ${grouped(pruned)} cut short as equal`}, ${ends} ${ends === 1 ? 'end' : 'ends'}`;
+  const came = `${counted(schedules, 'schedule')}${pruned === 0 ? '' : ` and ${grouped(pruned)} cut short as equal`}, ${counted(ends, 'end')}`;
   return `${phaseName(phase)}: ${came}${saidOf(phase, found)}`;
 }
 
@@ -90,5 +90,5 @@ export function progressText({ phases }: SearchReport, perSecond: number): strin
   const phase = phases.at(-1);
   if (phase === undefined) return '';
   const { schedules, pruned, ends } = phase;
-  return `  ${phaseName(phase)}: ${grouped(schedules)} schedules${pruned === 0 ? '' : ` and ${grouped(pruned)} cut short`}, ${ends} ${ends === 1 ? 'end' : 'ends'}, ${grouped(Math.round(perSecond))} schedules/s`;
+  return `  ${phaseName(phase)}: ${counted(schedules, 'schedule')}${pruned === 0 ? '' : ` and ${grouped(pruned)} cut short`}, ${counted(ends, 'end')}, ${grouped(Math.round(perSecond))} schedules/s`;
 }

@@ -2,7 +2,7 @@
 import { logText, type FsxFinding, type FsxResult, type Layout } from '../../fsx/index.ts';
 import { fieldInWords } from '../../profile/index.ts';
 import type { Paint } from '../paint.ts';
-import { bytesInWords, grouped, listLines } from '../words.ts';
+import { bytesInWords, counted, grouped, listLines } from '../words.ts';
 import { replayString } from './replay.ts';
 
 const REPLAY_CHARACTERS_MAX = 600;
@@ -85,11 +85,6 @@ export function reportJson(result: FsxResult, { layout, seed, accessor, bug, che
     shrunk: { operations: failure.shrunk.length, what: failure.shrunkWhat, runs: failure.shrinkRuns, whole: failure.shrunkWhole, replay: replayString(logText(layout, failure.shrunk)), log: logText(layout, failure.shrunk) },
   };
   return `${JSON.stringify({ passed, interrupted, seed, accessor, bug, check, replayed, layout, operations, skipped, counts, accesses, cuts, elapsedMs: Math.round(elapsedMs), rssBytes, failure: found }, null, 2)}\n`;
-}
-
-function counted(n: number, what: string): string {
-  if (n === 1) return `1 ${what}`;
-  return `${grouped(n)} ${what}${what.endsWith('s') ? 'es' : 's'}`;
 }
 
 /** Lines, or none where nothing was counted. */

@@ -2,7 +2,7 @@
 import Table from 'cli-table3';
 import type { NotifierEvent, PageSize } from '../../index.ts';
 import { paintFor, type Paint } from '../paint.ts';
-import { bytesInWords, grouped } from '../words.ts';
+import { bytesInWords, counted, grouped } from '../words.ts';
 import type { MirrorReport, RunResult, StepResult } from './data.ts';
 import { STEPS } from './steps.ts';
 
@@ -93,9 +93,9 @@ function findings({ runs }: MirrorReport, paint: Paint): string[] {
 function verdict({ runs, passed, elapsedNs }: MirrorReport, paint: Paint): string {
   const seconds = `${(elapsedNs / 1e9).toFixed(1)} s`;
   const steps = runs.reduce((sum, run) => sum + run.steps.length, 0);
-  if (passed) return `${paint.good('✓')} ${runs.length} ${runs.length === 1 ? 'run' : 'runs'}, ${steps} steps in ${seconds}: the device saw the file's bytes at every step, and no entry outlived its page.`;
+  if (passed) return `${paint.good('✓')} ${counted(runs.length, 'run')}, ${steps} steps in ${seconds}: the device saw the file's bytes at every step, and no entry outlived its page.`;
   const failed = runs.filter((run) => !run.passed).length;
-  return `${paint.bad('✗')} ${failed} of ${runs.length} ${runs.length === 1 ? 'run' : 'runs'} failed (${seconds}).`;
+  return `${paint.bad('✗')} ${failed} of ${counted(runs.length, 'run')} failed (${seconds}).`;
 }
 
 type Align = 'left' | 'right' | 'center';

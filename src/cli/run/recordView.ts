@@ -1,6 +1,7 @@
 /** One scenario's answers for people. */
 import type { ScenarioRecord } from '../../scenario/index.ts';
 import type { Paint } from '../paint.ts';
+import { counted } from '../words.ts';
 import { StepView, stepLines } from './steps.ts';
 
 export function recordView(record: ScenarioRecord, side: string, paint: Paint): string {
@@ -16,7 +17,7 @@ export function recordView(record: ScenarioRecord, side: string, paint: Paint): 
 
 /** How it ended, and what the log has of it. */
 export function endLines({ result, ops, klog }: ScenarioRecord, paint: Paint): string[] {
-  const count = `${ops.length} ${ops.length === 1 ? 'operation' : 'operations'}`;
+  const count = counted(ops.length, 'operation');
   const log = klog.map((line) => `      ${line}`);
   switch (result) {
     case 'ok':

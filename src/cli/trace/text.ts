@@ -4,7 +4,7 @@ import { ACCESS_KINDS, coldReferences, type Cpu, type Source } from '../../costs
 import type { SizeResult, TraceCounts, TraceFormat } from '../../memtrace/index.ts';
 import { LEVEL_SIZES, type PageSize } from '../../units.ts';
 import type { Paint } from '../paint.ts';
-import { bytesInWords, grouped } from '../words.ts';
+import { bytesInWords, counted, grouped } from '../words.ts';
 
 export interface TraceReport {
   readonly file: string;
@@ -54,7 +54,7 @@ function headLines({ file, packed, format, through, cpu, nested, levels, accesse
   const host = nested === null ? '' : `, in a guest on a host with ${nested} pages`;
   return [
     `${file}: ${format === null ? '' : FORMATS[format]}${packed === null ? '' : ` in ${packed}`}, ${counted(counts.lines, format === 'champsim' ? 'record' : 'line')}: ${parts.join(', ')}`,
-    `  ${counted(accesses, 'access', 'accesses')} to pages, by ${through === 'cpu' ? 'the processor' : 'a device that mirrors the process'}, TLBs of ${cpu.title}${tables}${host}`,
+    `  ${counted(accesses, 'access')} to pages, by ${through === 'cpu' ? 'the processor' : 'a device that mirrors the process'}, TLBs of ${cpu.title}${tables}${host}`,
   ];
 }
 
@@ -111,16 +111,12 @@ function sourceWords({ trust, text }: Source): string {
 export function progressText(accesses: number, position: number, size: number | null, elapsedMs: number): string {
   const done = size === null || size === 0 ? null : Math.min(1, position / size);
   const bar = done === null ? '' : `[${'#'.repeat(Math.round(done * BAR_CELLS)).padEnd(BAR_CELLS)}] ${Math.floor(done * 100)} %  `;
-  return `${bar}${counted(accesses, 'access', 'accesses')}, ${perSecond(accesses, elapsedMs)}/s`;
+  return `${bar}${counted(accesses, 'access')}, ${perSecond(accesses, elapsedMs)}/s`;
 }
 
 /** The rate of a run, for a terminal: host time, no result. */
 export function rateText({ accesses, sizes, elapsedMs, cpuMs }: TraceReport): string {
-  return `${counted(accesses, 'access', 'accesses')} at ${sizes.length === 1 ? 'one page size' : `${sizes.length} page sizes`} in ${(elapsedMs / 1000).toFixed(2)} s: ${perSecond(accesses, cpuMs)}/s of CPU time`;
-}
-
-function counted(n: number, one: string, many = `${one}s`): string {
-  return `${grouped(n)} ${n === 1 ? one : many}`;
+  return `${counted(accesses, 'access')} at ${sizes.length === 1 ? 'one page size' : `${sizes.length} page sizes`} in ${(elapsedMs / 1000).toFixed(2)} s: ${perSecond(accesses, cpuMs)}/s of CPU time`;
 }
 
 function perSecond(count: number, ms: number): string {
