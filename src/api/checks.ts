@@ -66,7 +66,11 @@ export function checkOneOf<T extends string>(op: string, name: string, value: un
 }
 
 export function checkName(op: string, value: unknown): string {
-  if (typeof value !== 'string') throw new TypeError(`${op}: name must be a string, not ${describe(value)}`);
+  return checkString(op, 'name', value);
+}
+
+export function checkString(op: string, name: string, value: unknown): string {
+  if (typeof value !== 'string') throw new TypeError(`${op}: ${name} must be a string, not ${describe(value)}`);
   return value;
 }
 

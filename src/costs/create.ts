@@ -1,5 +1,6 @@
 /** A cost model for spaces and devices of the public facade, told of every invalidation that the machine carries out. */
-import { Mirror, type AddressSpace } from '../api/index.ts';
+import { describe } from '../api/checks.ts';
+import { AddressSpace, Mirror } from '../api/index.ts';
 import { HmmError, checkOptions } from '../errno.ts';
 import { PAGE_SIZES, vpnOf, type PageSize } from '../units.ts';
 import type { AccessKind, Cpu } from './cpu.ts';
@@ -42,6 +43,7 @@ export class CostModel extends TranslationModel implements Disposable {
  * that nobody knows, TypeError for unknown options, ENOMEM.
  */
 export function createCosts(target: AddressSpace | Mirror, options: CostOptions = {}): CostModel {
+  if (!(target instanceof Mirror || target instanceof AddressSpace)) throw new TypeError(`createCosts: target must be an AddressSpace or a Mirror, not ${describe(target)}`);
   checkOptions('createCosts', options, ['cpu', 'nested', 'flushCeilingPages']);
   const { cpu = DEFAULT_CPU, nested, flushCeilingPages } = options;
   const known = typeof cpu === 'string' ? cpuNamed(cpu) : cpu;

@@ -12,6 +12,7 @@
  *   #! flush=1  and  #! cut=POINT,SEED                                                    of the next operation alone
  *   #+ msync 0x0 0x1000 0x3000                                                            operations of ours: msync map unmap mprotect fork
  */
+import { checkString } from '../api/checks.ts';
 import { nearest } from '../scenario/index.ts';
 import { PROFILES } from '../profile/index.ts';
 import { dumpAsLog, type DumpFault } from './logDump.ts';
@@ -49,8 +50,10 @@ export interface OperationLog {
   readonly notModelled: string | null;
 }
 
-/** A log, or the dump of operations in a classic exerciser's output. Throws LogError. */
+/** A log, or the dump of operations in a classic exerciser's output. Throws LogError, TypeError where an argument is no string. */
 export function parseLog(file: string, text: string): OperationLog {
+  checkString('parseFsxLog', 'file', file);
+  checkString('parseFsxLog', 'text', text);
   const reader = new LogReader(file);
   const lines = text.split(/\r?\n/);
   const last = lines.at(-1) as string;

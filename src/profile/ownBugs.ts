@@ -11,6 +11,7 @@ export interface OwnBugs<Name extends string> {
 
 /** `all`: what each switch breaks, in a line. `on`: those that are on. Throws RangeError for a name that is none of them. */
 export function defineBugs<Name extends string>(all: Readonly<Record<Name, string>>, on: readonly string[] = []): OwnBugs<Name> {
+  if (typeof all !== 'object' || all === null) throw new TypeError(`defineBugs: all must be an object, not ${String(all)}`);
   const names = Object.keys(all) as Name[];
   const unknown = on.find((name) => !Object.hasOwn(all, name));
   if (unknown !== undefined) throw new RangeError(`defineBugs: no switch '${unknown}' (known: ${names.join(', ')})`);

@@ -7,6 +7,7 @@
  * twice or in parts. *Detail* is order and multiplicity of events, counts and flags of struct pages, smaps, blocks.
  */
 import { isDeepStrictEqual } from 'node:util';
+import { describe } from '../api/checks.ts';
 import type { Answer } from './operation.ts';
 
 const CONTRACT = [
@@ -48,7 +49,9 @@ export function agreesWhole({ agree, operations, resultAgrees }: Comparison): bo
   return agree === operations && resultAgrees;
 }
 
+/** Where `got` answers otherwise than `want`; frames and such that a run chooses may have other names. Throws TypeError for what is no record. */
 export function compareRecords(want: Comparable, got: Comparable): Comparison {
+  for (const [name, record] of Object.entries({ want, got })) if (!Array.isArray(record?.ops)) throw new TypeError(`compareRecords: ${name} must be a record, not ${describe(record)}`);
   const frames = new Renaming();
   const differences: Difference[] = [];
   let agree = 0;

@@ -1,4 +1,5 @@
 /** The operations of the language, by the probe that carries them out. */
+import { checkOneOf } from '../api/checks.ts';
 import type { ProbeApi } from './guest.ts';
 import { operationTable, type Operations } from './operation.ts';
 import { ACCESS_OPERATIONS } from './ops/access.ts';
@@ -30,7 +31,8 @@ const COMMON = [
 const MODERN = operationTable(...COMMON);
 const LEGACY = operationTable(...COMMON, LEGACY_OPERATIONS);
 
-/** The table of a probe. */
+/** The table of a probe: what its scenarios may ask. Throws TypeError for an API that is none. */
 export function operationsFor(api: ProbeApi): Operations {
+  checkOneOf('operationsFor', 'api', api, ['modern', '2019']);
   return api === '2019' ? LEGACY : MODERN;
 }

@@ -3,6 +3,7 @@
  * its own; blocks of operations are tasks (blocks.ts). The whole file is checked before anything runs: what is wrong throws ScenarioError
  * with its place.
  */
+import { checkIs, checkString } from '../api/checks.ts';
 import { Blocks, unknownOperation } from './blocks.ts';
 import { ScenarioError } from './error.ts';
 import { LINES_MAX, LINE_BYTES_MAX, SCENARIO_MS_MAX, WORDS_MAX, excess } from './limits.ts';
@@ -92,7 +93,14 @@ export class Args {
   }
 }
 
+/**
+ * The text of a scenario, one operation a line; `file` is its name or path, of which errors tell, and `operations` what `operationsFor()`
+ * returns. Throws ScenarioError with the place of what is wrong, TypeError where an argument is of the wrong kind.
+ */
 export function parseScenario(file: string, text: string, operations: Operations): Script {
+  checkString('parseScenario', 'file', file);
+  checkString('parseScenario', 'text', text);
+  checkIs('parseScenario', 'operations', operations, Map);
   const name = file.replace(/^.*[/\\]/, '').replace(/\..*$/s, '');
   const scope = new Scope();
   const blocks = new Blocks(file);

@@ -7,7 +7,8 @@
  * Tasks in a row run beside each other, in the order that the seed says; exploring every order is explore/'s.
  * Time is virtual. Threads run whenever the process waits, and not before: a new one does not get the only CPU until then.
  */
-import { Deadlock, KernelCrash, Livelock } from '../errno.ts';
+import { describe } from '../api/checks.ts';
+import { Deadlock, KernelCrash, Livelock, checkOptions } from '../errno.ts';
 import { MachineCore } from '../machine.ts';
 import type { Mm } from '../mm/index.ts';
 import { profileOf, type BugSwitch } from '../profile/index.ts';
@@ -48,7 +49,13 @@ const RAM_PAGES = 2 ** 21;
 const HUGE_PAGES = [64, 2] as const;
 const ARENA_BYTES = 512 * 2 ** 20;
 
+/**
+ * Carries out a scenario on a machine of its own, the guest in which the kernels' records were taken, and answers as the records do. An
+ * operation that fails is an answer, too. Throws TypeError for a kernel that is none, or where an argument is of the wrong kind.
+ */
 export async function runScenario(script: Script, options: RunOptions): Promise<ScenarioRecord> {
+  if (!Array.isArray(script?.lines)) throw new TypeError(`runScenario: script must come from parseScenario(), not ${describe(script)}`);
+  checkOptions('runScenario', options, ['profile', 'api', 'bugs', 'seed', 'watch']);
   const profile = profileOf(options.profile);
   const core = await MachineCore.create({ arena: { bytes: ARENA_BYTES }, profile, bugs: options.bugs ?? [], seed: 1n, ramPages: RAM_PAGES, hugePages: HUGE_PAGES, levels: 4 });
   const api = options.api ?? probeOf(options.profile);

@@ -8,6 +8,7 @@ export const runOn: Policy = { choose: () => 0 };
 
 /** A random task at every point; the same seed gives the same schedule. */
 export function randomPolicy(seed: bigint): Policy {
+  if (typeof seed !== 'bigint') throw new TypeError(`randomPolicy: seed must be a bigint, not ${typeof seed}`);
   const random = new Random(seed);
   return { choose: (ready) => random.below(ready.length) };
 }
@@ -49,6 +50,7 @@ export function pctPolicy(seed: bigint, depth: number, steps: number): Policy {
 
 /** The schedule written down by `recording`: the ids of the tasks chosen, then `runOn`. Throws RangeError where it does not fit. */
 export function replayPolicy(schedule: readonly number[]): Policy {
+  if (!Array.isArray(schedule)) throw new TypeError(`replayPolicy: schedule must be an array of task ids, not ${typeof schedule}`);
   let at = 0;
   return {
     choose(ready) {

@@ -1,5 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { HmmError, MiB, createChecker, createMachine, createMirror, createPowerCuts, exploreSchedules, type AddressSpace, type DaxFile, type Machine, type Mirror } from '../../../dist/index.js';
+import {
+  HmmError, MiB, compareRecords, createChecker, createCosts, createMachine, createMirror, createPowerCuts, defineBugs, exploreSchedules, operationsFor, parseFsxLog, parseScenario, randomPolicy,
+  replayPolicy, runScenario, type AddressSpace, type DaxFile, type Machine, type Mirror,
+} from '../../../dist/index.js';
 
 /** Everything a wrong call must leave as it was. */
 function picture(machine: Machine, mm: AddressSpace, file: DaxFile, mirror: Mirror): string {
@@ -46,6 +49,15 @@ describe('wrong arguments', () => {
     ['a checker of what is no machine', () => createChecker({} as never), /createChecker: machine must be of class Machine, not an object/],
     ['power cuts of what is no machine', () => createPowerCuts(7 as never), /createPowerCuts: machine must be of class Machine, not 7/],
     ['options of exploreSchedules', () => exploreSchedules(() => {}, { maxPreemption: 1 } as never), /exploreSchedules: unknown option 'maxPreemption' \(did you mean maxPreemptions\?\)/],
+    ['costs of what has no table', () => createCosts(machine as never), /createCosts: target must be an AddressSpace or a Mirror, not an object/],
+    ['a scenario without a text', () => parseScenario('a.scn', undefined as never, operationsFor('modern')), /parseScenario: text must be a string, not undefined/],
+    ['a scenario without operations', () => parseScenario('a.scn', 'map a 4K anon', undefined as never), /parseScenario: operations must be of class Map, not undefined/],
+    ['operations of an API that is none', () => operationsFor('2018' as never), /operationsFor: api must be one of modern, 2019, not '2018'/],
+    ['records that are none', () => compareRecords({ result: 'ok', ops: [] }, {} as never), /compareRecords: got must be a record, not an object/],
+    ['a log of the exerciser that is none', () => parseFsxLog('a.fsxops', 3 as never), /parseFsxLog: text must be a string, not 3/],
+    ['a seed that is a number', () => randomPolicy(1 as never), /randomPolicy: seed must be a bigint, not number/],
+    ['a schedule that is none', () => replayPolicy(undefined as never), /replayPolicy: schedule must be an array of task ids, not undefined/],
+    ['bugs that are none', () => defineBugs(undefined as never), /defineBugs: all must be an object, not undefined/],
     ['an atomic of a number', () => mirror.atomicAdd(start, 1 as unknown as bigint), /device atomic: value must be a bigint/],
   ];
   it.each(typed)('is a TypeError naming it: %s', (name, call, message) => {
@@ -53,6 +65,13 @@ describe('wrong arguments', () => {
     expect(call).toThrow(TypeError);
     expect(call).toThrow(message);
     if (before === '') before = picture(machine, mm, file, mirror);
+  });
+
+  it('is a TypeError of runScenario, too, which answers later', async () => {
+    await expect(runScenario({} as never, { profile: 'v6.1' })).rejects.toThrow(/runScenario: script must come from parseScenario\(\), not an object/);
+    const script = parseScenario('a.scn', 'map a 4K anon', operationsFor('modern'));
+    await expect(runScenario(script, { profil: 'v6.1' } as never)).rejects.toThrow(/runScenario: unknown option 'profil' \(did you mean profile\?\)/);
+    await expect(runScenario(script, { profile: 'v6.2' })).rejects.toThrow(/unknown 'v6.2'/);
   });
 
   const ranged: [string, () => unknown, RegExp][] = [
