@@ -8,7 +8,7 @@
  * Lengths and offsets are bytes. Check, then commit.
  */
 import { HmmError } from '../errno.ts';
-import { FILE_PAGES_MAX, cancelCopies, lookAtHole, type Inode, type Iomap } from '../fs/index.ts';
+import { FILE_PAGES_MAX, NO_PAGES, cancelCopies, lookAtHole, type Inode, type Iomap, type PageRange } from '../fs/index.ts';
 import { unmapMappingNow, unmapMappingRange, type Vma } from '../mm/index.ts';
 import type { UntoldBug } from '../profile/index.ts';
 import { WaitQueue, type Sleepable } from '../sched/index.ts';
@@ -86,7 +86,7 @@ function* writeRun(inode: Inode, offset: number, source: Uint8Array, at: number)
   const wasHole = kind === 'hole';
   let map;
   try {
-    map = fs.writeMap(inode, index, end, offset + source.length - at);
+    map = fs.writeMap(inode, index, end, offset + source.length - at, wasHole ? coveredPages(inode, offset, source.length - at) : NO_PAGES);
   } catch (error) {
     if (HmmError.is(error, 'ENOSPC')) return 0;
     throw error;
@@ -105,6 +105,13 @@ function* writeRun(inode: Inode, offset: number, source: Uint8Array, at: number)
   if (done) return n;
   if (wasHole) fs.freeBlocks(inode, index, upTo);
   return 0;
+}
+
+/** The pages that a write fills whole, where nobody can look at them before it has: no other task, no entry of the file, no power cut. */
+function coveredPages(inode: Inode, offset: number, length: number): PageRange {
+  const { sched, persistence } = inode.fs.platform;
+  if (sched.concurrent || persistence !== null || !entriesOf(inode).empty) return NO_PAGES;
+  return { index: Math.ceil(offset / 4096), end: Math.floor((offset + length) / 4096) };
 }
 
 /** Zeroes what of a page lies beyond an end of the file, old or new. In a block set aside for a copy (dax_zero_iter) it is mapped nowhere then, and no entry leads to the block that was left. */

@@ -22,7 +22,7 @@ import type { FsProfile } from './profile.ts';
 import { cancelCopies, copyTarget, endCopy } from './reflink.ts';
 import { BlockSharing } from './sharing.ts';
 import { xfsGeometry, type XfsGeometry } from './xfsGeometry.ts';
-import { writtenAround } from './zeroout.ts';
+import { NO_PAGES, writtenAround, zeroBlocks } from './zeroout.ts';
 import { harden, type Journal } from './journal.ts';
 import { dirtyBlocks } from './uncommitted.ts';
 
@@ -207,9 +207,9 @@ export class FileSystem {
   /**
    * What a write of bytes up to `endByte`, or a write fault, finds at page `index`, looking no further than page `end`: blocks of
    * its own, allocated where there were none, or blocks for a copy where others share them. `finishWrite` when the bytes are
-   * there. ENOSPC with nothing changed.
+   * there. New blocks of pages that are `covered` have old bytes till then. ENOSPC with nothing changed.
    */
-  writeMap(inode: Inode, index: number, end: number, endByte: number): WriteMap {
+  writeMap(inode: Inode, index: number, end: number, endByte: number, covered = NO_PAGES): WriteMap {
     this.inactivate();
     let upTo = end;
     if (inode.reflinked) {
@@ -226,7 +226,7 @@ export class FileSystem {
       const unitEnd = alignUp(capped, hintPages);
       if (inode.extents.next(unitEnd) === null) allocEnd = unitEnd;
     }
-    const run = this.allocateRun(inode, index, allocEnd - index);
+    const run = this.allocateRun(inode, index, allocEnd - index, covered);
     // What others share begins in the middle of it: up to there, and no further.
     const npages = upTo < end ? Math.min(run.npages, upTo - run.start) : run.npages;
     return { kind: run.kind, start: run.start, npages, pfn: run.pfn, fresh: run.fresh, shared: run.shared, source: null };
@@ -258,7 +258,7 @@ export class FileSystem {
    * What a write or a write fault at page `index` finds, looking no further than `index + npages`: where there are no written
    * blocks, the first run of the hole or of the unwritten ones gets them, reading zero. ENOSPC with nothing changed.
    */
-  allocateRun(inode: Inode, index: number, npages: number): Iomap {
+  allocateRun(inode: Inode, index: number, npages: number, covered = NO_PAGES): Iomap {
     const end = index + npages;
     const map = this.iomap(inode, index, end);
     if (map.kind === 'mapped') return map;
@@ -268,7 +268,7 @@ export class FileSystem {
     const piece = this.iomap(inode, index, upTo);
     const first = { index, end: Math.min(piece.start + piece.npages, upTo) };
     const written = map.kind === 'unwritten' ? writtenAround(inode.extents, index, first.end, sizePages(inode), this.profile.zeroesAroundPages) : first;
-    this.#write(inode, written.index, written.end);
+    this.#write(inode, written.index, written.end, covered);
     this.logged(inode);
     const made = this.iomap(inode, index, end);
     // What was there behind is not looked at, though the new blocks may have joined it, with exceptions.
@@ -425,16 +425,13 @@ export class FileSystem {
     }
   }
 
-  /** Unwritten blocks in `[index, end)` become written ones that read zero. */
-  #write(inode: Inode, index: number, end: number): void {
+  /** Unwritten blocks in `[index, end)` become written ones that read zero, but for those that are `covered`. */
+  #write(inode: Inode, index: number, end: number, covered = NO_PAGES): void {
     for (let at = index; at < end; ) {
       const map = this.iomap(inode, at, end);
       const upTo = Math.min(map.start + map.npages, end);
       if (map.kind === 'unwritten') {
-        const { arena, persistence, bugs } = this.platform;
-        const paddr = (map.pfn + (at - map.start)) * 4096;
-        arena.content.zero(paddr, (upTo - at) * 4096);
-        if (persistence !== null && !bugs.has('new-blocks-unflushed')) persistence.flush(paddr, (upTo - at) * 4096);
+        zeroBlocks(this.platform, map.pfn + (at - map.start), { index: at, end: upTo }, covered);
         inode.extents.convert(at, upTo - at, 'mapped');
         dirtyBlocks(inode, at, upTo);
       }
