@@ -18,8 +18,9 @@ export interface XfsGeometry {
 }
 
 const STRIPE = 512;
-/** superblock and headers, roots of the trees, the free list */
-const HEAD_PAGES = 13;
+/** superblock and headers, roots of the trees, the free list; and the root of the tree of shared blocks */
+const HEAD_PAGES = 12;
+const SHARED_ROOT_PAGES = 1;
 const FREE_LIST_PAGES = 4;
 const INODE_CHUNK_PAGES = 8;
 const INODES_PER_PAGE = 8;
@@ -37,7 +38,7 @@ export function xfsGeometry(npages: number, reflink: boolean): XfsGeometry {
   const wanted = npages >= 32768 ? 8 : npages >= 8192 ? 4 : 1;
   const groupPages = wanted === 1 ? npages : alignUp(Math.ceil(npages / wanted), STRIPE);
   const groupCount = Math.ceil(npages / groupPages);
-  const first = Math.min(HEAD_PAGES, Math.floor(npages / 8));
+  const first = Math.min(HEAD_PAGES + (reflink ? SHARED_ROOT_PAGES : 0), Math.floor(npages / 8));
   const sizeOf = (group: number): number => Math.min(groupPages, npages - group * groupPages);
   const logGroup = Math.floor(groupCount / 2);
   const logPages = groupCount === 1 ? 0 : Math.min(16384, alignDown(Math.floor((sizeOf(logGroup) * 2) / 3), STRIPE));

@@ -5,7 +5,7 @@
  * there is nothing else.
  */
 import { alignUp } from '../units.ts';
-import type { Run } from './allocator.ts';
+import { busyOf, type BusyNode } from './busyTree.ts';
 import type { FileSystem } from './fileSystem.ts';
 import type { XfsGeometry } from './xfsGeometry.ts';
 
@@ -27,9 +27,9 @@ interface Free {
   readonly npages: number;
 }
 
-/** a record of free space; `busy` is all that is busy in its group, as a tree finds it: the root first */
+/** a record of free space; `busy`: what is busy in its group */
 interface FreeRecord extends Free {
-  readonly busy: readonly Free[];
+  readonly busy: BusyNode | null;
 }
 
 interface Search extends GroupRequest {
@@ -157,8 +157,8 @@ class Groups {
     const { groupPages } = this.#geometry;
     const { basePfn } = this.#fs.pgmap;
     const first = basePfn + group * groupPages;
-    const busy = busyOf(this.#fs.allocator.busy, first, first + groupPages, basePfn);
-    const free: { start: number; npages: number; busy: readonly Free[] }[] = [];
+    const busy = busyOf(this.#fs.allocator.busy, group, groupPages, basePfn);
+    const free: { start: number; npages: number; busy: BusyNode | null }[] = [];
     this.#fs.allocator.forEachFree(first, first + groupPages, true, (pfn, npages) => {
       const last = free.at(-1);
       if (last !== undefined && last.start + last.npages === pfn - basePfn) last.npages += npages;
@@ -210,23 +210,14 @@ function smallest(free: readonly FreeRecord[], search: Search): Free | null {
   return { start: best.start, npages: fixedLength(search, best.npages) };
 }
 
-/** What was freed in `[first, end)` and is busy, the middle of it first where there are more than two, as a balanced tree has it. */
-function busyOf(busy: readonly Run[], first: number, end: number, base: number): Free[] {
-  const inGroup = busy.filter(({ pfn }) => pfn >= first && pfn < end).map(({ pfn, npages }) => ({ start: pfn - base, npages }));
-  if (inGroup.length <= 2) return inGroup;
-  const middle = [...inGroup].sort((a, b) => a.start - b.start)[Math.floor(inGroup.length / 2)] as Free;
-  return [middle, ...inGroup.filter((one) => one !== middle)];
-}
-
-/** xfs_extent_busy_trim(): the part of a free run that nothing busy is in: its left, its right where that is much longer, or none. */
+/** xfs_extent_busy_trim(): the part of a free run that nothing busy is in: its left, its right where that is much longer, or none. Who is looked at first decides, so it goes down the tree. */
 function trimBusy({ start, npages, busy }: FreeRecord, { min, max }: Search): Free {
   let [low, high] = [start, start + npages];
-  for (let again = true; again && high - low >= min; ) {
-    again = false;
-    for (const { start: from, npages: length } of busy) {
-      const to = from + length;
-      if (to <= low || from >= high) continue;
-      again = true;
+  for (let node = busy; node !== null && high - low >= min; ) {
+    const [from, to] = [node.start, node.end];
+    if (high <= from) node = node.left;
+    else if (low >= to) node = node.right;
+    else {
       const [left, right] = [from - low, high - to];
       if (left <= 0 && right <= 0) return { start: low, npages: 0 };
       if (left <= 0) low = to;
@@ -235,7 +226,6 @@ function trimBusy({ start, npages, busy }: FreeRecord, { min, max }: Search): Fr
       else if (left >= min) high = from;
       else if (right >= min) low = to;
       else return { start: low, npages: 0 };
-      break;
     }
   }
   return { start: low, npages: high - low };
@@ -243,7 +233,7 @@ function trimBusy({ start, npages, busy }: FreeRecord, { min, max }: Search): Fr
 
 function aligned(whole: FreeRecord, search: Search): Free {
   const { alignment, min } = search;
-  const record = whole.busy.length === 0 ? whole : trimBusy(whole, search);
+  const record = whole.busy === null ? whole : trimBusy(whole, search);
   if (alignment === 1 || record.npages < min) return record;
   const start = alignUp(record.start, alignment);
   return { start, npages: Math.max(0, record.start + record.npages - start) };
