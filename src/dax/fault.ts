@@ -12,7 +12,7 @@ import { LEVEL_PMD, LEVEL_PTE, LEVEL_PUD, PMD_PAGES, PUD_PAGES } from '../abi.ts
 import { HmmError } from '../errno.ts';
 import { lookAtHole, sizePages, upToSharing, type Inode, type WriteMap } from '../fs/index.ts';
 import {
-  FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NEEDDSYNC, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_SYNC,
+  FAULT_FLAG_REMOTE, FAULT_FLAG_USER, FAULT_FLAG_WRITE, FAULT_SLEEPS, VM_FAULT_FALLBACK, VM_FAULT_MAJOR, VM_FAULT_NEEDDSYNC, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_SYNC,
   splitHuge, insertDevicePfn, insertZeroPage, installCow, type Vmf, type VmOps,
 } from '../mm/index.ts';
 import type { Sleepable } from '../sched/index.ts';
@@ -84,10 +84,10 @@ function* locked(inode: Inode, vmf: Vmf, level: number): Sleepable<number> {
 function refusal(inode: Inode, vmf: Vmf, level: number): number {
   const { vma, pgoff, vpn } = vmf;
   if (level === LEVEL_PUD && !(inode.fs.platform.profile.fsdaxPud && inode.extentPages >= PUD_PAGES)) return VM_FAULT_FALLBACK;
-  if (pgoff >= sizePages(inode)) return VM_FAULT_SIGBUS;
-  if (level === LEVEL_PTE) return 0;
   const npages = pagesOfLevel(level);
   const first = alignDown(pgoff, npages);
+  if (first >= sizePages(inode)) return VM_FAULT_SIGBUS;
+  if (level === LEVEL_PTE) return 0;
   const base = alignDown(vpn, npages);
   if (pgoff - first !== vpn - base) return VM_FAULT_FALLBACK;
   if ((vmf.flags & FAULT_FLAG_WRITE) !== 0 && !vma.isShared) return VM_FAULT_FALLBACK;
@@ -156,7 +156,8 @@ function* tryHugeFault(inode: Inode, vmf: Vmf, level: number): Sleepable<number>
     const pt = vma.mm.pageTable;
     pt.look(vpn);
     if (pt.level < level) return 0; // a table of smaller pages is there: the core takes the smaller way
-    const map = blocksFor(inode, first, npages, write);
+    let map = blocksFor(inode, first, npages, write);
+    if (triedAgain(inode, vmf, map, first + npages)) map = blocksFor(inode, first, npages, write);
     if (typeof map === 'number') return map === VM_FAULT_OOM ? map : VM_FAULT_FALLBACK;
     if (map.start + map.npages < first + npages) return giveUp(inode, map, first, npages);
     if (map.kind !== 'mapped') return level === LEVEL_PMD && !write ? yield* mapHole(inode, entries, vmf, level) : VM_FAULT_FALLBACK;
@@ -165,6 +166,12 @@ function* tryHugeFault(inode: Inode, vmf: Vmf, level: number): Sleepable<number>
   } finally {
     releaseEntry(inode, entries, first);
   }
+}
+
+/** vmf_can_call_fault(): a user's fault on ext4, whose areas have no map_pages, is tried from the start once more when there was no huge page for it. That is another question only where the first try has made blocks. */
+function triedAgain(inode: Inode, { flags }: Vmf, map: FaultMap | number, end: number): boolean {
+  const { fs } = inode;
+  return typeof map !== 'number' && map.fresh && map.start + map.npages < end && fs.xfs === null && (flags & FAULT_FLAG_USER) !== 0 && fs.platform.profile.userFaultsTwice;
 }
 
 /** What a huge fault was given does not do: blocks for a copy go back. */

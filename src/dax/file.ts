@@ -281,7 +281,7 @@ export function* invalidateClean(inode: Inode, first: number, last: number): Sle
   if (!unmapMappingNow(inode, first, last, false)) yield* unmapMappingRange(inode, first, last, false);
 }
 
-/** Zeroes the bytes `[from, to)` of the file, within blocks that are written; those that others share are copied first. ENOSPC. */
+/** Zeroes the bytes `[from, to)` of the file, within blocks that are written; those that others share are copied first, and where the kernel forgets that the copy is to be the file's, stay (xfs_zero_range). ENOSPC. */
 export function zeroBytes(inode: Inode, from: number, to: number): void {
   const { fs } = inode;
   const { content } = fs.platform.arena;
@@ -295,7 +295,7 @@ export function zeroBytes(inode: Inode, from: number, to: number): void {
       if (map.source !== null && n < 4096) copyBlocks(inode, map.source, pfn, index, 1);
       content.zero(pfn * 4096 + within, n);
       if (map.source === null || fs.platform.profile.copiesFlushed) fs.platform.persistence?.flush(pfn * 4096, 4096);
-      fs.finishWrite(inode, map, index, index + 1);
+      if (fs.platform.profile.sharedZeroesKept) fs.finishWrite(inode, map, index, index + 1);
     }
     at += n;
   }

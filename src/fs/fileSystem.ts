@@ -271,8 +271,8 @@ export class FileSystem {
     this.#write(inode, written.index, written.end, covered);
     this.logged(inode);
     const made = this.iomap(inode, index, end);
-    // What was there behind is not looked at, though the new blocks may have joined it, with exceptions.
-    const joins = map.kind === 'hole' ? this.xfs === null && this.platform.profile.filledHoleJoins : this.xfs !== null;
+    // What was there behind is not looked at, though the new blocks may have joined it; but for unwritten ones of XFS.
+    const joins = map.kind === 'unwritten' && this.xfs !== null;
     const past = joins ? made.start + made.npages : Math.max(upTo, written.end);
     return { kind: made.kind, start: made.start, npages: Math.min(made.npages, past - made.start), pfn: made.pfn, fresh: true, shared: false };
   }

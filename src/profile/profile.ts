@@ -138,8 +138,8 @@ export interface KernelProfile {
   readonly evictsLater: boolean;
   /** ext4 does not know of a hole that it has just punched: what it knows of holes beside it ends there */
   readonly punchForgetsHole: boolean;
-  /** ext4: who has a hole filled sees the blocks behind it, too, that the new ones go on with */
-  readonly filledHoleJoins: boolean;
+  /** a load or store faults under the area's lock first, and from the start again where a file that maps nothing around has no huge page for it: what the first try allocated may have made one */
+  readonly userFaultsTwice: boolean;
   /** XFS maps files with DAX that share blocks; without it such a file system has no reflink */
   readonly daxReflink: boolean;
   /** any fault of a block that files share, not only a write, unmaps it in that file first */
@@ -150,6 +150,8 @@ export interface KernelProfile {
   readonly copiedWriteRaces: boolean;
   /** the copy of a hole, where blocks for a copy stood ready, reads zero; or as the device was before */
   readonly copyOfHoleZeroed: boolean;
+  /** zeroes beyond an end of a file, or at the edges of a range, go to the file where others share the block; without it to a copy that stays aside, and the file reads what it did */
+  readonly sharedZeroesKept: boolean;
   /** what is copied of a shared block is flushed at once; without it a power cut may take it back, though it was durable before the write that made the copy */
   readonly copiesFlushed: boolean;
   /** a file with 1 GiB extents maps with PUD leaves; no kernel does, the seed's discussion hopes for it */
@@ -225,12 +227,13 @@ const V6_1: KernelProfile = {
   fallocateBreaksFirst: false,
   evictsLater: true,
   punchForgetsHole: true,
-  filledHoleJoins: false,
+  userFaultsTwice: false,
   daxReflink: true,
   sharedReadUnmaps: false,
   sharedWriteUnmaps: false,
   copiedWriteRaces: true,
   copyOfHoleZeroed: false,
+  sharedZeroesKept: false,
   copiesFlushed: false,
   fsdaxPud: false,
   bugs: [],
@@ -239,7 +242,7 @@ const V6_1: KernelProfile = {
 const V6_12: KernelProfile = {
   ...V6_1,
   punchForgetsHole: false,
-  filledHoleJoins: true,
+  userFaultsTwice: true,
   name: 'v6.12',
   devmapBit: 57,
   readFaultDirties: false,
@@ -279,6 +282,7 @@ const V6_12: KernelProfile = {
   sharedReadUnmaps: true,
   sharedWriteUnmaps: true,
   copyOfHoleZeroed: true,
+  sharedZeroesKept: true,
 };
 
 const V5_2: KernelProfile = {

@@ -29,6 +29,6 @@ describe('fsx: what is wrong is found, cut down and replayed', () => {
   it("a kernel's own breach is told by the profile's field", async () => {
     const { failure } = await runFsx(options({ layout: { fs: 'xfs', profile: 'v6.1' } }));
     expect(failure?.kind).toBe('data');
-    expect(failure?.fields).toContain('copyOfHoleZeroed');
+    expect(failure?.fields).toContain('sharedZeroesKept');
   });
 });
