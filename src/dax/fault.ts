@@ -1,7 +1,7 @@
 /**
  * Faults of DAX files (fs/dax.c: dax_iomap_pte_fault, dax_iomap_pmd_fault; xfs and ext4 fault handlers).
  *
- * A 2M fault falls back to 4K, in this order of checks: beyond the file (SIGBUS); file page and address not congruent; a write
+ * A 2M fault falls back to 4K, in this order of checks: wholly beyond the file (SIGBUS); file page and address not congruent; a write
  * that will be copied; the 2M not inside the area; the last page of it not inside the file; 4K entries in the way; a page
  * table already there (try again); the extent shorter than 2M; its frame not aligned. The 1G fault of the lab is the same with
  * another size. Faults hold the file's invalidate_lock for reading, so that truncate and punch can keep them out.
@@ -84,10 +84,10 @@ function* locked(inode: Inode, vmf: Vmf, level: number): Sleepable<number> {
 function refusal(inode: Inode, vmf: Vmf, level: number): number {
   const { vma, pgoff, vpn } = vmf;
   if (level === LEVEL_PUD && !(inode.fs.platform.profile.fsdaxPud && inode.extentPages >= PUD_PAGES)) return VM_FAULT_FALLBACK;
+  if (level === LEVEL_PTE) return pgoff < sizePages(inode) ? 0 : VM_FAULT_SIGBUS;
   const npages = pagesOfLevel(level);
   const first = alignDown(pgoff, npages);
   if (first >= sizePages(inode)) return VM_FAULT_SIGBUS;
-  if (level === LEVEL_PTE) return 0;
   const base = alignDown(vpn, npages);
   if (pgoff - first !== vpn - base) return VM_FAULT_FALLBACK;
   if ((vmf.flags & FAULT_FLAG_WRITE) !== 0 && !vma.isShared) return VM_FAULT_FALLBACK;
