@@ -18,6 +18,7 @@ import { copyHuge } from './hugetlb/fork.ts';
 import { vmaFlagsLo } from './insert.ts';
 import { exitMm, requireAlive } from './mmap.ts';
 import { invalidateEnd, invalidateStart, type Mm } from './mm.ts';
+import { writeLeaf } from './mprotect.ts';
 import { linkVma, lockMappings, unlockMappings } from './rmap.ts';
 import { addPage, isCounted } from './thp/index.ts';
 import { VM_DONTCOPY, VM_EXEC, VM_HUGETLB, VM_LOCKED, VM_MIXEDMAP, VM_PFNMAP, VM_UFFD_MISSING, VM_WIPEONFORK, Vma } from './vma.ts';
@@ -168,7 +169,7 @@ function copyPinned(copy: Vma, pfn: Pfn, vpn: Vpn): void {
   }
   ownPage(copy, own, vpn);
   records.addMappings(own, 1);
-  copy.mm.pageTable.set(own, vmaFlagsLo(copy.flags, LEVEL_PTE, true), copy.has(VM_EXEC) ? 0 : HI_NX);
+  writeLeaf(copy.mm, own, vmaFlagsLo(copy.flags, LEVEL_PTE, true) | PTE_DIRTY, copy.has(VM_EXEC) ? 0 : HI_NX);
 }
 
 /** The child's entry at `level` for `vpn`, to be found next. */

@@ -2,8 +2,8 @@
  * A transparent huge page falls to pages of its own (mm/huge_memory.c: split_huge_page_to_list): advice for a part of it, and
  * whatever else deals in single pages.
  *
- * Every area over it is told twice with CLEAR: of the 2 MiB for the leaf's splitting, of its part of them for the entries,
- * which go while the page is taken apart. They come back as they were. Some kernels map the pages that hold nothing but
+ * Area by area, until none maps it any more, is told twice with CLEAR: of the 2 MiB for the leaf's splitting, of its part of them
+ * for the entries, which go while the page is taken apart. They come back as they were. Some kernels map the pages that hold nothing but
  * zeroes to the page of zeroes instead (`profile.splitZeroPage`), where the area is not locked.
  */
 import { LEVEL_PMD, LEVEL_PTE, PMD_PAGES, PTE_DIRTY, PTE_RW, PTE_SPECIAL } from '../../abi.ts';
@@ -11,7 +11,7 @@ import type { Platform } from '../../memremap/index.ts';
 import { PAGE_POISONED } from '../../page/index.ts';
 import { framePfn, isLeafEntry, isPresent } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
-import type { Pfn, Vpn } from '../../units.ts';
+import { alignDown, type Pfn, type Vpn } from '../../units.ts';
 import { invalidateEnd, invalidateStart, type Mm } from '../mm.ts';
 import { writeLeaf } from '../mprotect.ts';
 import type { NotifierRange } from '../notifier/index.ts';
@@ -46,7 +46,12 @@ export function* splitHugePage(platform: Platform, head: Pfn, held = 0, keeper =
   ram.get(head);
   const areas = hugeMappings(platform, head);
   const told: [Mm, NotifierRange | null][] = [];
-  for (const mapping of areas) told.push([mapping.vma.mm, yield* splitLeafOf(mapping)]);
+  let gone = 0;
+  for (const mapping of areas) {
+    told.push([mapping.vma.mm, yield* splitLeafOf(mapping)]);
+    gone += entriesOf(mapping, head);
+    if (gone >= mappingsOfBlock(platform, head)) break;
+  }
   try {
     return takeApart(platform, head, held, keeper, areas);
   } finally {
@@ -84,13 +89,33 @@ function hugeMappings({ records, anonVmas }: Platform, head: Pfn): HugeMapping[]
 function* splitLeafOf({ vma, base, start, end }: HugeMapping): Sleepable<NotifierRange | null> {
   const { mm } = vma;
   const pt = mm.pageTable;
-  const split = yield* invalidateStart(mm, 'CLEAR', base, base + PMD_PAGES);
+  pt.look(start);
+  if (pt.level <= LEVEL_PMD) {
+    const aligned = alignDown(start, PMD_PAGES); // not `base` in an area that has been moved to an odd place
+    const split = yield* invalidateStart(mm, 'CLEAR', aligned, aligned + PMD_PAGES);
+    splitLeafHere(vma, base);
+    invalidateEnd(mm, split);
+  }
+  return yield* invalidateStart(mm, 'CLEAR', start, end);
+}
+
+function splitLeafHere(vma: Vma, base: Vpn): void {
+  const pt = vma.mm.pageTable;
   pt.look(base);
   const dirty = pt.level === LEVEL_PMD && isLeafEntry(LEVEL_PMD, pt.lo) && (pt.lo & PTE_DIRTY) !== 0;
   splitHugeLeaf(vma, base, LEVEL_PMD);
   if (dirty) pt.protect(base, PMD_PAGES, 0, PTE_DIRTY);
-  invalidateEnd(mm, split);
-  return yield* invalidateStart(mm, 'CLEAR', start, end);
+}
+
+/** How many entries of the block the area has: what the kernel takes off the count of its mappings there. */
+function entriesOf({ vma, base, start, end }: HugeMapping, head: Pfn): number {
+  const pt = vma.mm.pageTable;
+  let entries = 0;
+  for (let vpn = pt.nextEntry(start, end, LEVEL_PTE); vpn >= 0; vpn = vpn + 1 >= end ? -1 : pt.nextEntry(vpn + 1, end, LEVEL_PTE)) {
+    pt.look(vpn);
+    if (pt.level === LEVEL_PTE && isPresent(LEVEL_PTE, pt.lo) && framePfn(pt.lo, pt.hi) === head + (vpn - base)) entries++;
+  }
+  return entries;
 }
 
 /** Entries of pages that hold nothing but zeroes become entries of the page of zeroes. */
