@@ -41,7 +41,7 @@ describe('random scenarios', () => {
     return readdirSync(dir).toSorted().map((file) => readFileSync(join(dir, file), 'utf8'));
   };
 
-  test.each(['anon', 'xfs', 'device', 'placed'])('%s: one seed, one text, which can be run', (family) => {
+  test.each(['anon', 'xfs', 'device', 'devices', 'placed'])('%s: one seed, one text, which can be run', (family) => {
     const texts = drafts(family);
     expect(texts).toEqual(drafts(family));
     for (const text of texts) expect(parseScenario('random.scn', text, operationsFor('modern')).lines.length).toBeGreaterThan(20);

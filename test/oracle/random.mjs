@@ -4,7 +4,7 @@
  *
  *   node test/oracle/random.mjs DIR FAMILY [--count 20] [--seed 1] [--length 24]
  *
- * Families: anon thp fork remap private ext4 xfs reflink devdax cache hugetlb gup placed tree device. One seed, one text.
+ * Families: anon thp fork remap private ext4 xfs reflink devdax cache hugetlb gup placed tree device devices. One seed, one text.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -201,6 +201,24 @@ const DEVICE = [
   [2, (d) => d.add(`snap ${d.range().join(' ')} owner=${d.random(2)}`)],
   [2, (d) => d.add(`fault ${d.range().join(' ')}${d.pick([' w', ' r'])} owner=${d.random(2)}`)],
 ];
+/** What the family `device` does not: bytes and places in what a device has for itself, several ranges of rights, pages held. */
+const DEVICES = [
+  [3, (d) => d.add(`excl ${d.random(2)} ${d.range().join(' ').replace(/ [24]M$/, ' 64K')} ${1 + d.random(9)}`)],
+  [3, (d) => d.add(`protect ${d.page()} ${d.pick(['4K', '8K', '64K', '2M'])} ${d.pick(['r', 'rw', 'rw', '-'])}`)],
+  [2, (d) => d.add(`todev ${d.random(2)} ${d.page()} ${d.pick(['64K', '1M', '4M'])} sel=${d.pick(['private', 'system+private'])}${d.pick(['', ' whole'])}`)],
+  [1, (d) => d.add(`tosys ${d.random(2)} ${d.range().join(' ')} ${d.pick(['nodst', 'whole', 'sel=system+private'])}`)],
+  [2, (d) => d.add(`hmm ${d.range().join(' ')} mask=fw req=0:${d.pick(['f', 'fw'])},1:fw,3:f owner=${d.random(2)}`)],
+  [1, (d) => d.add(`dwrite ${d.page()} 8K ${1 + d.random(9)}`)],
+  [1, (d) => d.add(`page ${d.page()} owner=${d.random(2)}`)],
+  [1, (d) => d.add(`smaps ${d.pick(d.areas).id}`)],
+  [1, (d) => {
+    const id = d.id('t');
+    d.add(`async ${id} ${d.pick(['todev', 'tosys'])} ${d.random(2)} ${d.page()} ${d.pick(['8K', '64K', '2M'])} hold=600`);
+    d.add('sleep 200');
+    d.add(d.pick([`protect ${d.page()} 64K ${d.pick(['r', 'rw'])}`, `unmap ${d.page()} 8K`, `advise ${d.page()} 64K ${d.pick(['dontneed', 'free', 'cold', 'pageout'])}`, `snap ${d.range().join(' ')} owner=0`]));
+    d.add(`wait ${id} 3000`);
+  }],
+];
 
 // ── how a family begins ──
 
@@ -328,6 +346,29 @@ const FAMILIES = {
     const id = anon(d, 6 * MIB);
     if (d.random(3) === 0) d.add(`advise ${id} 6M hugepage`);
   }, [COMMON, DEVICE, DEVICE, FORK, REMAP, PINS]],
+  devices: [(d) => {
+    for (const id of ['x', 'y', 'z']) d.add(`async ${id} sleep 20`);
+    for (const id of ['x', 'y', 'z']) d.add(`wait ${id}`);
+    d.pick([
+      () => anon(d, 6 * MIB, ...flagsOf(d.pick(skews))),
+      () => {
+        const id = anon(d, 6 * MIB, ...flagsOf(d.pick(skews)));
+        d.add(`advise ${id} 6M hugepage`);
+      },
+      () => {
+        d.add('memfd f');
+        d.add('truncate f 4M');
+        d.files.push('f');
+        mapped(d, 'f', 4 * MIB, 'private');
+      },
+      () => {
+        const place = d.pick(['ext4', 'xfs']);
+        d.add(`fs ${place}`);
+        files(d, place, 1, 'private');
+      },
+    ])();
+    for (const { id } of d.areas.slice(0, 1)) d.add(`poke ${id} ${d.pick(['64K', '1M', '2M'])} 3`);
+  }, [COMMON, ADVICE, THP, DEVICE, DEVICE, DEVICES, DEVICES, TREE, TREE, REMAP]],
 };
 
 export const FAMILY_NAMES = Object.keys(FAMILIES);
