@@ -4,6 +4,7 @@
  */
 import { LEVEL_PMD, LEVEL_PTE, PMD_PAGES } from '../../abi.ts';
 import type { ErrnoCode } from '../../errno.ts';
+import { framePfn, isPresent } from '../../pgtable/index.ts';
 import type { Sleepable } from '../../sched/index.ts';
 import { alignDown, type Vpn } from '../../units.ts';
 import { invalidateEnd, invalidateStart } from '../mm.ts';
@@ -14,7 +15,7 @@ import { installWhole } from './map.ts';
 import type { ShmemFile } from './shmem.ts';
 import { dropMappingOf } from './unmapFolio.ts';
 
-/** The 2 MiB from `base` on of an area that covers them. Null: done; EINVAL: done for the file, but the area had no table there; EAGAIN: a page is held; ENOMEM. */
+/** The 2 MiB from `base` on of an area that covers them. Null: done; EINVAL: done for the file, but the area had no table there, or has copies of its own; EAGAIN: a page is held; ENOMEM. */
 export function* collapseShmem(file: ShmemFile, vma: Vma, base: Vpn): Sleepable<ErrnoCode | null> {
   const { cache } = file;
   const index = vma.pgoffOf(base);
@@ -33,9 +34,20 @@ export function* collapseShmem(file: ShmemFile, vma: Vma, base: Vpn): Sleepable<
   }
   const whole = folio;
   yield* eachMapping(cache.inode, index, index + PMD_PAGES, (area, start, end) => retract(area, start, end, whole));
-  if (!hasTable) return 'EINVAL';
+  if (!hasTable || mapsOthers(vma, base, whole)) return 'EINVAL';
   installWhole(vma, base, whole);
   return null;
+}
+
+/** Does the area have other pages there than the folio's: copies of its own? */
+function mapsOthers(vma: Vma, base: Vpn, folio: Folio): boolean {
+  const pt = vma.mm.pageTable;
+  const end = base + PMD_PAGES;
+  for (let vpn = pt.nextEntry(base, end, LEVEL_PTE); vpn >= 0; vpn = vpn + 1 >= end ? -1 : pt.nextEntry(vpn + 1, end, LEVEL_PTE)) {
+    pt.look(vpn);
+    if (pt.level === LEVEL_PTE && (!isPresent(LEVEL_PTE, pt.lo) || framePfn(pt.lo, pt.hi) !== folio.pfn + (vpn - base))) return true;
+  }
+  return false;
 }
 
 /** More references than the cache and its mappings have. */
